@@ -1,0 +1,91 @@
+"""The command line: `python -m benchmarks --help`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.measure import Measured, measure, threads
+from benchmarks.peers import PEERS
+from benchmarks.problems import BY_DEFAULT, PROBLEMS, MissingDataError
+from benchmarks.table import Report, as_json, markdown, text
+
+PACKAGES = ("torchlogit", "torch", "numpy", "scipy", "scikit-learn")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what the arguments ask for, print the tables, write the files."""
+    options = _parser().parse_args(arguments)
+    peers = tuple(PEERS[name] for name in options.peers)
+    measured, skipped = list[Measured](), dict[str, str]()
+    with threads(options.threads):
+        for name in options.problems:
+            try:
+                problem = PROBLEMS[name]()
+            except MissingDataError as error:
+                skipped[name] = str(error)
+                continue
+            measured.append(measure(problem, peers, repeat=options.repeat, cap=options.cap, say=_say))
+    report = Report(_header(options), {peer.name: peer.note for peer in peers}, measured, skipped)
+    print(text(report))
+    if options.markdown:
+        options.markdown.write_text(markdown(report), encoding="utf-8")
+    if options.json:
+        options.json.write_text(as_json(report), encoding="utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="How long torchlogit and its peers take to reach the same optimum.",
+        epilog=f"Problems: {', '.join(PROBLEMS)}. Peers: {', '.join(PEERS)}.",
+    )
+    parser.add_argument("--problems", type=_names(PROBLEMS), default=BY_DEFAULT, help="names, separated by commas")
+    parser.add_argument("--peers", type=_names(PEERS), default=tuple(PEERS), help="names, separated by commas")
+    parser.add_argument("--threads", type=int, default=2, help="of torch, BLAS and OpenMP (default 2)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of which the median counts (default 3)")
+    parser.add_argument("--cap", type=float, default=60.0, help="seconds: a peer that took longer tries no more")
+    parser.add_argument("--markdown", type=Path, help="write the tables to this file, too")
+    parser.add_argument("--json", type=Path, help="write every run to this file, too")
+    return parser
+
+
+def _names(table: Mapping[str, object]) -> Callable[[str], tuple[str, ...]]:
+    """A parser of lists of this table's keys."""
+
+    def parse(words: str) -> tuple[str, ...]:
+        names = tuple(word for word in words.split(",") if word)
+        if not names or any(name not in table for name in names):
+            raise argparse.ArgumentTypeError(f"{words!r}: expected some of {', '.join(table)}")
+        return names
+
+    return parse
+
+
+def _header(options: argparse.Namespace) -> dict[str, str]:
+    """What the figures depend on: no host, no date, no folder."""
+    asked = {"problems": ",".join(options.problems), "peers": ",".join(options.peers)}
+    counts = {"threads": options.threads, "repeat": options.repeat, "cap": f"{options.cap:g}"}
+    command = ["python", "-m", "benchmarks"]
+    for name, value in {**asked, **counts}.items():
+        command += [f"--{name}", str(value)]
+    return {
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        "versions": ", ".join([f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in PACKAGES)]),
+        "threads": str(options.threads),
+        "command": shlex.join(command),
+    }
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

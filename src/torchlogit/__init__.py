@@ -1,0 +1,74 @@
+"""Logistic regression by stochastic gradients, with nothing to tune and a proof of how good the answer is.
+
+The public names are imported on first use, so that what needs no torch does not wait for it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torchlogit.data.encoder import TableEncoder
+    from torchlogit.errors import (
+        DataError,
+        DivergedError,
+        InputError,
+        ModelFileError,
+        TorchlogitError,
+        TorchlogitWarning,
+    )
+    from torchlogit.estimator import LogisticRegression, save
+    from torchlogit.model import LogisticModel, load
+    from torchlogit.records import Certificate, Status
+    from torchlogit.solvers.sgd import SGD
+    from torchlogit.solvers.stochastic_newton import StochasticNewton
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Certificate": "records",
+    "DataError": "errors",
+    "DivergedError": "errors",
+    "InputError": "errors",
+    "LogisticModel": "model",
+    "LogisticRegression": "estimator",
+    "ModelFileError": "errors",
+    "SGD": "solvers.sgd",
+    "Status": "records",
+    "StochasticNewton": "solvers.stochastic_newton",
+    "TableEncoder": "data.encoder",
+    "TorchlogitError": "errors",
+    "TorchlogitWarning": "errors",
+    "load": "model",
+    "save": "estimator",
+}
+
+__all__ = [
+    "SGD",
+    "Certificate",
+    "DataError",
+    "DivergedError",
+    "InputError",
+    "LogisticModel",
+    "LogisticRegression",
+    "ModelFileError",
+    "Status",
+    "StochasticNewton",
+    "TableEncoder",
+    "TorchlogitError",
+    "TorchlogitWarning",
+    "__version__",
+    "load",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'torchlogit' has no attribute {name!r}")
+    return getattr(import_module(f"torchlogit.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,97 @@
+"""torchlogit inspect: what a model holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from torchlogit.cli.tables import MODEL
+
+if TYPE_CHECKING:
+    from torchlogit.model import Coefficient, LogisticModel
+
+
+@click.command("inspect", short_help="Show what a model holds.")
+@MODEL
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+def command(model: str, as_json: bool) -> None:
+    """Show MODEL: its certificate, its columns, and its coefficients in the table's own units.
+
+    A numeric column's coefficient is per unit of the column; a level's is for its presence. The odds ratio is
+    e^coefficient. Standard errors are shown where they are valid: without a penalty, certified, not separated.
+
+    Example: torchlogit inspect people.safetensors
+    """
+    from torchlogit.model import LogisticModel
+
+    loaded = LogisticModel.load(model)
+    click.echo(json.dumps(_as_json(loaded), ensure_ascii=False) if as_json else _readable(loaded))
+
+
+def _as_json(model: LogisticModel) -> dict[str, Any]:
+    from torchlogit.data.schema import schema_to_json
+
+    intercepts, coefficients = model.in_original_units()
+    return {
+        "classes": list(model.classes),
+        "facts": asdict(model.facts),
+        "schema": None if model.encoder is None else schema_to_json(model.encoder.schema_),
+        "coefficients": [asdict(line) for line in [*intercepts, *coefficients]],
+    }
+
+
+def _readable(model: LogisticModel) -> str:
+    intercepts, coefficients = model.in_original_units()
+    return "\n\n".join([_facts(model), _table(model, [*intercepts, *coefficients])])
+
+
+def _facts(model: LogisticModel) -> str:
+    facts = model.facts
+    weight, n_features = facts.training_data["weight"], len(model.feature_names)
+    reason = facts.standard_errors.get("reason")
+    lines = [
+        f"target       {facts.target}: {', '.join(map(str, model.classes))}",
+        f"trained on   {facts.training_data['rows']:,} rows, {n_features} feature{'s' * (n_features != 1)}",
+        f"penalty      l2 = {facts.penalty['l2']:g}",
+        f"solver       {facts.solver['name']}, {facts.solver['passes']:.1f} passes",
+        f"objective    {facts.certificate['objective'] / weight:.8f} a row",
+        f"status       {facts.certificate['status']}: {facts.certificate['message']}",
+        f"errors       {'withheld: ' + reason if reason else 'standard errors of maximum likelihood'}",
+    ]
+    if model.encoder is not None:
+        dropped = [f"{column.name} ({column.reason})" for column in model.encoder.schema_.dropped]
+        lines += [f"left out     {', '.join(dropped)}"] if dropped else []
+    return "\n".join(lines)
+
+
+def _table(model: LogisticModel, lines: list[Coefficient]) -> str:
+    """The coefficients, one line each; the errors' columns where there are any."""
+    several = len(model.outputs) > 1
+    with_errors = any(line.standard_error is not None for line in lines)
+    heads = ["feature", *(["class"] if several else []), "coefficient", "odds ratio"]
+    heads += ["std. error", "z", "p"] if with_errors else []
+    rows = [_cells(line, several, with_errors) for line in lines]
+    by_column = enumerate(zip(heads, *rows, strict=True))
+    columns = [_aligned(cells, to_the_left=k <= int(several)) for k, cells in by_column]
+    return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
+
+
+def _aligned(cells: Sequence[str], *, to_the_left: bool) -> list[str]:
+    width = max(map(len, cells))
+    return [cell.ljust(width) if to_the_left else cell.rjust(width) for cell in cells]
+
+
+def _cells(line: Coefficient, several: bool, with_errors: bool) -> list[str]:
+    cells = [line.feature, *([str(line.output)] if several else []), f"{line.value:.6g}", f"{line.odds_ratio:.4g}"]
+    if not with_errors:
+        return cells
+    if line.standard_error is None or line.standard_error == 0:
+        return [*cells, "-", "-", "-"]
+    from scipy.stats import norm
+
+    z = line.value / line.standard_error
+    return [*cells, f"{line.standard_error:.4g}", f"{z:.2f}", f"{2 * norm.sf(abs(z)):.2g}"]

@@ -1,0 +1,70 @@
+"""The command `torchlogit`: one file per subcommand, imported when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+COMMANDS = {
+    "demo": "The tutorial's experiment: 400 rows, 20 epochs of SGD, and how far they end from the optimum.",
+    "train": "Train a model on a table: CSV or Parquet in, one model file and a report out.",
+    "predict": "Predict a table's rows with a model.",
+    "evaluate": "Measure a model on a table that has the target column.",
+    "inspect": "Show what a model holds: coefficients, odds ratios, errors, certificate, columns.",
+}
+
+
+class _Commands(click.Group):
+    """The subcommands, each known by name and one line until it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"torchlogit.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="torchlogit")
+def cli() -> None:
+    """Logistic regression by stochastic gradients, with nothing to tune and a proof of how good the answer is."""
+
+
+def main() -> None:
+    """Runs the command line; bad input ends in one line on standard error and exit code 1, never in a traceback."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads that spin slow small steps a hundredfold
+    from torchlogit.errors import TorchlogitError
+
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("torchlogit: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except OSError as error:
+        click.echo(f"torchlogit: {error.filename or 'a file'}: {error.strerror or error}", err=True)
+        sys.exit(1)
+    except TorchlogitError as error:
+        click.echo(f"torchlogit: {error}", err=True)
+        sys.exit(1)
+    except MemoryError:
+        click.echo("torchlogit: out of memory; --drop columns with many levels, or take fewer rows", err=True)
+        sys.exit(1)

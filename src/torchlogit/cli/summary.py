@@ -1,0 +1,120 @@
+"""The readable report of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torchlogit.records import CategoricalColumn, Column, ColumnKind, Status
+
+if TYPE_CHECKING:
+    from torchlogit.estimator import LogisticRegression
+    from torchlogit.metrics import Metrics
+    from torchlogit.model import LogisticModel
+
+WIDTH = 100
+NAME = 12  # columns for what a line is about
+SHOWN = 8  # names of a kind before "and N more"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a training run has to tell."""
+
+    files: str
+    model: LogisticModel
+    classifier: LogisticRegression
+    counts: list[int]
+    metrics: dict[str, Metrics]
+    path: str
+    warnings: tuple[str, ...]
+
+
+def summary(run: Run) -> str:
+    """What was trained, how certain the answer is, how well it predicts, and where it is."""
+    parts = [_data(run), _answer(run), metrics_table(run.metrics), _notes(run), f"model        {run.path}"]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _data(run: Run) -> str:
+    model, encoder = run.model, run.model.encoder
+    assert encoder is not None
+    schema = encoder.schema_
+    rows = sum(run.counts)
+    n_columns = len(schema.columns) + len(schema.dropped)
+    lines = [f"data         {run.files}: {rows:,} rows, {n_columns} column{'s' * (n_columns != 1)}"]
+    for kind in ColumnKind:
+        columns = [column for column in schema.columns if column.kind is kind]
+        if columns:
+            lines.append(f"{kind.value:<{NAME}} {_some([_described(column) for column in columns])}")
+    if schema.dropped:
+        lines.append(f"left out     {_some([f'{column.name} ({column.reason})' for column in schema.dropped])}")
+    lines.append(f"features     {len(model.feature_names)}")
+    shares = [
+        f"{label} {count:,} ({count / rows:.1%})" for label, count in zip(model.classes, run.counts, strict=True)
+    ]
+    lines.append(f"target       {model.facts.target}: {_some(shares)}")
+    return "\n".join(lines)
+
+
+def _described(column: Column) -> str:
+    gaps = ", some missing" if column.has_missing else ""
+    if isinstance(column, CategoricalColumn):
+        return f"{column.name} ({len(column.levels)} levels{gaps})"
+    return f"{column.name}{' (some missing)' if gaps else ''}"
+
+
+def _some(names: list[str]) -> str:
+    """The first names, wrapped under each other."""
+    shown = names[:SHOWN] + ([f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else [])
+    lines = [""]
+    for name in shown:
+        separator = ", " if lines[-1] else ""
+        if lines[-1] and len(lines[-1]) + len(separator) + len(name) > WIDTH - NAME - 1:
+            lines[-1] += ","
+            lines.append("")
+            separator = ""
+        lines[-1] += separator + name
+    return f"\n{'':<{NAME}} ".join(lines)
+
+
+def _answer(run: Run) -> str:
+    certificate, weight = run.classifier.certificate_, run.model.facts.training_data["weight"]
+    l2 = run.model.facts.penalty["l2"]
+    penalty = f"mean log loss + {l2:g} / (2 * {weight:g}) |coef|^2" if l2 else "mean log loss, no penalty"
+    lines = [f"objective    {certificate.objective / weight:.8f}  ({penalty})"]
+    if certificate.status is Status.CERTIFIED:
+        assert certificate.bound is not None
+        assert certificate.relative_bound is not None
+        lines.append(
+            f"certified    at most {certificate.bound / weight:.1e} above the minimum, proven "
+            f"({certificate.relative_bound:.1e} of it);"
+        )
+        lines.append(
+            f"{'':<{NAME}} no coefficient is further than {_short(certificate.standard_errors)} of its standard error "
+            f"from its optimum"
+        )
+    else:
+        lines.append(f"{certificate.status:<{NAME}} {certificate.message}")
+    history = run.classifier.history_
+    seconds = history[-1].seconds if history else 0.0
+    lines.append(f"effort       {run.classifier.n_iter_:.1f} passes over the rows, {seconds:.2f} s")
+    return "\n".join(lines)
+
+
+def metrics_table(metrics: dict[str, Metrics]) -> str:
+    """A line of metrics for each set of rows."""
+    lines = [f"{'':<{NAME}} {'rows':>10} {'log loss':>10} {'accuracy':>10} {'AUC':>10} {'Brier':>10}"]
+    for name, values in metrics.items():
+        auc = "-" if values.auc is None else f"{values.auc:.4f}"
+        numbers = f"{values.log_loss:>10.4f} {values.accuracy:>10.4f} {auc:>10} {values.brier:>10.4f}"
+        lines.append(f"{name:<{NAME}} {values.rows:>10,} {numbers}")
+    return "\n".join(lines)
+
+
+def _notes(run: Run) -> str:
+    return "\n".join(f"note         {note}" for note in run.warnings)
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2g}"

@@ -1,0 +1,1 @@
+"""Tables: files read into Arrow, and columns turned into features."""

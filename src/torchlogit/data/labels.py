@@ -1,0 +1,139 @@
+"""The target column: classes learned from it, and labels checked against them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from torchlogit.data.columns import Levels, as_levels, as_numbers
+from torchlogit.data.wording import examples, meant
+from torchlogit.errors import DataError
+
+Label = str | int | float | bool
+MANY = 200  # more classes than this are no classes but a quantity
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """`classes` in order, and the index of each row's class."""
+
+    classes: tuple[Label, ...]
+    codes: NDArray[np.int64]
+
+    def counts(self) -> NDArray[np.int64]:
+        """The number of rows of each class."""
+        return np.bincount(self.codes, minlength=len(self.classes))
+
+
+def learn_labels(table: pa.Table, target: str, positive: str | None = None) -> Labels:
+    """The classes of a target column, sorted (numbers by size), and every row's.
+
+    `positive` names the class whose probability is modelled where there are two: it comes last.
+    Raises DataError where the column is absent, has missing values, one class only, or too many.
+
+    >>> learn_labels(pa.table({"y": ["no", "yes", "no"]}), "y")
+    Labels(classes=('no', 'yes'), codes=array([0, 1, 0]))
+    """
+    levels = _read(table, target)
+    classes = sorted(_as_labels(table.column(target), levels.texts.to_pylist()).items(), key=_order(levels))
+    if len(classes) == 1:
+        raise DataError(
+            f"target {target!r} has one class only, {classes[0][1]!r}; expected at least two", column=target
+        )
+    if len(classes) > MANY:
+        raise DataError(
+            f"target {target!r} has {len(classes):,} distinct values ({examples([text for text, _ in classes])}); "
+            f"expected at most {MANY} classes: name a column of classes, or put the values into a few groups first",
+            column=target,
+        )
+    if positive is not None:
+        classes = _last(classes, positive, target)
+    return Labels(tuple(label for _, label in classes), _codes(levels, [text for text, _ in classes]))
+
+
+def check_labels(table: pa.Table, target: str, classes: Sequence[Label]) -> NDArray[np.int64]:
+    """The index of each row's class among `classes`; DataError for a class that is not among them.
+
+    >>> check_labels(pa.table({"y": ["yes", "no"]}), "y", ("no", "yes"))
+    array([1, 0])
+    """
+    levels = _read(table, target)
+    codes = _codes(levels, [_text(label) for label in classes])
+    unseen = np.flatnonzero(codes < 0)
+    if len(unseen):
+        strange = levels.texts.take(pa.array(np.unique(levels.codes[unseen]))).to_pylist()
+        raise DataError(
+            f"target {target!r} holds {examples(strange)} in {len(unseen):,} of {table.num_rows:,} rows; "
+            f"the model's classes are {examples([_text(label) for label in classes], most=10)}: correct the labels",
+            column=target,
+            row=int(unseen[0]),
+        )
+    return codes
+
+
+def _read(table: pa.Table, target: str) -> Levels:
+    if target not in table.column_names:
+        raise DataError(f"there is no target column {target!r}; {meant(target, table.column_names)}")
+    kind = table.schema.field(target).type
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        raise DataError(f"target {target!r} holds values of type {kind}; expected labels: text, numbers or truths")
+    levels = as_levels(table.column(target))
+    missing = np.flatnonzero(levels.codes < 0)
+    if len(missing):
+        raise DataError(
+            f"target {target!r} is missing in {len(missing):,} of {table.num_rows:,} rows; "
+            f"fill it or remove these rows",
+            column=target,
+            row=int(missing[0]),
+        )
+    return levels
+
+
+def _as_labels(column: pa.ChunkedArray, texts: Sequence[str]) -> dict[str, Label]:
+    """The label that each text stands for: truths, numbers where every text is one as Python spells it, or the text."""
+    if pa.types.is_boolean(column.type):
+        return {text: text == "true" for text in texts}
+    numbers = [_number(text) for text in texts]
+    known = [number for number in numbers if number is not None]
+    if len({*known}) == len(texts):
+        return dict(zip(texts, known, strict=True))
+    return dict(zip(texts, texts, strict=True))
+
+
+def _number(text: str) -> int | float | None:
+    """The number in a text, None where writing it out would not give the text back."""
+    try:
+        number = int(text) if text.lstrip("-").isdigit() else float(text)
+    except ValueError:
+        return None
+    return number if str(number) == text and abs(number) < float("inf") else None
+
+
+def _order(levels: Levels) -> Callable[[tuple[str, Label]], tuple[float, str]]:
+    """By size where every label is a number, however it is written; by text otherwise."""
+    numbers = as_numbers(pa.chunked_array([levels.texts]))
+    sizes = {} if numbers is None else dict(zip(levels.texts.to_pylist(), numbers.tolist(), strict=True))
+    return lambda item: (sizes.get(item[0], 0.0), item[0])
+
+
+def _last(classes: list[tuple[str, Label]], positive: str, target: str) -> list[tuple[str, Label]]:
+    texts = [text for text, _ in classes]
+    if positive not in texts:
+        raise DataError(f"the positive class {positive!r} is not in target {target!r}: {examples(texts, most=10)}")
+    if len(classes) != 2:
+        raise DataError(f"a positive class needs two classes, and target {target!r} has {len(classes)}; leave it out")
+    return sorted(classes, key=lambda item: item[0] == positive)
+
+
+def _codes(levels: Levels, texts: Sequence[str]) -> NDArray[np.int64]:
+    place = {text: index for index, text in enumerate(texts)}
+    known = np.array([place.get(text, -1) for text in levels.texts.to_pylist()], dtype=np.int64)
+    return known[levels.codes]
+
+
+def _text(label: Label) -> str:
+    return str(label).lower() if isinstance(label, bool) else str(label)

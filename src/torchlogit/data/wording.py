@@ -1,0 +1,31 @@
+"""How messages show what was found: one line, short, in quotes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+
+def excerpt(value: object) -> str:
+    """A value as a message shows it: text in quotes, on one line, and no more than 40 characters."""
+    text = value if isinstance(value, str) else str(value)
+    short = text if len(text) <= 40 else text[:37] + "..."
+    return repr(short) if isinstance(value, str) else one_line(short)
+
+
+def one_line(text: str) -> str:
+    """The text with every run of white space made one blank."""
+    return " ".join(text.split())
+
+
+def examples(texts: Sequence[str], most: int = 3) -> str:
+    """The first texts of several as a message shows them."""
+    return ", ".join(map(excerpt, texts[:most])) + (", ..." if len(texts) > most else "")
+
+
+def meant(name: str, columns: Sequence[str]) -> str:
+    """Which of the names were likely meant, or what names there are."""
+    close = difflib.get_close_matches(name, columns, n=3)
+    if close:
+        return f"did you mean {' or '.join(map(repr, close))}?"
+    return f"the columns are {examples(columns, most=10)}"

@@ -1,0 +1,249 @@
+"""fit: the one loop. It consumes a solver's iterates, certifies them, keeps the history and decides when to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from torchlogit.certificate import Bound, features_are_free, newton_dual_bound
+from torchlogit.errors import DivergedError
+from torchlogit.objective import Objective
+from torchlogit.records import Certificate, Params, Separation, State, Status
+from torchlogit.separation import all_classified, find_separation
+from torchlogit.solvers import Solver
+from torchlogit.solvers.stochastic_newton import StochasticNewton
+
+WORTH_CERTIFYING = 100.0  # a step that promises this many times the tolerance may already have reached it
+WORTH_DOUBTING = 1e-4  # a step that promises this share of F and yet gives no bound may be on its way to infinity
+ROUNDED = 1e-10  # and one that promises this little will do no better, whatever the tolerance
+STALLED = 4  # steps in a row without any decrease: rounding is all that is left
+PROBES = 30  # Newton steps spent on measuring another solver's answer
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the history: objective and bound in nats, passes over the rows and seconds since the start."""
+
+    passes: float
+    seconds: float
+    objective: float
+    bound: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """The answer: where it is, how far from the optimum, and how it was reached."""
+
+    params: Params
+    certificate: Certificate
+    history: tuple[Step, ...]
+
+    @property
+    def passes(self) -> float:
+        """Passes over the rows, in all."""
+        return self.history[-1].passes if self.history else 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds, in all."""
+        return self.history[-1].seconds if self.history else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a fit ends without what it was asked for."""
+
+    status: Status
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """When to stop. tol: bound <= tol * F. standard_errors: and sqrt(2 bound) no more than this, where given.
+
+    max_iter: passes over the rows. time_budget: seconds.
+    """
+
+    tol: float = 1e-6
+    standard_errors: float | None = None
+    max_iter: float = 200
+    time_budget: float | None = None
+
+    def met(self, certificate: Certificate) -> bool:
+        """Whether this certificate's bound is as small as asked for."""
+        relative, errors = certificate.relative_bound, certificate.standard_errors
+        if relative is None or errors is None or not relative <= self.tol:
+            return False
+        return self.standard_errors is None or errors <= self.standard_errors
+
+    def spent(self, step: Step) -> Reason | None:
+        """The budget that has run out, or None."""
+        if step.passes >= self.max_iter:
+            return Reason(Status.BUDGET, f"stopped after {_passes(self.max_iter)}")
+        if self.time_budget is not None and step.seconds >= self.time_budget:
+            return Reason(Status.BUDGET, f"stopped after {self.time_budget:g} seconds")
+        return None
+
+
+Watcher = Callable[[Step], bool]
+ON_REQUEST = Reason(Status.BUDGET, "stopped by a watcher")
+INTERRUPTED = Reason(Status.BUDGET, "interrupted")
+
+
+def fit(
+    objective: Objective,
+    solver: Solver,
+    goal: Goal | None = None,
+    *,
+    start: Params | None = None,
+    watchers: Iterable[Watcher] = (),
+) -> FitResult:
+    """The best answer that the solver reached within the goal's budget, with its certificate.
+
+    A watcher is called after each step and stops the fit by returning True. Ctrl-C stops it too: the answer so
+    far is returned with the bound it has.
+
+    >>> import torch
+    >>> from torchlogit.design import Dense
+    >>> from torchlogit.losses import Logistic
+    >>> from torchlogit.penalties import L2
+    >>> x, y = torch.tensor([[0.0], [1.0], [2.0], [3.0]]), torch.tensor([[0.0], [1.0], [0.0], [1.0]])
+    >>> result = fit(Objective.of(Dense.of(x), y, loss=Logistic(), penalty=L2(1.0)), StochasticNewton())
+    >>> result.certificate.status, round(float(result.params.coef), 3)
+    (<Status.CERTIFIED: 'certified'>, 0.453)
+    """
+    goal, watchers = goal or Goal(), tuple(watchers)
+    began, history = time.perf_counter(), list[Step]()
+    examine = _Examiner(objective, goal)
+    latest: tuple[State, Certificate] | None = None
+    reason: Reason | None = None
+    try:
+        for state in solver.iterates(objective, start):
+            certificate = examine(state)
+            latest = state, certificate
+            history.append(Step(state.passes, time.perf_counter() - began, certificate.objective, certificate.bound))
+            asked = [watcher(history[-1]) for watcher in watchers]
+            if certificate.status is Status.SEPARATED or goal.met(certificate):
+                return FitResult(state.params, _named(certificate, goal), tuple(history))
+            reason = goal.spent(history[-1]) or (ON_REQUEST if any(asked) else _stalled(state, history))
+            if reason is not None:
+                break
+    except KeyboardInterrupt:
+        if latest is None:
+            raise
+        reason = INTERRUPTED
+    except DivergedError as error:
+        return _diverged(objective, latest, str(error), history)
+    assert latest is not None, "a solver yields at least one state"
+    state, certificate = latest
+    reason = reason or Reason(Status.BUDGET, f"the solver ended after {_passes(state.passes)}")
+    if state.expected_gap is None and goal.time_budget is None and reason is not INTERRUPTED:
+        certificate = _measured(objective, state, goal, examine)  # the solver cannot tell how far it is
+    if certificate.status is Status.SEPARATED or goal.met(certificate):
+        return FitResult(state.params, _named(certificate, goal), tuple(history))
+    return FitResult(state.params, _unfinished(certificate, reason), tuple(history))
+
+
+def _diverged(
+    objective: Objective, latest: tuple[State, Certificate] | None, words: str, history: list[Step]
+) -> FitResult:
+    """The last state whose numbers were finite: the start, where there is none."""
+    params = latest[0].params if latest else objective.params(objective.start())
+    value = latest[1].objective if latest else float("nan")
+    return FitResult(params, Certificate(Status.DIVERGED, value, None, words), tuple(history))
+
+
+class _Examiner:
+    """What can be said of a state: a bound, a separation, or nothing yet. Asks the costly question once."""
+
+    def __init__(self, objective: Objective, goal: Goal) -> None:
+        self.objective, self.goal = objective, goal
+        self.may_be_separated = features_are_free(objective)
+
+    def __call__(self, state: State) -> Certificate:
+        if separation := self.complete_separation(state):
+            return _separated(state, separation)
+        if state.dual_residual is None or not self.worth_certifying(state):
+            return Certificate(Status.BUDGET, state.objective, None, "no bound yet")
+        bound = newton_dual_bound(self.objective, self.objective.theta(state.params), state.dual_residual)
+        if bound.value is None and (separation := self.separation(state)):
+            return _separated(state, separation)
+        return _bounded(bound)
+
+    def worth_certifying(self, state: State) -> bool:
+        """Whether a bound computed now may be small enough, or its absence telling."""
+        if state.expected_gap is None:
+            return True
+        limit = max(WORTH_CERTIFYING * self.goal.tol, WORTH_DOUBTING if self.may_be_separated else ROUNDED)
+        return state.expected_gap <= limit * state.objective
+
+    def complete_separation(self, state: State) -> Separation | None:
+        """The separation, where this state already classifies every row."""
+        if not self.may_be_separated or state.raw is None or not all_classified(self.objective, state.raw):
+            return None
+        return find_separation(self.objective, state.raw)
+
+    def separation(self, state: State) -> Separation | None:
+        """The separation that a state without a bound is running towards; looked for once."""
+        if not self.may_be_separated or state.raw is None:
+            return None
+        found = find_separation(self.objective, state.raw)
+        self.may_be_separated = found is not None
+        return found
+
+
+def _measured(objective: Objective, state: State, goal: Goal, examine: _Examiner) -> Certificate:
+    """The certificate of another solver's last state: bounds from Newton's dual points, until they stop falling."""
+    theta, best = objective.theta(state.params), Bound(None, state.objective)
+    for probe in islice(StochasticNewton().iterates(objective, state.params), PROBES):
+        seen = examine(probe)
+        if seen.status is Status.SEPARATED:
+            return replace(seen, objective=state.objective)
+        if probe.dual_residual is None:
+            continue
+        bound = newton_dual_bound(objective, theta, probe.dual_residual)
+        if bound.value is None:
+            continue
+        settled = best.value is not None and bound.value > 0.99 * best.value
+        best = bound if best.value is None or bound.value < best.value else best
+        if settled or goal.met(_bounded(best)):
+            break
+    return _bounded(best)
+
+
+def _passes(number: float) -> str:
+    return f"{number:g} pass{'es' * (number != 1)}"
+
+
+def _stalled(state: State, history: list[Step]) -> Reason | None:
+    """Rounding is all that is left: F has not fallen for several of Newton's steps, and the goal is not met."""
+    if state.dual_residual is None or len(history) <= STALLED:
+        return None
+    if history[-1].objective < history[-1 - STALLED].objective:
+        return None
+    return Reason(Status.UNCERTIFIABLE, "the objective no longer falls: this is the best that float64 can tell apart")
+
+
+def _bounded(bound: Bound) -> Certificate:
+    words = "no bound yet" if bound.value is None else f"at most {bound.value:.3g} nats above the minimum"
+    return Certificate(Status.BUDGET, bound.objective, bound.value, words)
+
+
+def _named(certificate: Certificate, goal: Goal) -> Certificate:
+    """The certificate with the status that its goal, now met, gives it."""
+    if certificate.status is Status.SEPARATED:
+        return certificate
+    words = f"proven within {certificate.relative_bound:.1e} of the minimum, relative to it"
+    return replace(certificate, status=Status.CERTIFIED, message=words)
+
+
+def _unfinished(certificate: Certificate, reason: Reason) -> Certificate:
+    return replace(certificate, status=reason.status, message=f"{reason.words}; {certificate.message}")
+
+
+def _separated(state: State, separation: Separation) -> Certificate:
+    kind = "completely" if separation.complete else "quasi-completely"
+    words = f"no finite minimum exists: the classes are {kind} separated, and the coefficients run off to infinity"
+    return Certificate(Status.SEPARATED, state.objective, None, words, separation)

@@ -1,0 +1,71 @@
+"""Standard errors: where they are valid, and the reason where they are not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torchlogit.objective import Objective
+from torchlogit.quadratic import factor
+from torchlogit.records import Certificate, Params, Status
+
+CLOSE = 0.05  # standard errors from the optimum at which an answer is exact enough for its own errors
+MAX_PARAMETERS = 2500
+
+
+@dataclass(frozen=True, slots=True)
+class Covariance:
+    """The covariance of the coefficients: H^-1 at the optimum, H the Hessian of the negative log-likelihood.
+
+    `inverse` (n_free p, n_free p) in free coordinates; `determined` (p,): whether the data determine the entry.
+    """
+
+    inverse: Tensor
+    determined: Tensor
+    basis: Tensor
+
+    def errors_of(self, combinations: Tensor) -> Tensor:
+        """Standard errors (m, n_outputs) of m linear combinations (m, p) of theta's rows; NaN where undetermined."""
+        n_free, p = self.basis.shape[1], combinations.shape[1]
+        blocks = self.inverse.reshape(n_free, p, n_free, p)
+        middle = torch.einsum("mj,kjli,mi->mkl", combinations, blocks, combinations)
+        variance = torch.einsum("ck,mkl,cl->mc", self.basis, middle, self.basis)
+        known = ((combinations != 0) <= self.determined).all(dim=1)
+        return torch.where(known[:, None], variance.clamp(min=0).sqrt(), torch.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there are no standard errors, in one sentence."""
+
+    reason: str
+
+
+def covariance(objective: Objective, params: Params, certificate: Certificate) -> Covariance | Refusal:
+    """The covariance of a maximum-likelihood answer (one reading of X), or why there is none.
+
+    Valid without a penalty alone: a penalty biases the answer, a separated answer is infinite, and far from the
+    optimum the curvature is another. Source: the inverse of the observed information, McCullagh and Nelder 1989, 4.4.
+    """
+    reason = _refusal(objective, certificate)
+    if reason:
+        return Refusal(reason)
+    hessian = objective.hessian(objective.residual(objective.raw(objective.theta(params))))
+    factored = factor(hessian)
+    entries = (factored.solve(hessian).diagonal() - 1).abs() < 1e-6
+    determined = entries.reshape(-1, objective.design.shape[1]).all(dim=0)
+    return Covariance(factored.inverse(), determined, objective.basis())
+
+
+def _refusal(objective: Objective, certificate: Certificate) -> str:
+    if bool((objective.precision() > 0).any()):
+        return "a penalty biases the coefficients, and standard errors would hide that: fit with l2=0 for them"
+    if certificate.status is Status.SEPARATED:
+        return "the classes are separated: coefficients that run off to infinity have no standard errors"
+    if certificate.standard_errors is None or certificate.standard_errors > CLOSE:
+        return f"the answer is not proven to be within {CLOSE} standard errors of the optimum"
+    if objective.design.shape[1] * objective.basis().shape[1] > MAX_PARAMETERS:
+        return f"there are more than {MAX_PARAMETERS:,} coefficients: their covariance is not formed"
+    return ""

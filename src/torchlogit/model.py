@@ -1,0 +1,311 @@
+"""LogisticModel: a fitted model, complete: coefficients, encoder, classes, certificate. One file, readable with numpy.
+
+The file is safetensors: the tensors, and under the metadata key "torchlogit" one JSON object. No pickle, and nothing
+that varies from run to run. torch is not needed to load it or to predict.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchlogit.data.encoder import TableEncoder
+from torchlogit.data.schema import schema_from_json, schema_to_json
+from torchlogit.errors import InputError, ModelFileError
+from torchlogit.records import Column, NumericColumn
+
+Array = NDArray[np.float64]
+Label = str | int | float | bool
+
+FORMAT_VERSION = 1
+KEY = "torchlogit"
+FACTS = ("target", "penalty", "solver", "certificate", "training_data", "standard_errors", "versions")
+KEYS = ("checksum", "format_version", "classes", "feature_names", "schema", *FACTS)
+TENSORS = ("coef", "intercept")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is on record about how a model came to be, as JSON values.
+
+    target: column name or None. penalty: {l1, l2}. solver: name and settings. certificate: status, objective, bound,
+    relative_bound, standard_errors (nats), message, separation. training_data: rows, weight, fingerprint.
+    standard_errors: {coef, intercept} as nested lists, or {reason}. versions: of the libraries.
+    """
+
+    target: str | None
+    penalty: dict[str, float]
+    solver: dict[str, Any]
+    certificate: dict[str, Any]
+    training_data: dict[str, Any]
+    standard_errors: dict[str, Any]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficient:
+    """One line of a report: a feature's coefficient for one output in the table's own units, its odds ratio and error.
+
+    For a numeric column the coefficient is per unit of the column, for a level or a missing value per presence.
+    """
+
+    feature: str
+    output: Label
+    value: float
+    odds_ratio: float
+    standard_error: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogisticModel:
+    """coef (n_features, n_outputs) and intercept (n_outputs,), float64, for encoded features; 1 output for 2 classes.
+
+    >>> facts = Facts(None, {"l1": 0.0, "l2": 1.0}, {}, {}, {}, {"reason": "not computed"}, {})
+    >>> model = LogisticModel(np.array([[2.0]]), np.array([-1.0]), ("no", "yes"), ("x",), None, facts)
+    >>> model.predict(np.array([[0.0], [1.0]])).tolist()
+    ['no', 'yes']
+    """
+
+    coef: Array
+    intercept: Array
+    classes: tuple[Label, ...]
+    feature_names: tuple[str, ...]
+    encoder: TableEncoder | None
+    facts: Facts
+
+    def features(self, X: object) -> NDArray[np.floating[Any]]:
+        """The encoded features of a table, or of an array where the model has no encoder."""
+        if self.encoder is not None:
+            return self.encoder.transform(X)
+        values = np.asarray(X)
+        if values.ndim != 2 or values.shape[1] != len(self.feature_names):
+            raise InputError(f"X has shape {values.shape}: expected rows of {len(self.feature_names)} features")
+        return values
+
+    def raw_prediction(self, X: object) -> Array:
+        """X coef + intercept, (n, n_outputs)."""
+        return self.raw_of(self.features(X))
+
+    def raw_of(self, features: NDArray[np.floating[Any]]) -> Array:
+        """The raw prediction of features that are already encoded."""
+        return np.asarray(features @ self.coef + self.intercept, dtype=np.float64)
+
+    def predict_proba(self, X: object) -> Array:
+        """The probability of every class, (n, n_classes)."""
+        return probabilities(self.raw_prediction(X))
+
+    def predict(self, X: object) -> NDArray[np.object_]:
+        """The likeliest class of every row."""
+        return self.likeliest(self.raw_prediction(X))
+
+    def likeliest(self, raw: Array) -> NDArray[np.object_]:
+        """The class with the largest raw prediction."""
+        codes = (raw[:, 0] > 0).astype(np.int64) if raw.shape[1] == 1 else raw.argmax(axis=1)
+        labels: NDArray[np.object_] = np.array(self.classes, dtype=object)
+        return labels.take(codes)
+
+    @property
+    def outputs(self) -> tuple[Label, ...]:
+        """The class that each output speaks for: the second of two, or all."""
+        return self.classes[1:] if self.coef.shape[1] == 1 else self.classes
+
+    def in_original_units(self) -> tuple[list[Coefficient], list[Coefficient]]:
+        """The intercepts and the coefficients in the table's own units, with odds ratios and standard errors."""
+        unit, at = np.ones(len(self.coef)), np.zeros(len(self.coef))
+        if self.encoder is not None:
+            columns = self.encoder.schema_.columns
+            unit = np.array([value for column in columns for value in _per_unit(column)])
+            at = intercept_at(self.encoder)
+        coef, intercept = self.coef * unit[:, None], self.intercept + at @ self.coef
+        known = self.facts.standard_errors
+        coef_errors = _errors(known.get("coef"), coef.shape) * unit[:, None]
+        intercept_errors = _errors(known.get("intercept"), intercept.shape)
+        lines = [
+            _coefficient(name, output, coef[j, k], coef_errors[j, k])
+            for j, name in enumerate(self.feature_names)
+            for k, output in enumerate(self.outputs)
+        ]
+        firsts = [
+            _coefficient("(intercept)", output, intercept[k], intercept_errors[k])
+            for k, output in enumerate(self.outputs)
+        ]
+        return firsts, lines
+
+    def save(self, path: str | Path) -> None:
+        """Writes the model file, whole or not at all: the same model gives the same bytes."""
+        from safetensors.numpy import save
+
+        metadata = {
+            "format_version": FORMAT_VERSION,
+            "classes": list(self.classes),
+            "feature_names": list(self.feature_names),
+            "schema": None if self.encoder is None else schema_to_json(self.encoder.schema_),
+            **{name: getattr(self.facts, name) for name in FACTS},
+        }
+        tensors = {name: np.ascontiguousarray(getattr(self, name)) for name in TENSORS}
+        try:
+            text = _as_text({"checksum": _checksum(tensors, metadata), **metadata})
+        except ValueError:
+            status = self.facts.certificate.get("status")
+            raise InputError(f"the fit ({status}) holds numbers that are not finite: nothing to save") from None
+        write_atomically(Path(path), save(tensors, metadata={KEY: text}))
+
+    @classmethod
+    def load(cls, path: str | Path) -> LogisticModel:
+        """The model in a file; ModelFileError where the file is damaged, not ours, or of a later format."""
+        tensors, metadata = _read(Path(path))
+        try:
+            return cls._of(path, tensors, metadata)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ModelFileError(f"{path}: a part of the model is not what it should be ({error}); damaged") from None
+
+    @classmethod
+    def _of(cls, path: str | Path, tensors: dict[str, Array], metadata: dict[str, Any]) -> LogisticModel:
+        schema = metadata["schema"]
+        coef, intercept = (tensors[name] for name in TENSORS)
+        names, classes = tuple(metadata["feature_names"]), tuple(metadata["classes"])
+        outputs = 1 if len(classes) == 2 else len(classes)
+        if coef.shape != (len(names), outputs) or intercept.shape != (outputs,):
+            raise ModelFileError(f"{path}: the tensors do not fit the names and classes; the file is damaged")
+        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+            raise ModelFileError(f"{path}: a coefficient is not finite; the file is damaged")
+        encoder = None if schema is None else TableEncoder.from_schema(schema_from_json(schema))
+        facts = Facts(**{name: metadata[name] for name in FACTS})
+        return cls(coef, intercept, classes, names, encoder, facts)
+
+
+def probabilities(raw: Array) -> Array:
+    """The probability of every class from the raw prediction, (n, n_classes).
+
+    >>> probabilities(np.array([[0.0]])).tolist()
+    [[0.5, 0.5]]
+    """
+    from scipy.special import expit, softmax
+
+    result: Array = np.hstack([expit(-raw), expit(raw)]) if raw.shape[1] == 1 else softmax(raw, axis=1)
+    return result
+
+
+def intercept_at(encoder: TableEncoder) -> Array:
+    """The features of the table's zero, (n_features,): where the intercept in original units is taken."""
+    return np.array([value for column in encoder.schema_.columns for value in _at_zero(column)])
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file under a temporary name beside it and renames it: whole or not at all.
+
+    A link is followed; what is no regular file (a pipe, a device) is written to as it is.
+    """
+    place = path.resolve()
+    if place.exists() and not place.is_file():
+        place.write_bytes(content)
+        return
+    try:
+        handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
+    except OSError as error:
+        raise InputError(f"{path}: cannot write there ({error.strerror}); choose another folder") from None
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(place)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot write the file ({error.strerror}); nothing was changed") from None
+
+
+def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The tensors and the metadata of a model file, checked."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        raise ModelFileError(f"{path}: no such file; expected a model written by `torchlogit train`")
+    if path.is_dir():
+        raise ModelFileError(f"{path}: a folder; expected a model file written by `torchlogit train`")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(KEY)
+            if text is None:
+                raise ModelFileError(f"{path}: a safetensors file, but not a torchlogit model; give one that is")
+            metadata = json.loads(text)
+            _check_metadata(path, metadata, list(file.keys()))
+            tensors = {name: file.get_tensor(name) for name in TENSORS}
+            if metadata.pop("checksum") != _checksum(tensors, metadata):
+                raise ModelFileError(f"{path}: the checksum does not fit the contents; the file is damaged")
+            return tensors, metadata
+    except (SafetensorError, OSError, ValueError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(
+            f"{path}: not a torchlogit model, or a damaged one; expected a file written by `torchlogit train`"
+        ) from None
+
+
+def _as_text(metadata: dict[str, Any]) -> str:
+    return json.dumps(metadata, sort_keys=True, allow_nan=False, ensure_ascii=False)
+
+
+def _checksum(tensors: dict[str, Array], metadata: dict[str, Any]) -> str:
+    """SHA-256 of the metadata's text, the checksum left out, and of the tensors' bytes."""
+    digest = hashlib.sha256(_as_text(metadata).encode())
+    for name in TENSORS:
+        digest.update(tensors[name].tobytes())
+    return digest.hexdigest()
+
+
+def _check_metadata(path: Path, metadata: Any, tensors: Sequence[str]) -> None:
+    version = metadata.get("format_version") if isinstance(metadata, dict) else None
+    if not isinstance(version, int):
+        raise ModelFileError(f"{path}: the file has no format version; it is damaged")
+    if version > FORMAT_VERSION:
+        raise ModelFileError(
+            f"{path}: model format {version}, and this torchlogit reads up to {FORMAT_VERSION}; upgrade torchlogit"
+        )
+    if set(metadata) != set(KEYS) or set(tensors) != set(TENSORS):
+        raise ModelFileError(f"{path}: the file's parts are not those of a model; it is damaged")
+
+
+def _at_zero(column: Column) -> list[float]:
+    """A column's features where its number is 0, or no level is present."""
+    if isinstance(column, NumericColumn):
+        return [-column.mean / column.scale] + [0.0] * column.has_missing
+    return [0.0] * (len(column.levels) + column.has_missing)
+
+
+def _per_unit(column: Column) -> list[float]:
+    """What one unit of a column, or the presence of a level, adds to its features."""
+    if isinstance(column, NumericColumn):
+        return [1 / column.scale] + [1.0] * column.has_missing
+    return [1.0] * (len(column.levels) + column.has_missing)
+
+
+def _errors(values: object, shape: tuple[int, ...]) -> Array:
+    if values is None:
+        return np.full(shape, np.nan)
+    filled: Array = np.array(values, dtype=np.float64).reshape(shape)
+    return filled
+
+
+def _coefficient(feature: str, output: Label, value: float, error: float) -> Coefficient:
+    with np.errstate(over="ignore"):
+        odds = float(np.exp(value))
+    return Coefficient(feature, output, float(value), odds, None if np.isnan(error) else float(error))
+
+
+def load(path: str | Path) -> LogisticModel:
+    """The model in a file; ModelFileError where the file is damaged, not ours, or of a later format."""
+    return LogisticModel.load(path)

@@ -1,0 +1,219 @@
+"""The objective F, and the only place where rows are summed.
+
+    F(W, b) = sum_i s_i loss(x_i W + b, y_i) + Omega(W)
+
+Conventions, written once:
+
+- theta (p, n_outputs) stacks the coefficients and, last, the intercept; a design's rows carry the
+  matching constant 1, so that no formula mentions the intercept again. The penalty skips it.
+- Everything is a sum over rows (nats), never a mean. Sums and theta are float64.
+- raw (n, n_outputs) is X theta; residual (n, n_outputs) is the derivative of the loss by it.
+- Free coordinates: a softmax loss cannot see a constant added to a row of theta, so Hessians and
+  steps live in theta B, B the loss's orthonormal basis (n_outputs, n_free), n_free = 1 or K - 1, and
+  solutions have rows that sum to zero. A Hessian is (n_free p, n_free p), blocks of one output first.
+- A *pass* is one product with X and one with X'; a product alone is half a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from torchlogit.design import DesignMatrix, Rows
+from torchlogit.errors import InputError
+from torchlogit.losses import Loss
+from torchlogit.penalties import Penalty
+from torchlogit.records import Params
+
+
+@dataclass(frozen=True)
+class Objective:
+    """F for these rows; frozen: what moves is theta.
+
+    design: (n, p). target: (n, n_outputs), probabilities, float64. weight: (n,), not negative, float64.
+    """
+
+    design: DesignMatrix
+    target: Tensor
+    weight: Tensor
+    loss: Loss
+    penalty: Penalty
+
+    @classmethod
+    def of(
+        cls, design: DesignMatrix, target: Tensor, *, loss: Loss, penalty: Penalty, weight: Tensor | None = None
+    ) -> Objective:
+        """The objective of checked parts: shapes agree, targets are probabilities, weights are not negative."""
+        n = design.shape[0]
+        target = target.to(torch.float64)
+        if target.shape != (n, loss.n_outputs):
+            raise InputError(f"target has shape {tuple(target.shape)}: expected {(n, loss.n_outputs)}, one row a row")
+        if not bool(((target >= 0) & (target <= 1)).all()):
+            raise InputError("target holds values outside [0, 1]: expected class probabilities, 0 and 1 for labels")
+        weight = torch.ones_like(target[:, 0]) if weight is None else weight.to(target)
+        if weight.shape != (n,) or not bool((torch.isfinite(weight) & (weight >= 0)).all()):
+            raise InputError(f"sample_weight: expected {n} finite numbers, none negative")
+        if not bool((weight > 0).any()):
+            raise InputError("sample_weight is zero on every row: expected at least one positive weight")
+        return cls(design, target, weight, loss, penalty)
+
+    @cached_property
+    def total_weight(self) -> float:
+        """sum_i s_i, by which F is divided for people to read."""
+        return float(self.weight.sum())
+
+    # -- points ---------------------------------------------------------------------------------
+
+    def theta(self, params: Params) -> Tensor:
+        """The point as one (p, n_outputs) tensor."""
+        coef = params.coef.to(self.target)
+        return torch.cat([coef, params.intercept.to(coef)[None, :]]) if self.design.has_intercept else coef.clone()
+
+    def params(self, theta: Tensor) -> Params:
+        """The point as coefficients and intercept (zero where there is none)."""
+        if self.design.has_intercept:
+            return Params(theta[:-1].clone(), theta[-1].clone())
+        return Params(theta.clone(), torch.zeros_like(theta[0]))
+
+    def coef(self, theta: Tensor) -> Tensor:
+        """The penalised part of theta."""
+        return theta[:-1] if self.design.has_intercept else theta
+
+    def start(self) -> Tensor:
+        """Zero coefficients and the intercept that predicts the mean target: the empty model's optimum."""
+        theta = torch.zeros(self.design.shape[1], self.loss.n_outputs, dtype=torch.float64, device=self.target.device)
+        if self.design.has_intercept:
+            mean = (self.weight @ self.target / self.weight.sum()).clamp(1e-12, 1 - 1e-12)
+            theta[-1] = torch.log(mean) - torch.log1p(-mean) if self.loss.n_outputs == 1 else torch.log(mean)
+        return self.visible(theta)
+
+    def visible(self, theta: Tensor) -> Tensor:
+        """theta without what the loss cannot see: same losses, a penalty no larger."""
+        basis = self.basis()
+        return theta @ basis @ basis.T
+
+    def basis(self) -> Tensor:
+        """The loss's basis, on this objective's device."""
+        return self.loss.basis().to(self.target.device)
+
+    def to_free(self, theta: Tensor) -> Tensor:
+        """The free coordinates of theta, (n_free p,)."""
+        return (theta @ self.basis()).T.reshape(-1)
+
+    def from_free(self, free: Tensor) -> Tensor:
+        """The theta of these free coordinates, (p, n_outputs)."""
+        return free.reshape(-1, self.design.shape[1]).T @ self.basis().T
+
+    # -- sums over rows -------------------------------------------------------------------------
+
+    def raw(self, theta: Tensor) -> Tensor:
+        """X theta, (n, n_outputs): half a pass."""
+        raw = torch.empty_like(self.target)
+        for rows, block in self.design.blocks():
+            raw[rows] = block.matmul(theta)
+        return raw
+
+    def value(self, theta: Tensor, raw: Tensor) -> float:
+        """F, from the raw prediction at theta: no pass."""
+        loss = torch.dot(self.weight, self.loss.value(raw, self.target))
+        return float(loss) + self.penalty.value(self.coef(theta))
+
+    def residual(self, raw: Tensor) -> Tensor:
+        """Derivative of each row's loss, unweighted, (n, n_outputs): no pass."""
+        return self.loss.residual(raw, self.target)
+
+    def dual(self, residual: Tensor) -> Tensor:
+        """-X'(s residual), (p, n_outputs): half a pass. At the optimum it equals Omega's gradient."""
+        weighted = residual * self.weight[:, None]
+        return -self._sum(lambda rows, block: block.rmatmul(weighted[rows]))
+
+    def gradient(self, theta: Tensor, residual: Tensor) -> Tensor:
+        """dF / dtheta, (p, n_outputs): half a pass."""
+        return self.penalty_gradient(theta) - self.dual(residual)
+
+    def penalty_gradient(self, theta: Tensor) -> Tensor:
+        """dOmega / dtheta, (p, n_outputs), zero for the intercept."""
+        gradient = torch.zeros_like(theta)
+        self.coef(gradient).copy_(self.penalty.gradient(self.coef(theta)))
+        return gradient
+
+    def precision(self) -> Tensor:
+        """Omega's second derivative by each row of theta, (p,), zero for the intercept."""
+        n_features = self.design.shape[1] - self.design.has_intercept
+        precision = self.penalty.precision(n_features)
+        return torch.cat([precision, torch.zeros(int(self.design.has_intercept))]).to(self.target)
+
+    def hessian(self, residual: Tensor) -> Tensor:
+        """The Hessian of F in free coordinates at the probabilities that `residual` carries: one reading of X."""
+        basis = self.basis()
+        p, n_free = self.design.shape[1], basis.shape[1]
+        hessian = torch.zeros(n_free, p, n_free, p, dtype=torch.float64, device=self.target.device)
+        for rows, block in self.design.blocks():
+            curvature = self._curvature(rows, residual, basis)
+            for k in range(n_free):
+                for m in range(k + 1):
+                    hessian[k, :, m, :] += block.gram(curvature[:, k, m])
+        for k in range(n_free):
+            for m in range(k):
+                hessian[m, :, k, :] = hessian[k, :, m, :].T
+        hessian = hessian.reshape(n_free * p, n_free * p)
+        hessian.diagonal().add_(self.precision().repeat(n_free))
+        return hessian
+
+    def hessian_product(self, residual: Tensor, free: Tensor) -> Tensor:
+        """That Hessian times a vector of free coordinates: one pass, X read once."""
+        direction = self.from_free(free)
+
+        def product(rows: slice, block: Rows) -> Tensor:
+            curved = self.loss.curvature_product(residual[rows], self.target[rows], block.matmul(direction))
+            return block.rmatmul(curved * self.weight[rows, None])
+
+        return self.to_free(self._sum(product) + self.precision()[:, None] * direction)
+
+    def mean_gram(self, residual: Tensor) -> Tensor:
+        """X' diag(s * mean curvature over the free coordinates) X, (p, p), without penalty: one reading of X."""
+        basis = self.basis()
+        return self._sum(
+            lambda rows, block: block.gram(
+                self._curvature(rows, residual, basis).diagonal(dim1=1, dim2=2).mean(dim=1)
+            )
+        )
+
+    @cached_property
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Weighted sums of every column and of its square, (p,) each: one reading of X, once."""
+        sums = self._sum(lambda rows, block: block.moments(self.weight[rows]))
+        return sums[0], sums[1]
+
+    def _curvature(self, rows: slice, residual: Tensor, basis: Tensor) -> Tensor:
+        """Weighted curvature of these rows in free coordinates, (rows, n_free, n_free)."""
+        residual, target = residual[rows], self.target[rows]
+        columns = [
+            self.loss.curvature_product(residual, target, direction.expand_as(residual)) @ basis
+            for direction in basis.T
+        ]
+        return torch.stack(columns, dim=2) * self.weight[rows, None, None]
+
+    def _sum(self, term: Callable[[slice, Rows], Tensor]) -> Tensor:
+        """The sum of a term over the micro-blocks, in order."""
+        total: Tensor | None = None
+        for rows, block in self.design.blocks():
+            part = term(rows, block)
+            total = part if total is None else total.add_(part)
+        assert total is not None
+        return total
+
+    # -- parts ----------------------------------------------------------------------------------
+
+    def sample(self, indices: Tensor, multiplier: Tensor) -> Objective:
+        """The objective of these rows, each counted `multiplier` times: an estimate of F."""
+        return replace(
+            self,
+            design=self.design.take(indices),
+            target=self.target[indices],
+            weight=self.weight[indices] * multiplier,
+        )

@@ -1,0 +1,377 @@
+"""Small pictures as SVG text, drawn by hand: panels side by side, each with two axes, marks and a legend.
+
+    picture([Panel(title, Axis(label, scale), Axis(label, scale), marks=(Points(x, y, label), Line(x, y, label)))])
+
+The same input gives the same bytes. What cannot be drawn is skipped: values that are not finite, and on a log
+scale those that are not positive; a line is broken there.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+# Okabe and Ito's colours, which stay apart for colour-blind eyes; their yellow is too pale for a white page.
+BLUE = "#0072b2"
+ORANGE = "#d55e00"
+GREEN = "#009e73"
+PINK = "#cc79a7"
+SKY = "#56b4e9"
+AMBER = "#e69f00"
+GREY = "#6b7280"
+PALETTE = (BLUE, ORANGE, GREEN, PINK, SKY, AMBER, GREY)
+
+_INK = "#1f2933"
+_FAINT_INK = "#52606d"
+_GRID = "#e4e7eb"
+_FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+_TITLE_SIZE = 15
+_TEXT_SIZE = 12
+_LEGEND_LINE = 19
+
+Scale = Literal["linear", "log"]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A label and a scale, linear or log (base 10); the limits come from the marks."""
+
+    label: str
+    scale: Scale = "linear"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line through (x, y) in the order given; without a colour it takes the next one of `PALETTE`."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    label: str = ""
+    color: str = ""
+    dashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """A dot at each (x, y), thin enough that many may overlap."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    label: str = ""
+    color: str = ""
+
+
+Mark = Line | Points
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One set of axes: marks are drawn in order, and those with a label are named in the legend."""
+
+    title: str
+    x_axis: Axis
+    y_axis: Axis
+    marks: tuple[Mark, ...] = ()
+
+
+def picture(panels: Sequence[Panel], panel_width: int = 480, panel_height: int = 380) -> str:
+    """One standalone SVG document with the panels side by side, `panel_width` by `panel_height` pixels each.
+
+    >>> losses = Panel("Loss", Axis("epoch"), Axis("log loss", "log"), (Line([1, 2, 3], [0.5, 0.05, 0.01]),))
+    >>> picture([losses]).startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+    True
+    """
+    width = panel_width * max(len(panels), 1)
+    name = _escape("; ".join(panel.title for panel in panels))
+    legend_height = max((_legend_height(panel, panel_width) for panel in panels), default=0)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{panel_height}" '
+        f'viewBox="0 0 {width} {panel_height}" role="img" font-family="{_FONT}" font-size="{_TEXT_SIZE}">',
+        f"<title>{name}</title>",
+        f'<rect width="{width}" height="{panel_height}" fill="#ffffff"/>',
+    ]
+    for index, panel in enumerate(panels):
+        lines.append(f'<g transform="translate({index * panel_width} 0)">')
+        lines.extend(_panel(panel, panel_width, panel_height, legend_height))
+        lines.append("</g>")
+    lines.append("</svg>")
+    return "\n".join(lines) + "\n"
+
+
+# ---- scales: from a value to its place between 0 and 1, and the ticks to show ----
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A value worth a grid line, and how it is written."""
+
+    value: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinearScale:
+    """The range from `low` to `high`, evenly spaced."""
+
+    low: float
+    high: float
+
+    def place(self, value: float) -> float:
+        """Where `value` lies: 0 at `low`, 1 at `high`."""
+        return (value - self.low) / (self.high - self.low)
+
+    def ticks(self) -> list[Tick]:
+        """About five round values within the range.
+
+        >>> [tick.label for tick in LinearScale(-2.1, 2.1).ticks()]
+        ['-2', '-1', '0', '1', '2']
+        """
+        step = _round_step((self.high - self.low) / 5)
+        # A round value at the very end of the range is shown, however the division rounds.
+        first, last = math.ceil(self.low / step - 1e-6), math.floor(self.high / step + 1e-6)
+        return _written([index * step for index in range(first, last + 1)], step)
+
+
+@dataclass(frozen=True, slots=True)
+class LogScale:
+    """The range from `low` to `high`, both positive, evenly spaced in powers of ten."""
+
+    low: float
+    high: float
+
+    def place(self, value: float) -> float:
+        """Where `value` lies: 0 at `low`, 1 at `high`."""
+        low, high = math.log10(self.low), math.log10(self.high)
+        return (math.log10(value) - low) / (high - low)
+
+    def ticks(self) -> list[Tick]:
+        """Powers of ten, about seven at most; where fewer than three fit, their 2 and 5 fold too, or else round values.
+
+        >>> [tick.label for tick in LogScale(0.0005, 2.0).ticks()]
+        ['0.001', '0.01', '0.1', '1']
+        >>> [tick.label for tick in LogScale(1e-9, 1.0).ticks()]
+        ['10⁻⁸', '10⁻⁶', '10⁻⁴', '10⁻²', '1']
+        >>> [tick.label for tick in LogScale(0.04, 3.0).ticks()]
+        ['0.05', '0.1', '0.2', '0.5', '1', '2']
+        """
+        first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
+        stride = math.ceil((last - first + 1) / 7)
+        powers = [power for power in range(first, last + 1) if power % stride == 0]
+        if len(powers) < 3:
+            folds = [fold * 10.0**power for power in range(first - 1, last + 1) for fold in (1, 2, 5)]
+            shown = [Tick(value, f"{value:g}") for value in folds if self.low <= value <= self.high]
+            return shown if len(shown) >= 3 else LinearScale(self.low, self.high).ticks()
+        if powers[0] >= -4 and powers[-1] <= 4:
+            return [Tick(10.0**power, f"{10.0**power:.{max(-power, 0)}f}") for power in powers]
+        return [Tick(10.0**power, _power_of_ten(power)) for power in powers]
+
+
+def _scale(axis: Axis, values: list[float]) -> LinearScale | LogScale:
+    """The axis's scale, a little wider than the values; constant or absent values get a range around them."""
+    if axis.scale == "log":
+        low, high = (math.log10(min(values)), math.log10(max(values))) if values else (-1.0, 0.0)
+        margin = 0.05 * (high - low) if high - low > 1e-9 else 0.5
+        return LogScale(10 ** max(low - margin, -300), 10 ** min(high + margin, 300))
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    size = max(abs(low), abs(high))
+    margin = 0.05 * (high - low)
+    if high - low <= max(1e-9 * size, 1e-290):
+        margin = 0.1 * size if size > 1e-290 else 0.5
+    return LinearScale(low - margin, high + margin)
+
+
+def _drawable(value: float, axis: Axis) -> bool:
+    # Near the ends of float64 a range would overflow; nothing we draw lives there.
+    return math.isfinite(value) and abs(value) < 1e300 and (axis.scale == "linear" or value > 1e-300)
+
+
+def _round_step(step: float) -> float:
+    power = 10.0 ** math.floor(math.log10(step))
+    return min((1 * power, 2 * power, 5 * power, 10 * power), key=lambda nice: abs(math.log(nice / step)))
+
+
+def _written(values: list[float], step: float) -> list[Tick]:
+    largest = max((abs(value) for value in values), default=0.0)
+    if largest and not 1e-4 <= largest < 1e9:
+        digits = max(_magnitude(largest) - _magnitude(step), 0)
+        return [Tick(value, f"{value:.{digits}e}" if value else "0") for value in values]
+    decimals = max(-_magnitude(step), 0)
+    return [Tick(value, f"{value:.{decimals}f}") for value in values]
+
+
+def _magnitude(value: float) -> int:
+    # The nudge keeps 0.001 in its own decade however log10 rounds.
+    return math.floor(math.log10(value) + 1e-9)
+
+
+def _power_of_ten(power: int) -> str:
+    if power == 0:
+        return "1"
+    return "10" + str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+# ---- drawing ----
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The rectangle where marks are drawn, in pixels, and the two scales that fill it."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    x_scale: LinearScale | LogScale
+    y_scale: LinearScale | LogScale
+
+    def across(self, x: float) -> float:
+        return self.left + self.x_scale.place(x) * (self.right - self.left)
+
+    def down(self, y: float) -> float:
+        return self.bottom - self.y_scale.place(y) * (self.bottom - self.top)
+
+
+def _panel(panel: Panel, width: int, height: int, legend_height: int) -> Iterator[str]:
+    runs = [_runs(mark, panel.x_axis, panel.y_axis) for mark in panel.marks]
+    points = [point for mark_runs in runs for run in mark_runs for point in run]
+    x_scale = _scale(panel.x_axis, [x for x, _ in points])
+    y_scale = _scale(panel.y_axis, [y for _, y in points])
+    y_tick_width = max((_text_width(tick.label) for tick in y_scale.ticks()), default=0.0)
+    frame = _Frame(44 + y_tick_width, 46 + legend_height, width - 20, height - 52, x_scale, y_scale)
+
+    title = _escape(_shortened(panel.title, width - frame.left, _TITLE_SIZE))
+    yield _text(frame.left, 28, title, f'font-size="{_TITLE_SIZE}" font-weight="600" fill="{_INK}"')
+    yield from _legend(panel, frame, width)
+    yield from _axes(panel, frame)
+    for color, mark, mark_runs in zip(_colors(panel.marks), panel.marks, runs, strict=True):
+        yield from _mark(mark, mark_runs, color, frame)
+
+
+def _axes(panel: Panel, frame: _Frame) -> Iterator[str]:
+    left, top, right, bottom = map(_number, (frame.left, frame.top, frame.right, frame.bottom))
+    x_ticks = [(frame.across(tick.value), tick.label) for tick in frame.x_scale.ticks()]
+    y_ticks = [(frame.down(tick.value), tick.label) for tick in frame.y_scale.ticks()]
+    grid = [f"M{_number(x)} {top}V{bottom}" for x, _ in x_ticks] + [f"M{left} {_number(y)}H{right}" for y, _ in y_ticks]
+    if grid:
+        yield f'<path d="{"".join(grid)}" stroke="{_GRID}" fill="none"/>'
+    yield f'<path d="M{left} {top}V{bottom}H{right}" stroke="{_FAINT_INK}" fill="none"/>'
+    for x, label in x_ticks:
+        yield _text(x, frame.bottom + 18, label, f'text-anchor="middle" fill="{_FAINT_INK}"')
+    for y, label in y_ticks:
+        yield _text(frame.left - 8, y + 4, label, f'text-anchor="end" fill="{_FAINT_INK}"')
+    x_label = _escape(_shortened(panel.x_axis.label, frame.right - frame.left))
+    y_label = _escape(_shortened(panel.y_axis.label, frame.bottom - frame.top))
+    x_middle, y_middle = (frame.left + frame.right) / 2, (frame.top + frame.bottom) / 2
+    yield _text(x_middle, frame.bottom + 40, x_label, f'text-anchor="middle" fill="{_INK}"')
+    turned = f'text-anchor="middle" fill="{_INK}" transform="rotate(-90 22 {_number(y_middle)})"'
+    yield _text(22, y_middle, y_label, turned)
+
+
+def _mark(mark: Mark, runs: list[list[tuple[float, float]]], color: str, frame: _Frame) -> Iterator[str]:
+    placed = [[(_number(frame.across(x)), _number(frame.down(y))) for x, y in run] for run in runs]
+    if isinstance(mark, Points):
+        # Few points are drawn full, many are drawn thin, so that a crowd still shows where it is dense.
+        count = sum(map(len, placed))
+        radius, opacity = (3, 1) if count <= 100 else (2.5, 0.3)
+        yield f'<g fill="{color}" fill-opacity="{opacity}">'
+        yield from (f'<circle cx="{x}" cy="{y}" r="{radius}"/>' for run in placed for x, y in run)
+        yield "</g>"
+        return
+    dots = [run[0] for run in placed if len(run) == 1]
+    path = "".join("M" + "L".join(f"{x} {y}" for x, y in run) for run in placed if len(run) > 1)
+    if path:
+        yield f'<path d="{path}" {_stroke(mark, color)} stroke-linejoin="round"/>'
+    yield from (f'<circle cx="{x}" cy="{y}" r="2.5" fill="{color}"/>' for x, y in dots)
+
+
+def _stroke(line: Line, color: str) -> str:
+    dashes = ' stroke-dasharray="7 4"' if line.dashed else ""
+    return f'fill="none" stroke="{color}" stroke-width="2.25"{dashes}'
+
+
+def _runs(mark: Mark, x_axis: Axis, y_axis: Axis) -> list[list[tuple[float, float]]]:
+    """The drawable points of a mark, cut into runs wherever one is missing."""
+    runs: list[list[tuple[float, float]]] = [[]]
+    for x, y in zip(mark.x, mark.y, strict=True):
+        if _drawable(x, x_axis) and _drawable(y, y_axis):
+            runs[-1].append((x, y))
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]
+
+
+def _colors(marks: Sequence[Mark]) -> list[str]:
+    return [_escape(mark.color) or PALETTE[index % len(PALETTE)] for index, mark in enumerate(marks)]
+
+
+# ---- the legend: above the plot, where it can cover no mark; names flow into as many lines as they need ----
+
+_LEGEND_SAMPLE = 26
+_LEGEND_GAP = 18
+
+
+def _legend_places(panel: Panel, width: float) -> list[tuple[float, int]]:
+    """For each labelled mark, how far to the right it starts and on which line."""
+    places: list[tuple[float, int]] = []
+    across, line = 0.0, 0
+    for mark in panel.marks:
+        if mark.label:
+            needed = _LEGEND_SAMPLE + _text_width(_shortened(mark.label, width - _LEGEND_SAMPLE))
+            if across and across + needed > width:
+                across, line = 0.0, line + 1
+            places.append((across, line))
+            across += needed + _LEGEND_GAP
+    return places
+
+
+def _legend_width(panel_width: int) -> float:
+    return panel_width - 120
+
+
+def _legend_height(panel: Panel, panel_width: int) -> int:
+    places = _legend_places(panel, _legend_width(panel_width))
+    return (places[-1][1] + 1) * _LEGEND_LINE + 4 if places else 0
+
+
+def _legend(panel: Panel, frame: _Frame, panel_width: int) -> Iterator[str]:
+    width = _legend_width(panel_width)
+    labelled = [pair for pair in zip(panel.marks, _colors(panel.marks), strict=True) if pair[0].label]
+    for (mark, color), (across, line) in zip(labelled, _legend_places(panel, width), strict=True):
+        x, y = frame.left + across, 46 + line * _LEGEND_LINE
+        if isinstance(mark, Points):
+            yield f'<circle cx="{_number(x + 9)}" cy="{y}" r="3.5" fill="{color}"/>'
+        else:
+            yield f'<path d="M{_number(x)} {y}h19" {_stroke(mark, color)}/>'
+        label = _escape(_shortened(mark.label, width - _LEGEND_SAMPLE))
+        yield _text(x + _LEGEND_SAMPLE, y + 4, label, f'fill="{_INK}"')
+
+
+# ---- text and numbers ----
+
+
+def _text(x: float, y: float, escaped: str, attributes: str) -> str:
+    return f'<text x="{_number(x)}" y="{_number(y)}" {attributes}>{escaped}</text>'
+
+
+def _number(value: float) -> str:
+    """A coordinate with at most two decimals, never "-0"."""
+    return f"{round(value, 2) + 0.0:.2f}".rstrip("0").rstrip(".")
+
+
+def _text_width(text: str, size: int = _TEXT_SIZE) -> float:
+    # The reader's font is unknown; 0.58 em is generous for the usual ones.
+    return 0.58 * size * len(text)
+
+
+def _shortened(text: str, width: float, size: int = _TEXT_SIZE) -> str:
+    room = max(int(width / _text_width("m", size)), 1)
+    return text if len(text) <= room else text[: room - 1] + "…"
+
+
+def _escape(text: str) -> str:
+    """Text safe in XML: markup is escaped, and characters that XML 1.0 forbids are replaced."""
+    return html.escape(re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text))

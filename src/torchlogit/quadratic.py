@@ -1,0 +1,87 @@
+"""The Newton model solved: a positive semi-definite system, factored or by conjugate gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Accept = Callable[[Tensor, Tensor, float], bool]
+PIVOT = 1e-12  # smallest squared pivot, with unit diagonal, that still counts as independent of the columns before it
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A factored positive semi-definite matrix A = S C S, S = diag(scale), C of unit diagonal.
+
+    C is held as a Cholesky factor, or, where it is singular, as the pseudo-inverse's square root: then
+    `rank` is less than the size and `solve` gives the smallest scaled solution.
+    """
+
+    scale: Tensor
+    root: Tensor
+    rank: int
+    triangular: bool
+
+    def solve(self, right: Tensor) -> Tensor:
+        """A^+ right, for (size, columns)."""
+        scaled = right / self.scale[:, None]
+        solved = torch.cholesky_solve(scaled, self.root) if self.triangular else self.root @ (self.root.T @ scaled)
+        return solved / self.scale[:, None]
+
+    def inverse(self) -> Tensor:
+        """A^+, dense."""
+        return self.solve(torch.eye(len(self.scale), dtype=self.scale.dtype, device=self.scale.device))
+
+
+def factor(matrix: Tensor) -> Factor:
+    """The factor of a positive semi-definite matrix, whatever the units of its rows and columns.
+
+    The diagonal is scaled to one first (columns in metres or in light years make no difference), then
+    Cholesky; where a pivot shows a dependent column, the eigendecomposition, with what lies below
+    1e-12 of the largest eigenvalue left out.
+    """
+    diagonal = matrix.diagonal()
+    scale = torch.where(diagonal > 0, diagonal, torch.ones_like(diagonal)).sqrt()
+    unit = matrix / scale[:, None] / scale[None, :]
+    root, info = torch.linalg.cholesky_ex(unit)
+    if int(info) == 0 and bool((root.diagonal().square() > PIVOT).all()):
+        return Factor(scale, root, len(scale), True)
+    values, vectors = torch.linalg.eigh(unit)
+    kept = values > PIVOT * float(values[-1].clamp(min=1e-300)) * len(values)
+    return Factor(scale, vectors[:, kept] / values[kept].sqrt(), int(kept.sum()), False)
+
+
+def conjugate_gradients(
+    product: Callable[[Tensor], Tensor],
+    right: Tensor,
+    precondition: Callable[[Tensor], Tensor],
+    accept: Accept,
+    max_iter: int,
+) -> tuple[Tensor, int]:
+    """An approximate solution of A x = right, and the products with A it took.
+
+    Preconditioned conjugate gradients (Hestenes and Stiefel 1952, doi:10.6028/jres.049.044), from x = 0,
+    until accept(x, residual, energy left as a share of the start's) or max_iter.
+    """
+    x = torch.zeros_like(right)
+    residual = right.clone()
+    z = precondition(residual)
+    direction, rz = z, float((residual * z).sum())
+    start = rz
+    for iteration in range(max_iter):
+        if rz <= 0 or accept(x, residual, rz / start):
+            return x, iteration
+        image = product(direction)
+        curvature = float((direction * image).sum())
+        if curvature <= 0:
+            return x, iteration + 1
+        alpha = rz / curvature
+        x = x + alpha * direction
+        residual = residual - alpha * image
+        z = precondition(residual)
+        rz, previous = float((residual * z).sum()), rz
+        direction = z + (rz / previous) * direction
+    return x, max_iter

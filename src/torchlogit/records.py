@@ -1,0 +1,144 @@
+"""The frozen records that cross rooms. They hold data and no behaviour worth testing twice.
+
+Only names are imported from torch here, so that a model file can be read without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+class ColumnKind(StrEnum):
+    """How a column of a table is understood."""
+
+    NUMERIC = "numeric"
+    BOOLEAN = "boolean"
+    CATEGORICAL = "categorical"
+
+
+@dataclass(frozen=True, slots=True)
+class NumericColumn:
+    """A column of numbers: encoded as (x - mean) / scale; a missing value becomes the mean.
+
+    `kind` is NUMERIC, or BOOLEAN, whose true and false stay 1 and 0 (mean 0, scale 1, and `fill`,
+    the share of true, in place of a missing value). `has_missing`: an indicator column follows.
+    """
+
+    name: str
+    kind: ColumnKind
+    mean: float
+    scale: float
+    fill: float
+    has_missing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CategoricalColumn:
+    """A column of levels, one-hot in the order of `levels`; `has_missing`: a level of its own for missing."""
+
+    name: str
+    levels: tuple[str, ...]
+    has_missing: bool
+    kind: ColumnKind = ColumnKind.CATEGORICAL
+
+
+Column = NumericColumn | CategoricalColumn
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedColumn:
+    """A column that does not enter the design, and why, in one phrase."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a `TableEncoder` learned: the columns in table order, and those it left out."""
+
+    columns: tuple[Column, ...]
+    dropped: tuple[DroppedColumn, ...] = ()
+
+
+class Status(StrEnum):
+    """How an answer ends (DESIGN: one word, the same in code, files and output)."""
+
+    CERTIFIED = "certified"
+    BUDGET = "budget"
+    SEPARATED = "separated"
+    UNCERTIFIABLE = "uncertifiable"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """A point: `coef` (n_features, n_outputs) and `intercept` (n_outputs,), float64.
+
+    n_outputs is 1 for two classes (one logit) and K for K > 2 classes (softmax).
+    """
+
+    coef: torch.Tensor
+    intercept: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Separation:
+    """A proof that no finite minimum exists.
+
+    `directions`: (feature, output, sign) of every coefficient that runs off to sign * infinity.
+    `complete`: every row is classified with a margin; otherwise some rows stay on the boundary.
+    """
+
+    complete: bool
+    directions: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """How far F(w) is from its minimum: F(w) - min F <= bound, in nats (the scale of F); None: no bound.
+
+    relative_bound = bound / F(w); standard_errors = sqrt(2 bound): to second order no coefficient is
+    further than that many standard errors from its optimum. `message` says in one sentence what holds.
+    """
+
+    status: Status
+    objective: float
+    bound: float | None
+    message: str
+    separation: Separation | None = None
+
+    @property
+    def relative_bound(self) -> float | None:
+        """bound / F(w), or None where there is no bound."""
+        if self.bound is None:
+            return None
+        return self.bound / self.objective if self.objective > 0 else (0.0 if self.bound == 0 else float("inf"))
+
+    @property
+    def standard_errors(self) -> float | None:
+        """sqrt(2 bound), or None where there is no bound."""
+        return None if self.bound is None else float((2.0 * self.bound) ** 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a solver yields after each step.
+
+    params: the point reached. passes: readings of all rows so far (one product with X and one with X').
+    objective: F there, in nats. expected_gap: the solver's own guess of F - min F, None if it has none.
+    raw: the raw prediction there, where the solver has it at hand, (n, n_outputs). dual_residual: where the step
+    solved the Newton equation of all rows, the dual point that it hands over, (n, n_outputs).
+    """
+
+    params: Params
+    passes: float
+    objective: float
+    expected_gap: float | None = None
+    raw: torch.Tensor | None = field(default=None, repr=False)
+    dual_residual: torch.Tensor | None = field(default=None, repr=False)

@@ -1,0 +1,156 @@
+"""Does a finite minimum exist? If not, which columns say no.
+
+Without a penalty F has no finite minimum exactly when some direction v != 0 classifies every row no worse than
+a tie and some row better: x_i' (v_y - v_k) >= 0 for every row i of class y and every other class k (Albert and
+Anderson 1984, doi:10.1093/biomet/71.1.1). Along it F falls for ever. Whether there is one is a linear program:
+
+    maximise the sum of all margins,  subject to every margin >= 0 and |v_j| <= 1 in units of the column's size.
+
+The columns with v_j != 0 in its solution are those whose coefficients run off (Konis 2007). Where columns are
+collinear v is not unique; the solution named is then the one of least sum |v_j| that separates the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from torchlogit.objective import Objective
+from torchlogit.quadratic import factor
+from torchlogit.records import Separation
+
+TIED = 1e-8  # margins and coefficients of a direction below this share of the largest are ties and zeros
+ROWS_PER_COLUMN = 20
+ROUNDS = 60
+PRECISE = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}  # the least that HiGHS takes
+
+Array = NDArray[np.float64]
+Program = Callable[[Array, Tensor], Array | None]
+
+
+def all_classified(objective: Objective, raw: Tensor) -> bool:
+    """Whether this raw prediction has every row on its right side: a proof of complete separation, free of charge."""
+    margin = objective.loss.margin(raw, objective.target)
+    return bool((margin[objective.weight > 0] > 0).all())
+
+
+def find_separation(objective: Objective, raw: Tensor) -> Separation | None:
+    """The separation of these classes along unpenalised columns, or None where there is none.
+
+    `raw` is any raw prediction, the better the quicker: the program starts from the rows that it classifies
+    worst. Targets that are not labels are not searched (None).
+    """
+    free = objective.precision() == 0
+    labels = bool(((objective.target == 0) | (objective.target == 1)).all())
+    if not labels or not bool(free.any()):
+        return None
+    search = _Search(objective, raw, free)
+    found = search.solve(search.most_gain, torch.zeros_like(objective.weight, dtype=torch.bool))
+    if found is None:
+        return None
+    gram = objective.hessian(objective.residual(torch.zeros_like(raw)))
+    if not factor(gram).triangular:
+        separated = found.margin > TIED * found.largest
+        found = search.solve(search.least_size(separated), separated) or found
+    direction = objective.coef(objective.visible(found.direction))
+    places = (direction.abs() > 1e-6 * direction.abs().max().clamp(min=1e-300)).nonzero()
+    signs = tuple((int(j), int(k), 1 if float(direction[j, k]) > 0 else -1) for j, k in places)
+    complete = bool((found.margin > 0).all()) or all_classified(objective, raw)
+    return Separation(complete=complete, directions=signs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A direction (p, n_outputs) in units of the columns' sizes, and the margin of every row along it."""
+
+    direction: Tensor
+    margin: Tensor
+    largest: float
+
+
+class _Search:
+    """A linear program over all rows, solved on few: those its last solution got wrong are added until none is left."""
+
+    def __init__(self, objective: Objective, raw: Tensor, free: Tensor) -> None:
+        self.objective = objective
+        self.scale = objective.moments[1].sqrt().clamp(min=1e-300)
+        gain = -objective.dual(objective.loss.contrasts(objective.target).sum(dim=1)) / self.scale[:, None]
+        self.gain = (gain / gain.abs().max().clamp(min=1e-300)).reshape(-1).cpu().numpy()
+        self.limit = free[:, None].expand_as(gain).reshape(-1).to(torch.float64).cpu().numpy()
+        self.shape = gain.shape
+        self.count = min(len(raw), ROWS_PER_COLUMN * gain.numel())
+        self.rows = self._worst(self._margin(raw))
+
+    def solve(self, program: Program, separated: Tensor) -> _Found | None:
+        """The program's solution, checked on every row; None where it has none, or none that can be told from a tie.
+
+        A row is wrong where its margin is negative, or where it is to be separated and is not.
+        """
+        for _ in range(ROUNDS):
+            solution = program(self._constraints(), self.rows)
+            if solution is None:
+                return None
+            solution[np.abs(solution) <= TIED * np.abs(solution).max()] = 0.0
+            direction = torch.from_numpy(solution).reshape(self.shape).to(self.objective.target)
+            raw = self.objective.raw(direction / self.scale[:, None])
+            margin, largest = self._margin(raw), float(self.objective.loss.spread(raw).max())
+            wrong = torch.where(separated, margin <= TIED * largest, margin < -TIED * largest)
+            if not bool(wrong.any()):
+                return _Found(direction, margin, largest)
+            more = torch.unique(torch.cat([self.rows, self._worst(torch.where(wrong, margin, torch.inf))]))
+            if len(more) == len(self.rows):
+                return None  # the solver's tolerance leaves rows wrong that it was told of
+            self.rows = more
+        return None
+
+    def most_gain(self, constraints: Array, rows: Tensor) -> Array | None:
+        """max gain' v: A v >= 0, |v| <= 1."""
+        solution = _minimise(-self.gain, constraints, np.zeros(len(constraints)), -self.limit, self.limit)
+        if solution is None or self.gain @ solution <= TIED * np.abs(self.gain).sum():
+            return None
+        return solution
+
+    def least_size(self, separated: Tensor) -> Program:
+        """min |v|_1: A v >= 1 on the separated rows, >= 0 on the others."""
+
+        def program(constraints: Array, rows: Tensor) -> Array | None:
+            per_row = len(constraints) // len(rows)
+            least = np.repeat(separated[rows].to(torch.float64).cpu().numpy(), per_row)
+            both = np.concatenate([constraints, -constraints], axis=1)
+            bound = np.where(np.concatenate([self.limit, self.limit]) > 0, np.inf, 0.0)
+            split = _minimise(np.ones(2 * len(self.gain)), both, least, np.zeros_like(bound), bound)
+            return None if split is None else split[: len(self.gain)] - split[len(self.gain) :]
+
+        return program
+
+    def _constraints(self) -> Array:
+        """The rows' margins as linear functions of v, each row scaled to a largest entry of 1."""
+        blocks = self.objective.design.take(self.rows).blocks()
+        design = torch.cat([block.matmul(torch.diag(1 / self.scale)) for _, block in blocks])
+        design = design / design.abs().amax(dim=1, keepdim=True).clamp(min=1e-300)
+        contrasts = self.objective.loss.contrasts(self.objective.target[self.rows])
+        constraints: Array = torch.einsum("np,nmc->nmpc", design, contrasts).flatten(2).flatten(0, 1).cpu().numpy()
+        return constraints
+
+    def _margin(self, raw: Tensor) -> Tensor:
+        margin = self.objective.loss.margin(raw, self.objective.target)
+        return torch.where(self.objective.weight > 0, margin, torch.inf)
+
+    def _worst(self, margin: Tensor) -> Tensor:
+        """The rows of smallest margin, those of margin infinity left out."""
+        rows = torch.topk(margin, self.count, largest=False).indices
+        return rows[margin[rows] < torch.inf]
+
+
+def _minimise(cost: Array, constraints: Array, least: Array, lower: Array, upper: Array) -> Array | None:
+    """The solution of min cost' v subject to constraints v >= least, lower <= v <= upper; None without one."""
+    from scipy.optimize import linprog
+
+    bounds = np.stack([lower, upper], axis=1)
+    result = linprog(cost, A_ub=-constraints, b_ub=-least, bounds=bounds, method="highs", options=PRECISE)
+    return None if result.x is None else np.asarray(result.x, dtype=np.float64)

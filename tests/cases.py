@@ -1,0 +1,284 @@
+"""The tables that the conformance tests run over: losses, penalties, solvers and problems.
+
+One row each. A new loss, penalty, solver or kind of data gets every test by adding its row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reference.penalties import Quadratic
+from torchlogit.design import Dense
+from torchlogit.losses import Logistic, Loss, Softmax, loss_for
+from torchlogit.objective import Objective
+from torchlogit.penalties import L2, NoPenalty, Penalty, penalty_for
+from torchlogit.solvers import Solver
+from torchlogit.solvers.newton_model import AllRows, MatrixFree, Sampled
+from torchlogit.solvers.stochastic_newton import StochasticNewton
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class LossCase:
+    """A loss, and its number of classes."""
+
+    name: str
+    loss: Loss
+    n_classes: int
+
+
+LOSSES = [
+    LossCase("logistic", Logistic(), 2),
+    LossCase("softmax of 3", Softmax(3), 3),
+    LossCase("softmax of 5", Softmax(5), 5),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PenaltyCase:
+    """A penalty, and the same penalty by its definition."""
+
+    name: str
+    penalty: Penalty
+    reference: Quadratic
+
+
+PENALTIES = [
+    PenaltyCase("none", NoPenalty(), Quadratic(0.0)),
+    PenaltyCase("l2", L2(1.0), Quadratic(1.0)),
+    PenaltyCase("tiny l2", L2(1e-6), Quadratic(1e-6)),
+    PenaltyCase("large l2", L2(300.0), Quadratic(300.0)),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SolverCase:
+    """A solver that reaches the optimum. model: the Newton model it has to use on tables of `model_rows` rows or more.
+
+    small_samples: let a sampled Hessian have as few rows as the solver asks for, however short the table is.
+    """
+
+    name: str
+    solver: Solver
+    model: type
+    small_samples: bool = False
+    model_rows: int = 0
+
+
+SOLVERS = [
+    SolverCase("newton, all rows", StochasticNewton(hessian_rows=10**6), AllRows),
+    SolverCase("newton, sampled", StochasticNewton(hessian_rows=5), Sampled, small_samples=True, model_rows=400),
+    SolverCase("newton, matrix-free", StochasticNewton(max_dense=1), MatrixFree),
+    SolverCase("newton, default", StochasticNewton(seed=3), object),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows as arrays: x (n, d), target (n, n_outputs), weight (n,) or None for ones."""
+
+    x: Array
+    target: Array
+    weight: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A table, and what is to be minimised on it.
+
+    tol: the relative bound that every solver can reach; 1e-9, or what rounding leaves where that is more.
+    plain_scale: columns of one size, so that solvers without preconditioning agree too.
+    """
+
+    name: str
+    table: Callable[[], Table]
+    n_classes: int = 2
+    l2: float = 1.0
+    intercept: bool = True
+    dtype: torch.dtype = torch.float64
+    tol: float = 1e-9
+    plain_scale: bool = True
+
+    def objective(self) -> Objective:
+        """F of this problem."""
+        table = self.table()
+        return objective_of(
+            table, loss_for(self.n_classes), penalty_for(self.l2), intercept=self.intercept, dtype=self.dtype
+        )
+
+
+def objective_of(
+    table: Table, loss: Loss, penalty: Penalty, *, intercept: bool = True, dtype: torch.dtype = torch.float64
+) -> Objective:
+    """F of a table."""
+    design = Dense.of(torch.from_numpy(table.x).to(dtype), intercept=intercept)
+    weight = None if table.weight is None else torch.from_numpy(table.weight)
+    return Objective.of(design, torch.from_numpy(table.target), loss=loss, penalty=penalty, weight=weight)
+
+
+def labels(rng: np.random.Generator, raw: Array) -> Array:
+    """Hard targets drawn from these raw predictions."""
+    if raw.shape[1] == 1:
+        return (rng.random(raw.shape) < 1 / (1 + np.exp(-raw))).astype(float)
+    noisy = raw + rng.gumbel(size=raw.shape)
+    return (noisy == noisy.max(axis=1, keepdims=True)).astype(float)
+
+
+def soft(rng: np.random.Generator, raw: Array, eighths: int = 8) -> Array:
+    """Targets in between: the mean of several labels each, in exact binary fractions that sum to one."""
+    return np.mean([labels(rng, raw) for _ in range(eighths)], axis=0)
+
+
+def standard_normal(rng: np.random.Generator, n: int, d: int) -> Array:
+    """Independent standard normal columns."""
+    return rng.standard_normal((n, d))
+
+
+def table(
+    columns: Callable[[np.random.Generator, int, int], Array] = standard_normal,
+    *,
+    n: int = 500,
+    d: int = 5,
+    n_outputs: int = 1,
+    signal: float = 1.0,
+    base_rate: float = 0.0,
+    targets: Callable[[np.random.Generator, Array], Array] = labels,
+    weights: Callable[[np.random.Generator, int], Array] | None = None,
+    seed: int = 0,
+) -> Table:
+    """A random table: columns, then labels drawn from a random linear model on them, standardised."""
+    rng = np.random.default_rng(seed)
+    x = columns(rng, n, d)
+    spread = x.std(axis=0)
+    units = (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    raw = signal * units @ rng.standard_normal((x.shape[1], n_outputs)) / np.sqrt(x.shape[1]) + base_rate
+    return Table(x, targets(rng, raw), weights(rng, n) if weights else None)
+
+
+# -- columns ----------------------------------------------------------------------------------------
+
+
+def scaled(rng: np.random.Generator, n: int, d: int) -> Array:
+    """Column sizes from 1e-6 to 1e6."""
+    return rng.standard_normal((n, d)) * np.logspace(-6, 6, d)
+
+
+def rare(rng: np.random.Generator, n: int, d: int) -> Array:
+    """Half of the columns are one-hot, with a handful of rows each."""
+    x = rng.standard_normal((n, d))
+    for j in range(d // 2):
+        x[:, j] = 0
+        x[rng.choice(n, 3 + j, replace=False), j] = 1
+    return x
+
+
+def collinear(rng: np.random.Generator, n: int, d: int) -> Array:
+    """Small integers; the last columns are the first one doubled and the sum of the first two, exactly."""
+    x = rng.integers(-3, 4, (n, d)).astype(float)
+    x[:, -1], x[:, -2] = 2 * x[:, 0], x[:, 0] + x[:, 1]
+    return x
+
+
+def constant(rng: np.random.Generator, n: int, d: int) -> Array:
+    """One column is constant: the intercept, twice."""
+    x = rng.standard_normal((n, d))
+    x[:, 1] = 7.0
+    return x
+
+
+def years(rng: np.random.Generator, n: int, d: int) -> Array:
+    """Far from zero by a hundred times their spread."""
+    return rng.integers(1990, 2025, (n, d)).astype(float)
+
+
+def timestamps(rng: np.random.Generator, n: int, d: int) -> Array:
+    """Far from zero by a thousand times their spread."""
+    return 1e6 + 1e3 * rng.standard_normal((n, d))
+
+
+def heavy_tails(rng: np.random.Generator, n: int, d: int) -> Array:
+    """Log-normal columns: a few rows hold most of each."""
+    return np.exp(2 * rng.standard_normal((n, d)))
+
+
+# -- weights ----------------------------------------------------------------------------------------
+
+
+def small_counts(rng: np.random.Generator, n: int) -> Array:
+    """0 to 4."""
+    return rng.integers(0, 5, n).astype(float)
+
+
+def uneven(rng: np.random.Generator, n: int) -> Array:
+    """Between a thousandth and a thousand."""
+    return 10 ** rng.uniform(-3, 3, n)
+
+
+PROBLEMS = [
+    Problem("well-conditioned", partial(table)),
+    Problem("well-conditioned, float32", partial(table), dtype=torch.float32),
+    Problem("no intercept", partial(table), intercept=False),
+    Problem("no penalty", partial(table), l2=0.0),
+    Problem("no penalty, no intercept", partial(table), l2=0.0, intercept=False),
+    Problem("no penalty, scales", partial(table, scaled), l2=0.0, plain_scale=False),
+    Problem("strong signal", partial(table, signal=8.0), l2=0.01),
+    Problem("scales 1e-6 to 1e6", partial(table, scaled), plain_scale=False),
+    Problem("scales, tiny l2", partial(table, scaled), l2=1e-6, tol=1e-8, plain_scale=False),
+    Problem("scales, float32", partial(table, scaled), dtype=torch.float32, plain_scale=False),
+    Problem("rare columns", partial(table, rare, d=8)),
+    Problem("rare columns, tiny l2", partial(table, rare, d=8), l2=1e-6),
+    Problem("collinear", partial(table, collinear)),
+    Problem("collinear, no penalty", partial(table, collinear), l2=0.0),
+    Problem("collinear, tiny l2", partial(table, collinear), l2=1e-6),
+    Problem("constant column", partial(table, constant)),
+    Problem("constant column, no penalty", partial(table, constant), l2=0.0),
+    Problem("years", partial(table, years), plain_scale=False),
+    Problem("years, no penalty", partial(table, years), l2=0.0, plain_scale=False),
+    Problem("timestamps", partial(table, timestamps, d=3), plain_scale=False),
+    Problem("timestamps, no penalty", partial(table, timestamps, d=3), l2=0.0, plain_scale=False),
+    Problem("heavy tails", partial(table, heavy_tails), plain_scale=False),
+    Problem("imbalanced 1%", partial(table, n=2000, base_rate=-5.0)),
+    Problem("soft targets", partial(table, targets=soft)),
+    Problem("soft targets, no penalty", partial(table, targets=soft), l2=0.0),
+    Problem("weights with zeros", partial(table, weights=small_counts)),
+    Problem("uneven weights", partial(table, weights=uneven)),
+    Problem("tiny l2", partial(table), l2=1e-6),
+    Problem("large l2", partial(table), l2=300.0),
+    Problem("more columns than rows", partial(table, n=40, d=60)),
+    Problem("more columns than rows, tiny l2", partial(table, n=40, d=60), l2=1e-6),
+    Problem("softmax 3", partial(table, n_outputs=3), n_classes=3),
+    Problem("softmax 3, no penalty", partial(table, n_outputs=3), n_classes=3, l2=0.0),
+    Problem("softmax 3, scales, float32", partial(table, scaled, n_outputs=3), n_classes=3, dtype=torch.float32,
+            plain_scale=False),
+    Problem("softmax 3, collinear", partial(table, collinear, n_outputs=3), n_classes=3, l2=1e-6),
+    Problem("softmax 5", partial(table, n_outputs=5), n_classes=5),
+    Problem("softmax 5, no intercept, weights", partial(table, n_outputs=5, weights=small_counts), n_classes=5,
+            intercept=False),
+    Problem("softmax 5, soft targets", partial(table, n_outputs=5, targets=soft), n_classes=5),
+    Problem("one column", partial(table, d=1)),
+    Problem("thirty columns", partial(table, n=3000, d=30)),
+]  # fmt: skip
+
+
+def named(case: Any) -> str:
+    """The id of a parametrised test."""
+    return str(case.name).replace(" ", "-").replace(",", "")
+
+
+def random_theta(objective: Objective, size: float = 1.0, seed: int = 0) -> Tensor:
+    """A point whose raw predictions are of this size, whatever the columns' units."""
+    generator = torch.Generator().manual_seed(seed)
+    p = objective.design.shape[1]
+    theta = torch.randn(p, objective.loss.n_outputs, dtype=torch.float64, generator=generator)
+    mean_square = objective.moments[1] / objective.total_weight
+    units = torch.where(mean_square > 0, mean_square, 1.0).sqrt()
+    return size * theta / (units * p**0.5)[:, None]

@@ -1,0 +1,431 @@
+"""The certificate is never below the true gap: at every iterate, at any point, from any dual point, on any data.
+
+The true gap F(w) - min F is taken in extended precision. No slack is given but the reference's own rounding (some
+1e-17 of F), three orders below float64's: where the bound is all rounding, it still has to be a bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from mpmath import mp
+from numpy.typing import NDArray
+from torch import Tensor
+
+import cases
+from cases import PROBLEMS, Problem, Table
+from reference import exact
+from reference.objective import EXTENDED, REASON, Optimum, Plain, Real, optimum
+from torchlogit import certificate
+from torchlogit.certificate import Bound, newton_dual_bound
+from torchlogit.losses import loss_for
+from torchlogit.objective import Objective
+from torchlogit.penalties import penalty_for
+from torchlogit.records import Params, State
+from torchlogit.solvers.stochastic_newton import StochasticNewton
+
+pytestmark = pytest.mark.skipif(not EXTENDED, reason=REASON)
+Certifier = Callable[[Objective, Tensor, Tensor], Bound]
+STATES = 9
+UNSHRUNK = [Phase.explicit, Phase.generate]  # a recipe is short already, and shrinking takes minutes
+
+# -- random problems ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a random problem is made of; `seed` draws the rest."""
+
+    n: int
+    kinds: tuple[str, ...]
+    exponents: tuple[int, ...]
+    n_classes: int
+    targets: str
+    weights: str
+    l2: float
+    signal: float
+    offset: float
+    intercept: bool
+    single: bool
+    seed: int
+
+    def objective(self) -> Objective:
+        """The problem."""
+        rng = np.random.default_rng(self.seed)
+        x = np.round(np.stack([self.column(rng, kind) for kind in self.kinds], axis=1) * 2**10) / 2**10
+        for j, kind in enumerate(self.kinds):
+            if kind == "collinear":
+                x[:, j] = x[:, 0] - x[:, j - 1]
+        outputs = 1 if self.n_classes == 2 else self.n_classes
+        units = self.signal * x / np.abs(x).max(axis=0).clip(1)
+        raw = units @ rng.standard_normal((x.shape[1], outputs)) + rng.standard_normal(outputs)
+        target = cases.soft(rng, raw) if self.targets == "soft" else cases.labels(rng, raw)
+        weights = {"ones": None, "counts": cases.small_counts, "uneven": cases.uneven}[self.weights]
+        weight = None if weights is None else weights(rng, self.n)
+        if weight is not None:
+            weight[0] = 1.0
+        x = (x + self.offset) * 2.0 ** np.array(self.exponents)  # exact: collinear columns stay so
+        return cases.objective_of(
+            Table(x, target, weight),
+            loss_for(self.n_classes),
+            penalty_for(self.l2),
+            intercept=self.intercept,
+            dtype=torch.float32 if self.single else torch.float64,
+        )
+
+    def column(self, rng: np.random.Generator, kind: str) -> NDArray[np.float64]:
+        """Values of size one."""
+        n = self.n
+        if kind == "rare":
+            return (np.arange(n) == rng.integers(n)).astype(float)
+        if kind == "constant":
+            return np.ones(n)
+        if kind == "heavy":
+            return np.exp(1.5 * rng.standard_normal(n))
+        if kind == "integers":
+            return rng.integers(-2, 3, n).astype(float)
+        return rng.standard_normal(n)
+
+
+UNBALANCED_INTERCEPT = Recipe(
+    n=31, kinds=("constant",), exponents=(0,), n_classes=4, targets="labels", weights="uneven", l2=1.0, signal=2.0,
+    offset=0.0, intercept=True, single=True, seed=1198990496,
+)  # fmt: skip
+UNBALANCED_COLUMNS = Recipe(
+    n=38, kinds=("integers", "rare", "integers", "integers"), exponents=(0, -18, 10, 0), n_classes=3, targets="soft",
+    weights="uneven", l2=0.0, signal=2.0, offset=10000.0, intercept=False, single=True, seed=1531154376,
+)  # fmt: skip
+
+
+@st.composite
+def recipes(draw: st.DrawFn) -> Recipe:
+    """Small tables of every kind."""
+    d = draw(st.integers(1, 6))
+    kinds = st.sampled_from(["normal", "normal", "integers", "rare", "collinear", "constant", "heavy"])
+    return Recipe(
+        n=draw(st.integers(5, 60)),
+        kinds=tuple(draw(kinds) for _ in range(d)),
+        exponents=tuple(draw(st.one_of(st.just(0), st.integers(-20, 20))) for _ in range(d)),
+        n_classes=draw(st.sampled_from([2, 2, 3, 4])),
+        targets=draw(st.sampled_from(["labels", "soft"])),
+        weights=draw(st.sampled_from(["ones", "counts", "uneven"])),
+        l2=draw(st.sampled_from([0.0, 1e-8, 1e-3, 1.0, 100.0])),
+        signal=draw(st.sampled_from([0.0, 0.5, 2.0, 10.0])),
+        offset=draw(st.sampled_from([0.0, 0.0, 10.0, 1e4])),
+        intercept=draw(st.booleans()),
+        single=draw(st.booleans()),
+        seed=draw(st.integers(0, 2**32 - 1)),
+    )
+
+
+# -- the property -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """A problem and its minimum in extended precision."""
+
+    plain: Plain
+    best: Optimum
+
+    @classmethod
+    def of(cls, objective: Objective) -> Truth:
+        plain = Plain.of(objective)
+        return cls(plain, optimum(plain))
+
+    def gap(self, theta: Tensor) -> tuple[float, float]:
+        """F(theta) - F(best) >= 0, no more than the true gap; and how much of it may be the reference's rounding."""
+        point = theta.numpy().astype(Real)
+        return float(self.plain.value(point) - self.best.value), self.plain.rounding(point) + self.rounding
+
+    @property
+    def rounding(self) -> float:
+        return self.plain.rounding(self.best.theta)
+
+
+def states(objective: Objective, count: int = STATES, start: Params | None = None) -> Iterator[State]:
+    """The states of Newton's method until nothing is left to gain."""
+    for state in islice(StochasticNewton().iterates(objective, start), count):
+        yield state
+        if state.expected_gap is not None and state.expected_gap <= 1e-17 * state.objective:
+            return
+
+
+def features_free(truth: Truth) -> bool:
+    """Whether a bound is itself the claim that a minimum exists; where features are penalised, only an infimum is."""
+    return bool((truth.plain.precision == 0).all())
+
+
+def violations(truth: Truth, theta: Tensor, bound: Bound) -> list[str]:
+    """What is wrong with this bound; an empty list where it holds."""
+    if bound.value is None:
+        return []
+    if not bound.value >= 0:
+        return [f"the bound is {bound.value}"]
+    if not truth.best.finite and features_free(truth):
+        return [f"there is no minimum, and yet the bound is {bound.value}"]
+    gap, rounding = truth.gap(theta)
+    return [] if bound.value >= gap - rounding else [f"bound {bound.value} is below the gap {gap} +- {rounding}"]
+
+
+def assert_holds(objective: Objective, certify: Certifier = newton_dual_bound) -> int:
+    """Every bound along Newton's way holds; returns how many there were."""
+    truth = Truth.of(objective)
+    count = 0
+    for state in states(objective):
+        assert state.dual_residual is not None
+        theta = objective.theta(state.params)
+        bound = certify(objective, theta, state.dual_residual)
+        assert not violations(truth, theta, bound)
+        count += bound.value is not None
+    return count
+
+
+def assert_holds_anywhere(objective: Objective, seed: int, certify: Certifier = newton_dual_bound) -> None:
+    """Bounds hold at random points, from Newton's dual points and from those of random steps."""
+    truth = Truth.of(objective)
+    generator = torch.Generator().manual_seed(seed)
+    duals = [state.dual_residual for state in states(objective)][-2:]
+    best = torch.from_numpy(truth.best.theta.astype(float))
+    for size in (1e-6, 0.1, 2.0, 30.0):
+        away = cases.random_theta(objective, size, seed)
+        raw = objective.raw(best)
+        step = size * torch.randn(raw.shape, dtype=torch.float64, generator=generator)
+        at = best + cases.random_theta(objective, size, seed + 1)
+        wild = objective.loss.dual_point(objective.residual(objective.raw(at)), objective.target, step)
+        for theta in (away, best + away, best):
+            for dual in (*duals, wild):
+                assert dual is not None
+                assert not violations(truth, theta, certify(objective, theta, dual))
+
+
+@given(recipe=recipes())
+@settings(max_examples=400, phases=UNSHRUNK)
+def test_no_bound_along_newtons_way_is_below_the_gap(recipe: Recipe) -> None:
+    assert_holds(recipe.objective())
+
+
+@pytest.mark.slow
+@given(recipe=recipes())
+@settings(max_examples=5_000, derandomize=False)
+def test_no_bound_along_newtons_way_is_below_the_gap_thousands(recipe: Recipe) -> None:
+    assert_holds(recipe.objective())
+
+
+@pytest.mark.parametrize(("recipe", "seed"), [(UNBALANCED_INTERCEPT, 42), (UNBALANCED_COLUMNS, 339)])
+def test_what_is_left_unbalanced_is_allowed_for(recipe: Recipe, seed: int) -> None:
+    """u is zero on free columns to rounding only, and <w, u> is not zero where w is far away."""
+    assert_holds_anywhere(recipe.objective(), seed)
+
+
+@given(recipe=recipes(), seed=st.integers(0, 2**31))
+@settings(max_examples=150, phases=UNSHRUNK)
+def test_no_bound_at_any_point_from_any_dual_is_below_the_gap(recipe: Recipe, seed: int) -> None:
+    assert_holds_anywhere(recipe.objective(), seed)
+
+
+@pytest.mark.slow
+@given(recipe=recipes(), seed=st.integers(0, 2**31))
+@settings(max_examples=3_000, derandomize=False)
+def test_no_bound_at_any_point_from_any_dual_is_below_the_gap_thousands(recipe: Recipe, seed: int) -> None:
+    assert_holds_anywhere(recipe.objective(), seed)
+
+
+# -- the table of problems -------------------------------------------------------------------------------------
+
+SMALL = [p for p in PROBLEMS if p.name not in ("thirty columns", "more columns than rows", "imbalanced 1%")]
+
+
+@pytest.mark.parametrize("problem", SMALL, ids=cases.named)
+def test_bounds_hold_and_become_tight(problem: Problem) -> None:
+    """The last one is as small as asked for, and while the gap is above rounding, no bound is far from it."""
+    objective = problem.objective()
+    truth = Truth.of(objective)
+    smallest, factors = float("inf"), []
+    for state in states(objective, 12):
+        theta = objective.theta(state.params)
+        assert state.dual_residual is not None
+        bound = newton_dual_bound(objective, theta, state.dual_residual)
+        assert not violations(truth, theta, bound)
+        assert bound.objective == pytest.approx(state.objective, rel=1e-12)
+        if bound.value is None:
+            continue
+        smallest = min(smallest, bound.value)
+        gap, _ = truth.gap(theta)
+        if problem.tol < gap / bound.objective < 1e-7:
+            factors.append(bound.value / gap)
+    assert smallest <= problem.tol * state.objective
+    assert all(factor < 10 for factor in factors)
+
+
+@pytest.mark.parametrize("l2", [1e-8, 1e-3, 1.0, 100.0])
+def test_the_bound_is_its_definition(l2: float) -> None:
+    """Without an intercept, and every column penalised, nothing is repaired: the formula in fifty digits is it."""
+    table = cases.table(cases.scaled, n=25, d=4)
+    for n_classes in (2, 3):
+        table = cases.table(cases.rare, n=25, d=4, n_outputs=1 if n_classes == 2 else 3)
+        objective = cases.objective_of(table, loss_for(n_classes), penalty_for(l2), intercept=False)
+        plain = Plain.of(objective)
+        for state in states(objective, 4):
+            theta = objective.theta(state.params)
+            assert state.dual_residual is not None
+            bound = newton_dual_bound(objective, theta, state.dual_residual)
+            assert bound.value is not None
+            with mp.workdps(exact.DIGITS):
+                wanted = exact.bound(plain, theta.numpy(), state.dual_residual.numpy())
+                assert bound.value >= wanted
+                allowance = 1e-12 * bound.objective + 1e-24 / l2
+                assert bound.value <= wanted * (1 + mp.mpf("1e-6")) + allowance
+
+
+def test_the_reference_minimum_is_the_fifty_digit_one() -> None:
+    for columns, l2 in ((cases.standard_normal, 1.0), (cases.scaled, 1e-3), (cases.collinear, 1e-8)):
+        objective = cases.objective_of(cases.table(columns, n=25, d=4), loss_for(2), penalty_for(l2))
+        plain = Plain.of(objective)
+        best = optimum(plain)
+        with mp.workdps(exact.DIGITS):
+            difference = exact.number(best.value) - exact.minimum(plain, best.theta)
+        assert abs(difference) <= best.error
+        assert best.error <= 1e-13 * float(best.value)
+
+
+# -- what no bound may ever be given to ----------------------------------------------------------------------------
+
+
+def test_an_outlier_on_the_wrong_side_does_not_spoil_the_bound() -> None:
+    """Its probability is 0 in float64: 0 log 0 is 0."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2000, 1, dtype=torch.float64, generator=generator)
+    y = (torch.rand(2000, 1, dtype=torch.float64, generator=generator) < torch.sigmoid(5 * x)).double().numpy()
+    x[0], y[0] = -12.0, 1.0
+    for l2 in (0.0, 1.0):
+        objective = cases.objective_of(Table(x.numpy(), y), loss_for(2), penalty_for(l2))
+        assert assert_holds(objective) > 0
+
+
+def test_a_dual_point_that_is_no_number_gives_no_bound() -> None:
+    for l2 in (0.0, 1.0):
+        objective = cases.objective_of(cases.table(n=30), loss_for(2), penalty_for(l2))
+        theta = objective.start()
+        for bad in (float("nan"),):
+            bound = newton_dual_bound(objective, theta, torch.full((30, 1), bad, dtype=torch.float64))
+            assert bound.value is None or bound.value == float("inf")
+
+
+def test_the_inputs_are_left_as_they_were() -> None:
+    for l2 in (0.0, 1.0):
+        objective = cases.objective_of(cases.table(n=60), loss_for(2), penalty_for(l2))
+        for state in states(objective, 3):
+            theta = objective.theta(state.params)
+            assert state.dual_residual is not None
+            before = theta.clone(), state.dual_residual.clone()
+            newton_dual_bound(objective, theta, state.dual_residual)
+            assert torch.equal(theta, before[0])
+            assert torch.equal(state.dual_residual, before[1])
+
+
+def test_columns_collinear_but_for_rounding_count_as_collinear() -> None:
+    """Nothing else is sensible without a penalty: the exact optimum has coefficients of 1e15 there, to fit rounding."""
+    table = cases.table(n=80, d=2)
+    third = (table.x[:, :1] + table.x[:, 1:]) / 3
+    doubled = Table(np.concatenate([table.x, third], axis=1), table.target)
+    best = optimum(Plain.of(cases.objective_of(table, loss_for(2), penalty_for(0.0))))
+    objective = cases.objective_of(doubled, loss_for(2), penalty_for(0.0))
+    for state in states(objective):
+        theta = objective.theta(state.params)
+        assert state.dual_residual is not None
+        bound = newton_dual_bound(objective, theta, state.dual_residual)
+        assert bound.value is not None
+        assert bound.value >= float(Plain.of(objective).value(theta.numpy().astype(Real)) - best.value) - best.error
+        assert float(theta.abs().max()) < 10
+
+
+@pytest.mark.parametrize("offset", [1e4, 1e6, 1e9])
+@pytest.mark.parametrize("l2", [0.0, 1.0])
+def test_points_whose_raw_predictions_cancel(offset: float, l2: float) -> None:
+    """x_i w + b with x_i w and b a billion times the sum: rounding moves the raw prediction, and with it F(w)."""
+    table = cases.table(lambda rng, n, d: offset + rng.standard_normal((n, d)), n=40, d=2, signal=2.0)
+    objective = cases.objective_of(table, loss_for(2), penalty_for(l2))
+    truth = Truth.of(objective)
+    dual = list(states(objective))[-1].dual_residual
+    assert dual is not None
+    best = torch.from_numpy(truth.best.theta.astype(float))
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        coef = best[:-1] + torch.randn(2, 1, dtype=torch.float64, generator=generator)
+        centre = -torch.from_numpy(table.x.mean(axis=0)) @ coef
+        theta = torch.cat([coef, centre[None, :] + torch.randn(1, 1, dtype=torch.float64, generator=generator)])
+        assert not violations(truth, theta, newton_dual_bound(objective, theta, dual))
+
+
+# -- the tests of the tests ------------------------------------------------------------------------------------------
+
+
+def shrunk(objective: Objective, theta: Tensor, dual: Tensor) -> Bound:
+    """A bound that promises too much."""
+    bound = newton_dual_bound(objective, theta, dual)
+    return Bound(None if bound.value is None else 0.3 * bound.value, bound.objective)
+
+
+def caught(certify: Certifier) -> bool:
+    """Whether some problem of the table shows that these bounds do not hold."""
+    for problem in SMALL[:20]:
+        try:
+            assert_holds(problem.objective(), certify)
+            assert_holds_anywhere(problem.objective(), 0, certify)
+        except AssertionError:
+            return True
+    return False
+
+
+def test_the_bound_itself_is_not_caught() -> None:
+    assert not caught(newton_dual_bound)
+
+
+def test_a_bound_that_is_too_small_is_caught() -> None:
+    assert caught(shrunk)
+
+
+def towards_the_coefficients(
+    honest: Callable[..., tuple[Tensor, Tensor]], objective: Objective, theta: Tensor, residual: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A dual that is believed, not summed: half way to where it ought to be."""
+    raw, dual = honest(objective, theta, residual)
+    return raw, 0.5 * dual + 0.5 * objective.penalty_gradient(theta)
+
+
+def test_a_dual_that_is_not_summed_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificate, "_raw_and_dual", partial(towards_the_coefficients, certificate._raw_and_dual))
+    assert caught(newton_dual_bound)
+
+
+def test_a_missing_penalty_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torchlogit.penalties.L2.fenchel_young", lambda *_: 0.0)
+    assert caught(newton_dual_bound)
+
+
+def test_an_intercept_that_is_not_balanced_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    trusting = lambda objective, residual: certificate._DualPoint(residual, 0.0)  # noqa: E731
+    monkeypatch.setattr(certificate, "_balanced_intercept", trusting)
+    assert caught(newton_dual_bound)
+
+
+def test_free_columns_that_are_not_balanced_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificate, "features_are_free", lambda objective: False)
+    assert caught(newton_dual_bound)
+
+
+def test_a_dual_of_the_wrong_sign_is_never_tight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It still bounds, but so loosely that nothing is ever certified."""
+    honest = certificate._raw_and_dual
+    monkeypatch.setattr(certificate, "_raw_and_dual", lambda *args: (honest(*args)[0], -honest(*args)[1]))
+    with pytest.raises(AssertionError):
+        test_bounds_hold_and_become_tight(PROBLEMS[0])

@@ -1,0 +1,21 @@
+"""Settings for every test: slow ones only when asked for, hypothesis without a clock and the same examples each run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("torchlogit", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("torchlogit")
+torch.set_num_threads(1)  # tables of a few hundred rows: waking a second thread takes longer than the sums
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what is marked slow, unless -m mentions it."""
+    if "slow" in config.getoption("markexpr"):
+        return
+    skip = pytest.mark.skip(reason="takes minutes: run with -m slow")
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(skip)

@@ -1,0 +1,76 @@
+"""Every command and snippet that README, docs and examples show is run, and shows what it shows."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from commands import masked, torchlogit
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:]+)\)")
+
+
+def blocks(page: Path, kind: str) -> list[str]:
+    return [text for language, text in BLOCK.findall(page.read_text()) if language == kind]
+
+
+def pages_with(kind: str) -> list[Path]:
+    return [page for page in PAGES if blocks(page, kind)]
+
+
+def names(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder that has the examples where the pages say they are."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", pages_with("python"), ids=names)
+def test_python_snippets_print_what_their_comments_say(page: Path, folder: Path) -> None:
+    namespace: dict[str, object] = {}
+    for snippet in blocks(page, "python"):
+        printed = io.StringIO()
+        with contextlib.chdir(folder), contextlib.redirect_stdout(printed):
+            exec(compile(snippet, names(page), "exec"), namespace)
+        expected = [line[2:] for line in snippet.splitlines() if line.startswith("# ")]
+        assert printed.getvalue().splitlines() == expected
+
+
+@pytest.mark.parametrize("page", pages_with("console"), ids=names)
+def test_commands_print_what_is_shown(page: Path, folder: Path) -> None:
+    for text in blocks(page, "console"):
+        for shown in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+            command, _, output = shown.partition("\n")
+            ended = torchlogit(folder, *shlex.split(command)[1:])
+            assert (ended.code, ended.stderr) == (0, "")
+            if output.strip():
+                assert masked(ended.stdout).strip() == masked(output).strip()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names)
+def test_make_targets_exist(page: Path) -> None:
+    for target in set(re.findall(r"`make ([a-z-]+)`|^    make ([a-z-]+)", page.read_text(), flags=re.MULTILINE)):
+        assert shutil.which("make"), "the README asks for make"
+        asking = ["make", "-n", *filter(None, target)]
+        asked = subprocess.run(asking, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert asked.returncode == 0, asked.stderr
