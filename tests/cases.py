@@ -21,7 +21,7 @@ from torchlogit.losses import Logistic, Loss, Softmax, loss_for
 from torchlogit.objective import Objective
 from torchlogit.penalties import L2, NoPenalty, Penalty, penalty_for
 from torchlogit.solvers import Solver
-from torchlogit.solvers.newton_model import AllRows, MatrixFree, Sampled
+from torchlogit.solvers.newton_model import AllRows, Preconditioned, hessian_of
 from torchlogit.solvers.stochastic_newton import StochasticNewton
 
 Array = NDArray[np.float64]
@@ -62,24 +62,34 @@ PENALTIES = [
 
 @dataclass(frozen=True, slots=True)
 class SolverCase:
-    """A solver that reaches the optimum. model: the Newton model it has to use on tables of `model_rows` rows or more.
+    """A solver that reaches the optimum. model: how its steps are made, see `model_of`, on tables of 300 rows or more.
 
-    small_samples: let a sampled Hessian have as few rows as the solver asks for, however short the table is.
+    small_samples: let a sample have as few rows as the solver asks for, however short the table is.
     """
 
     name: str
     solver: Solver
-    model: type
+    model: str | None = None
     small_samples: bool = False
-    model_rows: int = 0
 
 
 SOLVERS = [
-    SolverCase("newton, all rows", StochasticNewton(hessian_rows=10**6), AllRows),
-    SolverCase("newton, sampled", StochasticNewton(hessian_rows=5), Sampled, small_samples=True, model_rows=400),
-    SolverCase("newton, matrix-free", StochasticNewton(max_dense=1), MatrixFree),
-    SolverCase("newton, default", StochasticNewton(seed=3), object),
+    SolverCase("newton, all rows", StochasticNewton(), "all rows"),
+    SolverCase("newton, sampled", StochasticNewton(hessian_rows=5), "sample", small_samples=True),
+    SolverCase("newton, preconditioned", StochasticNewton(hessian_rows=10**6), "preconditioner", small_samples=True),
+    SolverCase("newton, matrix-free", StochasticNewton(max_dense=1), "mean curvature"),
+    SolverCase("newton, default", StochasticNewton(seed=3)),
 ]
+
+
+def model_of(model: object) -> str:
+    """How a Newton model makes its steps."""
+    if isinstance(model, AllRows):
+        return "all rows"
+    assert isinstance(model, Preconditioned)
+    if model.curvature is not hessian_of:
+        return "mean curvature"
+    return "sample" if model.trusted else "preconditioner"
 
 
 @dataclass(frozen=True, slots=True)

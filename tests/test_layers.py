@@ -19,6 +19,7 @@ LADDER = [
     ["quadratic", "metrics", "model"],
     ["objective"],
     ["losses", "penalties", "design", "data", "distributed"],
+    ["kernels"],
     ["records"],
     ["errors", "pictures"],
 ]

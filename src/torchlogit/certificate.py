@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from torchlogit.objective import Objective
-from torchlogit.quadratic import factor
+from torchlogit.quadratic import Factor, factor
 
 EPS = torch.finfo(torch.float64).eps
 ROUNDING = 16 * EPS  # per absolute term of a float64 sum over blocks
@@ -50,20 +50,22 @@ def newton_dual_bound(objective: Objective, theta: Tensor, dual_residual: Tensor
     if point is None:
         return Bound(None, objective.value(theta, objective.raw(theta)))
     raw, dual = _raw_and_dual(objective, theta, point.residual)
-    loss = objective.loss.value(raw, objective.target)
-    value = float(objective.weight @ loss) + objective.penalty.value(objective.coef(theta))
     if features_are_free(objective):
         balanced = _balanced(objective, point.residual, dual)
         if balanced is None:
-            return Bound(None, value)
+            return Bound(None, objective.value(theta, raw))
         if balanced.residual is not point.residual:
             dual = objective.dual(balanced.residual)
         point = balanced
     rounding = _rounding(objective, point.residual) + _unseen_in_dual(objective, point)
+    share = _share_within_range(objective, dual, rounding)
+    if share < 1:
+        point, dual = _DualPoint(share * point.residual, point.unseen), share * dual
+    losses = _losses(objective, raw, point.residual)
+    value = losses.value + objective.penalty.value(objective.coef(theta))
     penalty = objective.penalty.fenchel_young(*(objective.coef(part) for part in (theta, dual, rounding)))
-    losses = _divergence(objective, raw, loss, point.residual)
-    hidden = _margin_rounding(objective, theta, raw, point.residual) + _unseen_in_losses(objective, raw, point)
-    bound = (1 + ROUNDING) * (losses + penalty + hidden)
+    hidden = _margin_rounding(objective, theta, losses) + _unseen_in_losses(objective, losses, point)
+    bound = (1 + ROUNDING) * (losses.divergence + ROUNDING * losses.size + penalty + hidden)
     return Bound(bound if math.isfinite(bound) else None, value)
 
 
@@ -79,63 +81,101 @@ class _DualPoint:
     unseen: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Losses:
+    """Weighted sums over the rows, at raw predictions with probabilities p, of
+
+    value: the losses. divergence: KL(q || p). size: the absolute terms of the divergence. apart: |p - q|^2.
+    slope: the divergence's derivative by the log-odds of q, without sign.
+    """
+
+    value: float
+    divergence: float
+    size: float
+    apart: float
+    slope: float
+
+
 def features_are_free(objective: Objective) -> bool:
-    """Whether some feature (not only the intercept) carries no penalty, so that a minimum may not exist."""
-    return bool((objective.coef(objective.precision()[:, None]) == 0).any())
+    """Whether some feature (not only the intercept) may grow without a penalty, so that a minimum may not exist."""
+    low, high = (objective.coef(end) for end in objective.dual_range())
+    return bool(((low == 0) | (high == 0)).any())
 
 
-def _divergence(objective: Objective, raw: Tensor, loss: Tensor, residual: Tensor) -> float:
-    """sum_i s_i KL(q_i || p_i), with its rounding allowance; `loss` is each row's loss at `raw`.
+def _losses(objective: Objective, raw: Tensor, residual: Tensor) -> _Losses:
+    """The sums over the losses.
 
     KL(q || p) = value(raw, q) + q ln q, and value(raw, q) = value(raw, y) - (q - y) raw loses no digits.
     """
-    tilt = residual * raw
-    entropy = objective.loss.negative_entropy(residual, objective.target)
-    divergence = (loss - tilt.sum(dim=1) + entropy).clamp(min=0)
-    size = loss + tilt.abs().sum(dim=1) + entropy.abs() + residual.abs().sum(dim=1)
-    return float(objective.weight @ divergence) + ROUNDING * float(objective.weight @ size)
+    loss = objective.loss
+
+    def terms(rows: slice) -> Tensor:
+        z, r, y = raw[rows], residual[rows], objective.target[rows]
+        value, tilt, entropy = loss.value(z, y), r * z, loss.negative_entropy(r, y)
+        divergence = (value - tilt.sum(dim=1) + entropy).clamp(min=0)
+        size = value + tilt.abs().sum(dim=1) + entropy.abs() + r.abs().sum(dim=1)
+        apart = (loss.residual(z, y) - r).square().sum(dim=1)
+        slope = loss.curvature_product(r, y, loss.canonical(r, y) - z).abs().sum(dim=1)
+        return torch.stack([value, divergence, size, apart, slope], dim=1)
+
+    return _Losses(*objective.total(terms).tolist())
 
 
-def _margin_rounding(objective: Objective, theta: Tensor, raw: Tensor, residual: Tensor) -> float:
+def _margin_rounding(objective: Objective, theta: Tensor, losses: _Losses) -> float:
     """What rounding in the margins x_i' theta, whose terms may cancel, can hide in the divergence.
 
     An error e_i in the margin changes it by at most |p_i - q_i| |e_i| + e_i^2, and the root of sum s_i e_i^2 is at most
     eps sum_j |theta_j| |x_j|, |x_j| the length of column j.
     """
     error = ROUNDING * float((objective.moments[1].sqrt()[:, None] * theta.abs()).sum())
-    apart = float(objective.weight @ (objective.residual(raw) - residual).square().sum(dim=1))
-    return math.sqrt(apart) * error + error**2
+    return math.sqrt(losses.apart) * error + error**2
 
 
-def _unseen_in_losses(objective: Objective, raw: Tensor, point: _DualPoint) -> float:
+def _unseen_in_losses(objective: Objective, losses: _Losses, point: _DualPoint) -> float:
     """By how much the divergence of the exactly balanced point may exceed this one's, to second order."""
-    slope = objective.loss.canonical(point.residual, objective.target) - raw
-    slope = objective.loss.curvature_product(point.residual, objective.target, slope).abs().sum(dim=1)
-    return point.unseen * float(objective.weight @ slope) + point.unseen**2 * objective.total_weight
+    return point.unseen * losses.slope + point.unseen**2 * objective.total_weight
 
 
 def _unseen_in_dual(objective: Objective, point: _DualPoint) -> Tensor:
     """By how much each entry of its dual may differ, (p, 1): |x_j| times the length of the change in q."""
-    q = objective.target + point.residual
-    size = float((objective.weight @ (q * (1 - q)).square()).sum())
+
+    def squared_variance(rows: slice) -> Tensor:
+        q = objective.target[rows] + point.residual[rows]
+        return (q * (1 - q)).square().sum(dim=1)
+
+    size = float(objective.total(squared_variance))
     return point.unseen * math.sqrt(size) * objective.moments[1].sqrt()[:, None]
+
+
+def _share_within_range(objective: Objective, dual: Tensor, rounding: Tensor) -> float:
+    """The largest share of the dual point, at most all, whose dual lies where Omega's conjugate is finite.
+
+    A share of q - target is a dual point too, and balances what the whole balances: between q and the target itself.
+    Columns that have to vanish are not looked at: they are balanced.
+    """
+    low, high = objective.dual_range()
+    low, high, dual = (objective.coef(part) for part in (low, high, dual))
+    room = torch.where(dual > 0, high, -low) - 2 * objective.coef(rounding)
+    tight = (room < dual.abs()) & (torch.where(dual > 0, high, -low) != 0)
+    if not bool(tight.any()):
+        return 1.0
+    return max(0.0, float((room / dual.abs())[tight].min()))
 
 
 def _raw_and_dual(objective: Objective, theta: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
     """X theta and -X'(s residual) in one reading of X."""
-    weighted = residual * objective.weight[:, None]
     raw = torch.empty_like(objective.target)
     dual = torch.zeros_like(theta)
     for rows, block in objective.design.blocks():
         raw[rows] = block.matmul(theta)
-        dual -= block.rmatmul(weighted[rows])
-    return raw, dual
+        dual -= block.rmatmul(residual[rows] * objective.weight[rows, None])
+    return raw if objective.offset is None else raw.add_(objective.offset), dual
 
 
 def _rounding(objective: Objective, residual: Tensor) -> Tensor:
     """A bound on the rounding error of -X'(s residual), (p, 1): per column eps times the sum of absolute terms."""
     squares = objective.moments[1]
-    size = float((objective.weight @ residual.square()).sum())
+    size = float(objective.total(lambda rows: residual[rows].square().sum(dim=1)))
     return (ROUNDING * squares.sqrt() * math.sqrt(size))[:, None]
 
 
@@ -143,24 +183,31 @@ def _balanced_intercept(objective: Objective, residual: Tensor) -> _DualPoint | 
     """The dual point with weighted residuals that sum to zero, as an unpenalised intercept asks; reads no X."""
     if not objective.design.has_intercept:
         return _DualPoint(residual, 0.0)
-    basis, weight, target = objective.basis(), objective.weight, objective.target
-    total = float((weight[:, None] * residual.abs()).sum())
+    basis, loss, target = objective.basis(), objective.loss, objective.target
+    total = float(objective.total(lambda rows: residual[rows].abs().sum(dim=1)))
+
+    def curvature(rows: slice) -> Tensor:
+        curved = [loss.curvature_product(residual[rows], target[rows], d.expand_as(residual[rows])) for d in basis.T]
+        return (torch.stack(curved, dim=2).mT @ basis).flatten(1)
+
     for _ in range(4):
-        columns = [
-            weight @ objective.loss.curvature_product(residual, target, direction.expand_as(residual)) @ basis
-            for direction in basis.T
-        ]
-        factored = factor(torch.stack(columns, dim=1))
-        excess = (weight @ residual) @ basis
+        factored = factor(objective.total(curvature).reshape(basis.shape[1], -1))
+        excess = objective.total(lambda rows: residual[rows]) @ basis
         if float(excess.abs().max()) <= ROUNDING * total:
             reach = (basis.abs() @ factored.inverse().abs()).sum(dim=1)
             unseen = float(excess.abs().max()) + ROUNDING * total
             return _DualPoint(residual, 2 * unseen * float(reach.max()))
-        shift = (factored.solve(excess[:, None])[:, 0] @ basis.T).expand_as(residual)
-        if not float(objective.loss.spread(shift).max()) < MAX_MOVE:
+        shift = (factored.solve(excess[:, None])[:, 0] @ basis.T)[None, :]
+        if not float(loss.spread(shift).max()) < MAX_MOVE:
             return None
-        residual = residual - objective.loss.curvature_product(residual, target, shift)
+        residual = _moved(objective, residual, -shift.expand_as(residual))
     return None
+
+
+def _moved(objective: Objective, residual: Tensor, shift: Tensor) -> Tensor:
+    """The dual point whose log-odds have moved by `shift`, to first order."""
+    curved, target = objective.loss.curvature_product, objective.target
+    return objective.each(lambda rows: residual[rows] + curved(residual[rows], target[rows], shift[rows]))
 
 
 def _balanced(objective: Objective, residual: Tensor, dual: Tensor) -> _DualPoint | None:
@@ -169,38 +216,54 @@ def _balanced(objective: Objective, residual: Tensor, dual: Tensor) -> _DualPoin
     Solves G t = dual_U, G the Hessian at q on those columns, and moves q_i by -variance_i x_i' t: every
     probability stays strictly inside while |x_i' t| < 1/2. What rounding could hide in dual_U is solved for
     too and has to fit under the same limit, so a q whose small entries are only rounding is refused.
+    A column that is free on one side of zero only is balanced where its dual is on the wrong side.
     """
-    basis = objective.basis()
-    n_free, p = basis.shape[1], objective.design.shape[1]
-    free = (objective.precision() == 0).repeat(n_free)
-    factored = factor(objective.hessian(residual)[free][:, free])
-    if not factored.triangular and factored.rank < _rank(objective, free):
-        return None
-    for _ in range(3):
+    free = _to_be_balanced(objective, residual, dual)
+    factored = _factored(objective, residual, free)
+    for _ in range(4):
+        if factored is None:
+            return None
         excess = objective.to_free(dual)[free]
-        rounding = _rounding(objective, residual).repeat(n_free, 1)[free, 0]
-        step = torch.zeros(n_free * p, dtype=torch.float64, device=dual.device)
+        rounding = _rounding(objective, residual).repeat(objective.basis().shape[1], 1)[free, 0]
+        step = torch.zeros(len(free), dtype=torch.float64, device=dual.device)
         step[free] = factored.solve(excess[:, None])[:, 0]
-        shift = objective.raw(objective.from_free(step))
+        shift = objective.product(objective.from_free(step))
         unseen = float(objective.loss.spread(shift).max())
         unseen += _hidden_move(objective, factored.inverse(), rounding, free)
         if not unseen < MAX_MOVE:
             return None
-        if bool((excess.abs() <= 4 * rounding).all()):
+        more = _to_be_balanced(objective, residual, dual) | free
+        if bool((excess.abs() <= 4 * rounding).all()) and bool((more == free).all()):
             return _DualPoint(residual, 2 * unseen)
-        residual = residual + objective.loss.curvature_product(residual, objective.target, shift)
+        residual = _moved(objective, residual, shift)
         dual = objective.dual(residual)
+        more = _to_be_balanced(objective, residual, dual) | free
+        if bool((more != free).any()):
+            free, factored = more, _factored(objective, residual, more)
     return None
 
 
-def _rank(objective: Objective, free: Tensor) -> int:
-    """How many unpenalised directions the rows determine when every one of them has its say.
+def _to_be_balanced(objective: Objective, residual: Tensor, dual: Tensor) -> Tensor:
+    """The free coordinates whose dual has to vanish: those free on both sides, or on the side that their dual is on."""
+    low, high = (end.expand_as(dual) for end in objective.dual_range())
+    hidden = 8 * _rounding(objective, residual)
+    wrong = ((high == 0) & (dual > -hidden)) | ((low == 0) & (dual < hidden))
+    free = ((low == 0) & (high == 0)) | wrong
+    n_free = objective.basis().shape[1]
+    return (free if n_free == free.shape[1] else free[:, :1].expand(-1, n_free)).T.reshape(-1)
 
-    A Hessian at q that determines fewer has lost a direction to vanishing probabilities, not to collinear columns:
-    a balance along it that cannot be seen is no proof.
+
+def _factored(objective: Objective, residual: Tensor, free: Tensor) -> Factor | None:
+    """The Hessian at q on these coordinates, factored; None where it has lost a direction that the rows determine.
+
+    A direction lost to vanishing probabilities, not to collinear columns, is one along which a balance cannot be seen:
+    that is no proof. Its measure is the Hessian that gives every row its say, all probabilities being even.
     """
+    factored = factor(objective.hessian(residual)[free][:, free])
+    if factored.triangular:
+        return factored
     even = objective.residual(torch.zeros_like(objective.target))
-    return factor(objective.hessian(even)[free][:, free]).rank
+    return factored if factored.rank >= factor(objective.hessian(even)[free][:, free]).rank else None
 
 
 def _hidden_move(objective: Objective, inverse: Tensor, rounding: Tensor, free: Tensor) -> float:

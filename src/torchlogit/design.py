@@ -2,7 +2,8 @@
 
 Whoever sums over rows loops over `blocks()`: fixed micro-blocks whose size depends on the number of
 columns alone, in a fixed order, so that the same rows give the same bits however they were read.
-A block answers in float64 (the data stay as they were given) and never asks what the rows are made of.
+A block answers in float64 (the data stay as they were given) and never asks what the rows are made of. Large matrices
+in main memory are read by the compiled loops of kernels.py, all others through torch.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from torchlogit import kernels
 from torchlogit.errors import InputError
 
-BLOCK_BYTES = 4 << 20  # of float64: large enough to hide the cost of a call, small enough for the cache
-MIN_BLOCK_ROWS = 256
+BLOCK_BYTES = 4 << 20  # of the float64 copy of a block: large enough to hide the cost of a call, and still in the cache
+COMPILED_VALUES = 1 << 21  # a matrix of more values than these is worth the compiled loops
+COMPILED_BYTES = 16 << 20  # of one of their blocks
+MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 256, 1 << 16
 LARGEST = 1e100  # its square, summed over rows, is still a number
 
 
@@ -33,7 +38,7 @@ class Rows(Protocol):
         ...
 
     def gram(self, weights: Tensor) -> Tensor:
-        """X' diag(weights) X: (columns, columns); weights may be negative."""
+        """X' diag(w) X for each column w of weights (rows, m): (m, columns, columns); weights may be negative."""
         ...
 
     def moments(self, weights: Tensor) -> Tensor:
@@ -66,6 +71,10 @@ class DesignMatrix(Protocol):
         """The rows as micro-blocks, in order; a block is valid until the next one is asked for."""
         ...
 
+    def rows(self, start: int, stop: int) -> DesignMatrix:
+        """A design of the rows from start to before stop: a view."""
+        ...
+
     def take(self, indices: Tensor) -> DesignMatrix:
         """A design of these rows, copied."""
         ...
@@ -73,7 +82,7 @@ class DesignMatrix(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DenseRows:
-    """A block of a `Dense` design: a float64 matrix."""
+    """A block of a `Dense` design as a float64 matrix, by torch, on any device."""
 
     values: Tensor
 
@@ -86,8 +95,8 @@ class DenseRows:
         return self.values.T @ residual
 
     def gram(self, weights: Tensor) -> Tensor:
-        """X' diag(weights) X."""
-        return self.values.T @ (self.values * weights[:, None])
+        """X' diag(w) X for each column w of weights."""
+        return torch.stack([self.values.T @ (self.values * w[:, None]) for w in weights.T])
 
     def moments(self, weights: Tensor) -> Tensor:
         """sum_i w_i x_ij and sum_i w_i x_ij^2."""
@@ -100,6 +109,51 @@ class DenseRows:
     def quadratic(self, matrix: Tensor) -> Tensor:
         """x_i' matrix x_i."""
         return ((self.values @ matrix) * self.values).sum(dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRows:
+    """A block of a `Dense` design in main memory, as it is, by the compiled loops."""
+
+    values: kernels.Matrix
+    has_intercept: bool
+
+    def matmul(self, theta: Tensor) -> Tensor:
+        """X theta."""
+        columns, last = self._split(theta)
+        return torch.from_numpy(kernels.matmul(self.values, columns, last))
+
+    def rmatmul(self, residual: Tensor) -> Tensor:
+        """X' residual."""
+        return self._joined(torch.from_numpy(kernels.rmatmul(self.values, residual.contiguous().numpy())))
+
+    def gram(self, weights: Tensor) -> Tensor:
+        """X' diag(w) X for each column w of weights."""
+        return torch.from_numpy(kernels.gram(self.values, weights.numpy(), intercept=self.has_intercept))
+
+    def moments(self, weights: Tensor) -> Tensor:
+        """sum_i w_i x_ij and sum_i w_i x_ij^2."""
+        sums = torch.from_numpy(kernels.moments(self.values, weights.contiguous().numpy()))
+        return torch.nn.functional.pad(sums, (0, int(self.has_intercept)), value=float(weights.sum()))
+
+    def largest(self, center: Tensor, precision: Tensor) -> Tensor:
+        """max_j precision_j (x_ij - center_j)^2."""
+        d = self.values.shape[1]
+        top = torch.from_numpy(kernels.largest(self.values, center[:d].numpy(), precision[:d].numpy()))
+        return top.clamp_(min=float(precision[-1] * (1 - center[-1]) ** 2)) if self.has_intercept else top
+
+    def quadratic(self, matrix: Tensor) -> Tensor:
+        """x_i' matrix x_i."""
+        return torch.from_numpy(kernels.quadratic(self.values, matrix.numpy(), intercept=self.has_intercept))
+
+    def _split(self, theta: Tensor) -> tuple[kernels.Array, kernels.Array]:
+        """The coefficients by output, and the intercept of each."""
+        d, k = self.values.shape[1], theta.shape[1]
+        last = theta[-1].contiguous().numpy() if self.has_intercept else np.zeros(k)
+        return theta[:d].T.contiguous().numpy(), last
+
+    def _joined(self, sums: Tensor) -> Tensor:
+        return sums if self.has_intercept else sums[:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +177,7 @@ class Dense:
             values = values.to(torch.float64)
         if values.shape[0] == 0:
             raise InputError("X has no rows: expected at least one of each class")
-        low, high = (float(end) for end in values.aminmax()) if values.numel() else (0.0, 0.0)
-        if not (low >= -LARGEST and high <= LARGEST):
+        if not _all_usable(values):
             row, column = (int(i) for i in (~(values.double().abs() <= LARGEST)).nonzero()[0])
             raise InputError(
                 f"X holds {float(values[row, column])} at row {row}, column {column}: "
@@ -138,17 +191,43 @@ class Dense:
         return self.values.shape[0], self.values.shape[1] + self.has_intercept
 
     def blocks(self) -> Iterator[tuple[slice, Rows]]:
-        """The rows in float64, through one buffer whose last column stays 1."""
+        """The rows in float64 through one buffer whose last column stays 1, or as they are for the compiled loops."""
         n, p = self.shape
         d = self.values.shape[1]
-        size = min(n, max(MIN_BLOCK_ROWS, BLOCK_BYTES // (8 * p)))
-        buffer = torch.ones(size, p, dtype=torch.float64, device=self.values.device)
-        for start in range(0, n, size):
-            rows = slice(start, min(n, start + size))
-            block = buffer[: rows.stop - start]
+        if self._compiled():
+            matrix = self.values.numpy()
+            for rows in _slices(n, COMPILED_BYTES // (self.values.element_size() * p)):
+                yield rows, CompiledRows(matrix[rows], self.has_intercept)
+            return
+        slices = _slices(n, BLOCK_BYTES // (8 * p))
+        buffer = torch.ones(slices[0].stop, p, dtype=torch.float64, device=self.values.device)
+        for rows in slices:
+            block = buffer[: rows.stop - rows.start]
             block[:, :d].copy_(self.values[rows])
             yield rows, DenseRows(block)
+
+    def rows(self, start: int, stop: int) -> Dense:
+        """A design of the rows from start to before stop: a view."""
+        return Dense(self.values[start:stop], self.has_intercept)
 
     def take(self, indices: Tensor) -> Dense:
         """A design of these rows, copied."""
         return Dense(self.values[indices], self.has_intercept)
+
+    def _compiled(self) -> bool:
+        values = self.values
+        return values.device.type == "cpu" and values.numel() > COMPILED_VALUES and values.is_contiguous()
+
+
+def _slices(n: int, size: int) -> list[slice]:
+    """The rows in micro-blocks of about this size; the size of the last one is what is left."""
+    size = min(n, MAX_BLOCK_ROWS, max(MIN_BLOCK_ROWS, size))
+    return [slice(start, min(n, start + size)) for start in range(0, n, size)]
+
+
+def _all_usable(values: Tensor) -> bool:
+    """Whether every value is a finite number up to 1e100."""
+    if values.dtype == torch.float32 and bool(torch.isfinite(values.sum())):
+        return True  # anything that is not finite makes the sum so, and float32 ends at 1e38
+    low, high = (float(end) for end in values.aminmax()) if values.numel() else (0.0, 0.0)
+    return low >= -LARGEST and high <= LARGEST

@@ -97,8 +97,8 @@ class Logistic:
 
     def value(self, raw: Tensor, target: Tensor) -> Tensor:
         """(1 - y) z for positive z, y |z| for negative, + log(1 + e^-|z|): no term is negative."""
-        size = raw.abs()
-        return (torch.where(raw > 0, 1 - target, target) * size + torch.log1p(torch.exp(-size))).squeeze(1)
+        wrong = raw.clamp(min=0).mul_(1 - target).sub_(raw.clamp(max=0).mul_(target))
+        return raw.abs().neg_().exp_().log1p_().add_(wrong).squeeze(1)
 
     def residual(self, raw: Tensor, target: Tensor) -> Tensor:
         """(1 - y) sigma(z) - y sigma(-z)."""

@@ -1,22 +1,24 @@
 """The objective F, and the only place where rows are summed.
 
-    F(W, b) = sum_i s_i loss(x_i W + b, y_i) + Omega(W)
+    F(W, b) = sum_i s_i loss(x_i W + b + o_i, y_i) + Omega(W)
 
 Conventions, written once:
 
 - theta (p, n_outputs) stacks the coefficients and, last, the intercept; a design's rows carry the
   matching constant 1, so that no formula mentions the intercept again. The penalty skips it.
 - Everything is a sum over rows (nats), never a mean. Sums and theta are float64.
-- raw (n, n_outputs) is X theta; residual (n, n_outputs) is the derivative of the loss by it.
+- raw (n, n_outputs) is X theta plus the offset, a fixed addition to each row, zero unless given; residual
+  (n, n_outputs) is the derivative of the loss by it.
 - Free coordinates: a softmax loss cannot see a constant added to a row of theta, so Hessians and
   steps live in theta B, B the loss's orthonormal basis (n_outputs, n_free), n_free = 1 or K - 1, and
-  solutions have rows that sum to zero. A Hessian is (n_free p, n_free p), blocks of one output first.
+  solutions have rows that sum to zero. A penalty with kinks or bounds does see it: then B is the identity.
+  A Hessian is (n_free p, n_free p), blocks of one output first.
 - A *pass* is one product with X and one with X'; a product alone is half a pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -30,11 +32,15 @@ from torchlogit.penalties import Penalty
 from torchlogit.records import Params
 
 
+CHUNK = 1 << 16  # entries of the raw prediction that are worked on at once: temporaries stay in the cache
+
+
 @dataclass(frozen=True)
 class Objective:
     """F for these rows; frozen: what moves is theta.
 
-    design: (n, p). target: (n, n_outputs), probabilities, float64. weight: (n,), not negative, float64.
+    design: (n, p). target: (n, n_outputs), probabilities, float64. weight: (n,), not negative, float64. offset:
+    (n, n_outputs), float64, or None for zero.
     """
 
     design: DesignMatrix
@@ -42,10 +48,18 @@ class Objective:
     weight: Tensor
     loss: Loss
     penalty: Penalty
+    offset: Tensor | None = None
 
     @classmethod
     def of(
-        cls, design: DesignMatrix, target: Tensor, *, loss: Loss, penalty: Penalty, weight: Tensor | None = None
+        cls,
+        design: DesignMatrix,
+        target: Tensor,
+        *,
+        loss: Loss,
+        penalty: Penalty,
+        weight: Tensor | None = None,
+        offset: Tensor | None = None,
     ) -> Objective:
         """The objective of checked parts: shapes agree, targets are probabilities, weights are not negative."""
         n = design.shape[0]
@@ -54,12 +68,17 @@ class Objective:
             raise InputError(f"target has shape {tuple(target.shape)}: expected {(n, loss.n_outputs)}, one row a row")
         if not bool(((target >= 0) & (target <= 1)).all()):
             raise InputError("target holds values outside [0, 1]: expected class probabilities, 0 and 1 for labels")
-        weight = torch.ones_like(target[:, 0]) if weight is None else weight.to(target)
+        weight = torch.ones((), dtype=target.dtype, device=target.device).expand(n) if weight is None else weight
+        weight = weight.to(target)
         if weight.shape != (n,) or not bool((torch.isfinite(weight) & (weight >= 0)).all()):
             raise InputError(f"sample_weight: expected {n} finite numbers, none negative")
         if not bool((weight > 0).any()):
             raise InputError("sample_weight is zero on every row: expected at least one positive weight")
-        return cls(design, target, weight, loss, penalty)
+        if offset is not None:
+            offset = offset.to(target)
+            if offset.shape != target.shape or not bool(torch.isfinite(offset).all()):
+                raise InputError(f"offset: expected finite numbers of shape {tuple(target.shape)}, one row a row")
+        return cls(design, target, weight, loss, penalty, offset)
 
     @cached_property
     def total_weight(self) -> float:
@@ -97,8 +116,9 @@ class Objective:
         return theta @ basis @ basis.T
 
     def basis(self) -> Tensor:
-        """The loss's basis, on this objective's device."""
-        return self.loss.basis().to(self.target.device)
+        """The directions of theta's rows that F can see, orthonormal, on this objective's device."""
+        basis = self.loss.basis() if self.penalty.smooth else torch.eye(self.loss.n_outputs, dtype=torch.float64)
+        return basis.to(self.target.device)
 
     def to_free(self, theta: Tensor) -> Tensor:
         """The free coordinates of theta, (n_free p,)."""
@@ -110,33 +130,55 @@ class Objective:
 
     # -- sums over rows -------------------------------------------------------------------------
 
-    def raw(self, theta: Tensor) -> Tensor:
+    def product(self, theta: Tensor) -> Tensor:
         """X theta, (n, n_outputs): half a pass."""
-        raw = torch.empty_like(self.target)
+        product = torch.empty_like(self.target)
         for rows, block in self.design.blocks():
-            raw[rows] = block.matmul(theta)
-        return raw
+            product[rows] = block.matmul(theta)
+        return product
+
+    def raw(self, theta: Tensor) -> Tensor:
+        """X theta + offset, (n, n_outputs): half a pass."""
+        raw = self.product(theta)
+        return raw if self.offset is None else raw.add_(self.offset)
 
     def value(self, theta: Tensor, raw: Tensor) -> float:
         """F, from the raw prediction at theta: no pass."""
-        loss = torch.dot(self.weight, self.loss.value(raw, self.target))
-        return float(loss) + self.penalty.value(self.coef(theta))
+        losses = self.total(lambda rows: self.loss.value(raw[rows], self.target[rows]))
+        return float(losses) + self.penalty.value(self.coef(theta))
 
     def residual(self, raw: Tensor) -> Tensor:
         """Derivative of each row's loss, unweighted, (n, n_outputs): no pass."""
-        return self.loss.residual(raw, self.target)
+        return self.each(lambda rows: self.loss.residual(raw[rows], self.target[rows]))
+
+    def each(self, term: Callable[[slice], Tensor]) -> Tensor:
+        """The term of every row, (n, n_outputs), from functions of a few rows at a time: no pass."""
+        result = torch.empty_like(self.target)
+        for rows in self.chunks():
+            result[rows] = term(rows)
+        return result
+
+    def total(self, term: Callable[[slice], Tensor]) -> Tensor:
+        """The weighted sum of a term over the rows, from functions of a few rows at a time: no pass."""
+        parts = [self.weight[rows] @ term(rows) for rows in self.chunks()]
+        return torch.stack(parts).sum(dim=0)
+
+    def chunks(self) -> Iterator[slice]:
+        """The rows, in order, a few at a time: for what is done to raw predictions alone."""
+        n, outputs = self.target.shape
+        size = max(1, CHUNK // outputs)
+        return (slice(start, min(n, start + size)) for start in range(0, n, size))
 
     def dual(self, residual: Tensor) -> Tensor:
         """-X'(s residual), (p, n_outputs): half a pass. At the optimum it equals Omega's gradient."""
-        weighted = residual * self.weight[:, None]
-        return -self._sum(lambda rows, block: block.rmatmul(weighted[rows]))
+        return -self._sum(lambda rows, block: block.rmatmul(residual[rows] * self.weight[rows, None]))
 
     def gradient(self, theta: Tensor, residual: Tensor) -> Tensor:
-        """dF / dtheta, (p, n_outputs): half a pass."""
+        """Derivative of F's smooth part by theta, (p, n_outputs): half a pass."""
         return self.penalty_gradient(theta) - self.dual(residual)
 
     def penalty_gradient(self, theta: Tensor) -> Tensor:
-        """dOmega / dtheta, (p, n_outputs), zero for the intercept."""
+        """Derivative of Omega's smooth part by theta, (p, n_outputs), zero for the intercept."""
         gradient = torch.zeros_like(theta)
         self.coef(gradient).copy_(self.penalty.gradient(self.coef(theta)))
         return gradient
@@ -147,16 +189,24 @@ class Objective:
         precision = self.penalty.precision(n_features)
         return torch.cat([precision, torch.zeros(int(self.design.has_intercept))]).to(self.target)
 
+    def dual_range(self) -> tuple[Tensor, Tensor]:
+        """Where Omega's conjugate is finite, (p, 1) each: the interval of `dual` that a bound needs; 0 for the intercept."""
+        n_features = self.design.shape[1] - self.design.has_intercept
+        low, high = (
+            torch.cat([end, torch.zeros(int(self.design.has_intercept))]).to(self.target)[:, None]
+            for end in self.penalty.dual_range(n_features)
+        )
+        return low, high
+
     def hessian(self, residual: Tensor) -> Tensor:
         """The Hessian of F in free coordinates at the probabilities that `residual` carries: one reading of X."""
         basis = self.basis()
         p, n_free = self.design.shape[1], basis.shape[1]
+        first, second = torch.tril_indices(n_free, n_free).tolist()
+        grams = self._sum(lambda rows, block: block.gram(self._curvature(rows, residual, basis)[:, first, second]))
         hessian = torch.zeros(n_free, p, n_free, p, dtype=torch.float64, device=self.target.device)
-        for rows, block in self.design.blocks():
-            curvature = self._curvature(rows, residual, basis)
-            for k in range(n_free):
-                for m in range(k + 1):
-                    hessian[k, :, m, :] += block.gram(curvature[:, k, m])
+        for k, m, gram in zip(first, second, grams, strict=True):
+            hessian[k, :, m, :] = gram
         for k in range(n_free):
             for m in range(k):
                 hessian[m, :, k, :] = hessian[k, :, m, :].T
@@ -179,9 +229,9 @@ class Objective:
         basis = self.basis()
         return self._sum(
             lambda rows, block: block.gram(
-                self._curvature(rows, residual, basis).diagonal(dim1=1, dim2=2).mean(dim=1)
+                self._curvature(rows, residual, basis).diagonal(dim1=1, dim2=2).mean(dim=1, keepdim=True)
             )
-        )
+        )[0]
 
     @cached_property
     def moments(self) -> tuple[Tensor, Tensor]:
@@ -216,4 +266,15 @@ class Objective:
             design=self.design.take(indices),
             target=self.target[indices],
             weight=self.weight[indices] * multiplier,
+            offset=None if self.offset is None else self.offset[indices],
+        )
+
+    def rows(self, start: int, stop: int) -> Objective:
+        """The objective of the rows from start to before stop: views, and the whole penalty."""
+        return replace(
+            self,
+            design=self.design.rows(start, stop),
+            target=self.target[start:stop],
+            weight=self.weight[start:stop],
+            offset=None if self.offset is None else self.offset[start:stop],
         )

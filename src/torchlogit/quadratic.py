@@ -60,19 +60,20 @@ def conjugate_gradients(
     precondition: Callable[[Tensor], Tensor],
     accept: Accept,
     max_iter: int,
+    start: Tensor | None = None,
 ) -> tuple[Tensor, int]:
     """An approximate solution of A x = right, and the products with A it took.
 
-    Preconditioned conjugate gradients (Hestenes and Stiefel 1952, doi:10.6028/jres.049.044), from x = 0,
-    until accept(x, residual, energy left as a share of the start's) or max_iter.
+    Preconditioned conjugate gradients (Hestenes and Stiefel 1952, doi:10.6028/jres.049.044), from `start` or 0,
+    until accept(x, residual, energy left as a share of that at 0) or max_iter.
     """
-    x = torch.zeros_like(right)
-    residual = right.clone()
+    x = torch.zeros_like(right) if start is None else start
+    residual = right.clone() if start is None else right - product(start)
     z = precondition(residual)
     direction, rz = z, float((residual * z).sum())
-    start = rz
-    for iteration in range(max_iter):
-        if rz <= 0 or accept(x, residual, rz / start):
+    whole = rz if start is None else float((right * precondition(right)).sum())
+    for iteration in range(int(start is not None), max_iter):
+        if rz <= 0 or accept(x, residual, rz / whole):
             return x, iteration
         image = product(direction)
         curvature = float((direction * image).sum())
@@ -85,3 +86,27 @@ def conjugate_gradients(
         rz, previous = float((residual * z).sum()), rz
         direction = z + (rz / previous) * direction
     return x, max_iter
+
+
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """diag(d) + S'S, of few rows S (m, size), through the (m, m) matrix 1 + S diag(1/d) S' (Woodbury 1950)."""
+
+    rows: Tensor
+    inverse_diagonal: Tensor
+    root: Tensor
+
+    def solve(self, right: Tensor) -> Tensor:
+        """Its inverse times `right`, (size, columns)."""
+        scaled = right * self.inverse_diagonal[:, None]
+        inner = torch.cholesky_solve(self.rows @ scaled, self.root)
+        return scaled - self.inverse_diagonal[:, None] * (self.rows.T @ inner)
+
+
+def low_rank(rows: Tensor, diagonal: Tensor) -> LowRank:
+    """The factor of diag(diagonal) + rows' rows; where the diagonal is 0, the size of the column takes its place."""
+    size = rows.square().sum(dim=0)
+    inverse = 1 / torch.where(diagonal > 0, diagonal, size.clamp(min=1e-300))
+    inner = (rows * inverse) @ rows.T
+    inner.diagonal().add_(1.0)
+    return LowRank(rows, inverse, torch.linalg.cholesky(inner))

@@ -4,7 +4,9 @@ Without a penalty F has no finite minimum exactly when some direction v != 0 cla
 a tie and some row better: x_i' (v_y - v_k) >= 0 for every row i of class y and every other class k (Albert and
 Anderson 1984, doi:10.1093/biomet/71.1.1). Along it F falls for ever. Whether there is one is a linear program:
 
-    maximise the sum of all margins,  subject to every margin >= 0 and |v_j| <= 1 in units of the column's size.
+    maximise the sum of all margins,  subject to every margin >= 0 and |v_j| <= 1 in units of the column's size,
+
+v_j = 0 where a penalty or bounds hold a coefficient, and of one sign where it is free to grow on that side only.
 
 The columns with v_j != 0 in its solution are those whose coefficients run off (Konis 2007). Where columns are
 collinear v is not unique; the solution named is then the one of least sum |v_j| that separates the same rows.
@@ -35,7 +37,8 @@ Program = Callable[[Array, Tensor], Array | None]
 
 def all_classified(objective: Objective, raw: Tensor) -> bool:
     """Whether this raw prediction has every row on its right side: a proof of complete separation, free of charge."""
-    margin = objective.loss.margin(raw, objective.target)
+    linear = raw if objective.offset is None else raw - objective.offset
+    margin = objective.loss.margin(linear, objective.target)
     return bool((margin[objective.weight > 0] > 0).all())
 
 
@@ -45,11 +48,10 @@ def find_separation(objective: Objective, raw: Tensor) -> Separation | None:
     `raw` is any raw prediction, the better the quicker: the program starts from the rows that it classifies
     worst. Targets that are not labels are not searched (None).
     """
-    free = objective.precision() == 0
     labels = bool(((objective.target == 0) | (objective.target == 1)).all())
-    if not labels or not bool(free.any()):
+    if not labels:
         return None
-    search = _Search(objective, raw, free)
+    search = _Search(objective, raw)
     found = search.solve(search.most_gain, torch.zeros_like(objective.weight, dtype=torch.bool))
     if found is None:
         return None
@@ -60,7 +62,7 @@ def find_separation(objective: Objective, raw: Tensor) -> Separation | None:
     direction = objective.coef(objective.visible(found.direction))
     places = (direction.abs() > 1e-6 * direction.abs().max().clamp(min=1e-300)).nonzero()
     signs = tuple((int(j), int(k), 1 if float(direction[j, k]) > 0 else -1) for j, k in places)
-    complete = bool((found.margin > 0).all()) or all_classified(objective, raw)
+    complete = bool((found.margin > 0).all()) or (search.all_free and all_classified(objective, raw))
     return Separation(complete=complete, directions=signs)
 
 
@@ -76,12 +78,14 @@ class _Found:
 class _Search:
     """A linear program over all rows, solved on few: those its last solution got wrong are added until none is left."""
 
-    def __init__(self, objective: Objective, raw: Tensor, free: Tensor) -> None:
+    def __init__(self, objective: Objective, raw: Tensor) -> None:
         self.objective = objective
         self.scale = objective.moments[1].sqrt().clamp(min=1e-300)
         gain = -objective.dual(objective.loss.contrasts(objective.target).sum(dim=1)) / self.scale[:, None]
         self.gain = (gain / gain.abs().max().clamp(min=1e-300)).reshape(-1).cpu().numpy()
-        self.limit = free[:, None].expand_as(gain).reshape(-1).to(torch.float64).cpu().numpy()
+        low, high = (end.expand_as(gain).reshape(-1).cpu().numpy() for end in objective.dual_range())
+        self.lower, self.upper = -(low == 0).astype(float), (high == 0).astype(float)
+        self.all_free = bool(((self.lower < 0) & (self.upper > 0)).all())
         self.shape = gain.shape
         self.count = min(len(raw), ROWS_PER_COLUMN * gain.numel())
         self.rows = self._worst(self._margin(raw))
@@ -97,7 +101,7 @@ class _Search:
                 return None
             solution[np.abs(solution) <= TIED * np.abs(solution).max()] = 0.0
             direction = torch.from_numpy(solution).reshape(self.shape).to(self.objective.target)
-            raw = self.objective.raw(direction / self.scale[:, None])
+            raw = self.objective.product(direction / self.scale[:, None])
             margin, largest = self._margin(raw), float(self.objective.loss.spread(raw).max())
             wrong = torch.where(separated, margin <= TIED * largest, margin < -TIED * largest)
             if not bool(wrong.any()):
@@ -110,7 +114,7 @@ class _Search:
 
     def most_gain(self, constraints: Array, rows: Tensor) -> Array | None:
         """max gain' v: A v >= 0, |v| <= 1."""
-        solution = _minimise(-self.gain, constraints, np.zeros(len(constraints)), -self.limit, self.limit)
+        solution = _minimise(-self.gain, constraints, np.zeros(len(constraints)), self.lower, self.upper)
         if solution is None or self.gain @ solution <= TIED * np.abs(self.gain).sum():
             return None
         return solution
@@ -122,7 +126,7 @@ class _Search:
             per_row = len(constraints) // len(rows)
             least = np.repeat(separated[rows].to(torch.float64).cpu().numpy(), per_row)
             both = np.concatenate([constraints, -constraints], axis=1)
-            bound = np.where(np.concatenate([self.limit, self.limit]) > 0, np.inf, 0.0)
+            bound = np.where(np.concatenate([self.upper, -self.lower]) > 0, np.inf, 0.0)
             split = _minimise(np.ones(2 * len(self.gain)), both, least, np.zeros_like(bound), bound)
             return None if split is None else split[: len(self.gain)] - split[len(self.gain) :]
 

@@ -15,7 +15,7 @@ import cases
 from cases import LOSSES, PENALTIES, LossCase, PenaltyCase, Table
 from reference import exact
 from reference.objective import EXTENDED, REASON, Plain, Real
-from torchlogit import design
+from torchlogit import design, kernels
 from torchlogit.design import Dense
 from torchlogit.errors import InputError
 from torchlogit.losses import Logistic
@@ -335,13 +335,22 @@ def test_integers_become_float64() -> None:
     assert Dense.of(torch.tensor([[1, 2], [3, 4]])).values.dtype == torch.float64
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("intercept", [True, False])
-def test_design_rows_answer_what_a_matrix_would(intercept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_design_rows_answer_what_a_matrix_would(
+    intercept: bool, dtype: torch.dtype, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(design, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(design, "COMPILED_BYTES", 1)
+    monkeypatch.setattr(design, "COMPILED_VALUES", 0 if compiled else 10**9)
     monkeypatch.setattr(design, "MIN_BLOCK_ROWS", 7)
+    monkeypatch.setattr(kernels, "MIN_PIECE", 2)
     table = cases.table(cases.rare, n=30, d=4)
-    matrix = torch.from_numpy(table.x)
+    matrix = torch.from_numpy(table.x).to(dtype)
     dense = Dense.of(matrix, intercept=intercept)
+    assert {type(block) for _, block in dense.blocks()} == {design.CompiledRows if compiled else design.DenseRows}
+    matrix = matrix.double()
     if intercept:
         matrix = torch.cat([matrix, torch.ones(30, 1, dtype=torch.float64)], dim=1)
     p = matrix.shape[1]
@@ -354,7 +363,9 @@ def test_design_rows_answer_what_a_matrix_would(intercept: bool, monkeypatch: py
         part = matrix[rows]
         torch.testing.assert_close(block.matmul(square), part @ square)
         torch.testing.assert_close(block.rmatmul(part), part.T @ part)
-        torch.testing.assert_close(block.gram(weights[rows]), part.T @ torch.diag(weights[rows]) @ part)
+        both = torch.stack([weights[rows], 0.5 - weights[rows]], dim=1)
+        grams = torch.einsum("np,nm,nq->mpq", part, both, part)
+        torch.testing.assert_close(block.gram(both), grams)
         torch.testing.assert_close(block.moments(weights[rows])[0], (weights[rows, None] * part).sum(dim=0))
         torch.testing.assert_close(block.moments(weights[rows])[1], (weights[rows, None] * part**2).sum(dim=0))
         torch.testing.assert_close(block.largest(center, precision), ((part - center) ** 2 * precision).amax(dim=1))

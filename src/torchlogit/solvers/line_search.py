@@ -1,4 +1,4 @@
-"""The exact line search: one dimension, on stored raw predictions, without reading X."""
+"""The line searches: one dimension, on stored raw predictions, without reading X."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from torch import Tensor
 from torchlogit.objective import Objective
 
 FLAT = 0.1  # the slope, as a share of the first one, at which a step is long enough
+ENOUGH = 0.1  # the share of what the slope promises that a step past a kink has to keep
 MAX_TRIALS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Ray:
-    """F along theta + t step, with the raw predictions of both, and F and its slope at t = 0."""
+    """F along theta + t step, with the raw predictions of both, and F and its slope at t = 0.
+
+    Where the penalty has kinks, the slope is that of the smooth part plus what the kinks add over the whole step: an
+    upper bound of the slope at t = 0. residual: where the residuals of the landing are left, (n, n_outputs).
+    """
 
     objective: Objective
     theta: Tensor
@@ -25,55 +30,90 @@ class Ray:
     raw_step: Tensor
     value: float
     slope: float
+    residual: Tensor
+
+    def reach(self) -> float:
+        """How far the full step moves the log-odds of a row, at most."""
+        spread = self.objective.loss.spread
+        return max(float(spread(self.raw_step[rows]).max()) for rows in self.objective.chunks())
+
+    def at(self, t: float) -> Tensor:
+        """theta + t step."""
+        return torch.add(self.theta, self.step, alpha=t)
 
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """Where a search ended: theta, its raw prediction, residual and F, and t."""
+    """Where a search ended: F and its slope there, and t."""
 
-    theta: Tensor
-    raw: Tensor
-    residual: Tensor
     value: float
+    slope: float
     t: float
 
 
 def search(ray: Ray) -> Landing:
-    """The point on the ray where F is no higher and its slope a tenth of the first: the full step where that will do.
+    """The point on the ray where F is low enough, the full step where that will do."""
+    return _exact(ray) if ray.objective.penalty.smooth else _backtracked(ray)
+
+
+def _exact(ray: Ray) -> Landing:
+    """The point where F is no higher and its slope a tenth of the first.
 
     Newton's method in t inside a bracket of the zero, halved where Newton leaves it. Forward moves are damped to
     ln(1 + r dt) / r, r = max_i |x_i' step|, under which a logistic loss provably falls (Bach 2010,
     doi:10.1214/09-EJS521).
     """
-    objective, t = ray.objective, 1.0
-    below, above = 0.0, math.inf
-    reach = float(objective.loss.spread(ray.raw_step).max())
+    t, below, above = 1.0, 0.0, math.inf
     for _ in range(MAX_TRIALS):
         landing = _land(ray, t)
-        slope = _slope(ray, landing)
-        if abs(slope) <= FLAT * abs(ray.slope) and landing.value <= ray.value:
+        if abs(landing.slope) <= FLAT * abs(ray.slope) and landing.value <= ray.value:
             return landing
-        below, above = (t, above) if slope < 0 else (below, t)
-        curvature = _curvature(ray, landing)
-        move = -slope / curvature if curvature > 0 else math.inf
-        if slope < 0 and reach > 0:
+        below, above = (t, above) if landing.slope < 0 else (below, t)
+        curvature = _curvature(ray)
+        move = -landing.slope / curvature if curvature > 0 else math.inf
+        if landing.slope < 0 and (reach := ray.reach()) > 0:
             move = math.log1p(reach * move) / reach
         t = t + move if below < t + move < above else (below + min(above, 4 * t)) / 2
     return _land(ray, below)
 
 
+def _backtracked(ray: Ray) -> Landing:
+    """The first of 1, t_1, t_2, ... at which F has fallen by a tenth of what the slope promises (Armijo 1966).
+
+    No t is larger than 1: there the bounds and the zeros of the step are met, and so they are in between.
+    """
+    t, hidden = 1.0, 4 * torch.finfo(torch.float64).eps * abs(ray.value)
+    for _ in range(MAX_TRIALS):
+        landing = _land(ray, t)
+        if landing.value <= ray.value + ENOUGH * t * ray.slope + hidden:
+            return landing
+        excess = landing.value - ray.value - t * ray.slope
+        t *= min(0.5, max(0.1, -ray.slope * t / (2 * excess))) if math.isfinite(excess) else 0.1
+    return _land(ray, 0.0)
+
+
 def _land(ray: Ray, t: float) -> Landing:
-    theta, raw = torch.add(ray.theta, ray.step, alpha=t), torch.add(ray.raw, ray.raw_step, alpha=t)
-    return Landing(theta, raw, ray.objective.residual(raw), ray.objective.value(theta, raw), t)
+    """F and its slope at t; the residuals are left in the ray's."""
+    objective, loss = ray.objective, ray.objective.loss
+
+    def losses_and_slopes(rows: slice) -> Tensor:
+        raw, target = torch.add(ray.raw[rows], ray.raw_step[rows], alpha=t), objective.target[rows]
+        ray.residual[rows] = residual = loss.residual(raw, target)
+        return torch.stack([loss.value(raw, target), (residual * ray.raw_step[rows]).sum(dim=1)], dim=1)
+
+    losses, slope = objective.total(losses_and_slopes).tolist()
+    theta = ray.at(t)
+    value = losses + objective.penalty.value(objective.coef(theta))
+    return Landing(value, slope + float((objective.penalty_gradient(theta) * ray.step).sum()), t)
 
 
-def _slope(ray: Ray, at: Landing) -> float:
-    losses = ray.objective.weight @ (at.residual * ray.raw_step).sum(dim=1)
-    return float(losses + (ray.objective.penalty_gradient(at.theta) * ray.step).sum())
-
-
-def _curvature(ray: Ray, at: Landing) -> float:
+def _curvature(ray: Ray) -> float:
+    """F's second derivative by t, where the ray's residuals are."""
     objective = ray.objective
-    curved = objective.loss.curvature_product(at.residual, objective.target, ray.raw_step)
-    losses = objective.weight @ (curved * ray.raw_step).sum(dim=1)
-    return float(losses + (objective.precision() @ ray.step.square()).sum())
+
+    def curvatures(rows: slice) -> Tensor:
+        raw_step = ray.raw_step[rows]
+        curved = objective.loss.curvature_product(ray.residual[rows], objective.target[rows], raw_step)
+        return (curved * raw_step).sum(dim=1)
+
+    return float(objective.total(curvatures)) + float(objective.precision() @ ray.step.square().sum(dim=1))

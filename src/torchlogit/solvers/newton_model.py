@@ -1,200 +1,288 @@
-"""The ways to solve H step = -gradient: all rows, a sample of them, or no matrix at all.
+"""Models of F around a point, and their steps: all rows, a sample of them, or no matrix at all.
 
-The sample takes row i with probability min(1, m (1/2n + score_i / 2 sum score)), where
-
-    score_i = max_j s_i (x_ij - mean_j)^2 / sum_k s_k (x_kj - mean_j)^2
-
-bounds the share of a column that one row holds up, and weighs it by the inverse. A row that alone, or
-nearly, carries a column (a rare category, a heavy tail) is then always in. Uniform samples that hold
-none of such rows give a near-singular Hessian and wild steps.
+A model solves H step = -gradient, or, where the penalty has kinks or bounds, minimises the quadratic model with the
+penalty added to it. Its steps are *exact* where H is that of all rows: then they hand over a dual point.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from torchlogit.design import DesignMatrix
 from torchlogit.objective import Objective
-from torchlogit.quadratic import Accept, Factor, conjugate_gradients, factor
+from torchlogit.quadratic import Accept, conjugate_gradients, coordinate_descent, factor, low_rank
+from torchlogit.solvers.sampling import Sampler
 
 FLOPS_PER_VALUE = 8.0  # a sampled Hessian may cost about what reading X costs: 8 n / p rows of p^2 each
 WHOLE = 0.4  # a sample of more than this share of the rows is no saving
-LOOSE, TIGHT, VANISHED = 1e-2, 1e-3, 1e-20  # what a step may leave unsolved, as a share of what it promises
+PRECONDITION_ROWS = 4  # rows per column that make a preconditioner
+LOOSE, TIGHT, VANISHED = 0.1, 1e-2, 1e-20  # what a step may leave unsolved, as a share of what it promises
+FAR = 1.0  # a preconditioner serves until some row's log-odds have moved by this much,
+EASY = 6  # or for as long as so many products do
 MAX_PRODUCTS = 60
+
+Solve = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """theta, and the residual and the gradient of F's smooth part there."""
+
+    theta: Tensor
+    residual: Tensor
+    gradient: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step (p, n_outputs). slope: of F along it, at most. promise: what F should lose. passes: what it took."""
+
+    step: Tensor
+    slope: float
+    promise: float
+    passes: float
+    exact: bool
 
 
 class NewtonModel(Protocol):
     """A model of F around a point."""
 
-    @property
-    def exact(self) -> bool:
-        """Whether every step solves the Newton equation of all rows."""
+    def step(self, objective: Objective, point: Point, exact: bool) -> Step:
+        """The model's step from this point, solved for all rows where `exact`."""
         ...
 
-    @property
-    def rows_per_parameter(self) -> int:
-        """Rows of its Hessian's sample per free parameter, at least."""
-        ...
-
-    def step(self, objective: Objective, residual: Tensor, gradient: Tensor, exact: bool) -> tuple[Tensor, float]:
-        """The step (p, n_outputs), solved for all rows where `exact`, and the passes it took."""
+    def moved(self, reach: float) -> None:
+        """Told of a step that moved the log-odds of a row by this much."""
         ...
 
 
-def model_for(
-    objective: Objective, rows_per_parameter: int, max_dense: int, generator: torch.Generator
-) -> NewtonModel:
-    """The cheapest model for this shape."""
-    n, p = objective.design.shape
-    n_free = objective.basis().shape[1]
-    size = p * n_free
-    rows = max(rows_per_parameter * size, int(FLOPS_PER_VALUE * n * 2 / (p * (n_free + 1))))
-    if size > max_dense:
-        rows = max(rows_per_parameter * p, 4096)
-    sampled = rows < WHOLE * n
-    indices, multiplier = _sample(objective, rows, generator) if sampled else (None, None)
-    sample = objective.sample(indices, multiplier) if indices is not None and multiplier is not None else objective
-    if size > max_dense:
-        return MatrixFree(sample, indices, rows_per_parameter)
-    if indices is None:
-        return AllRows(rows_per_parameter)
-    return Sampled(sample, indices, rows_per_parameter)
+class Curvature(Protocol):
+    """A way to solve with an estimate of the Hessian."""
+
+    def __call__(self, objective: Objective, point: Point) -> tuple[Solve, float]:
+        """The way at this point, and the passes that it took."""
+        ...
+
+
+class Solvable(Protocol):
+    """A factored matrix."""
+
+    def solve(self, right: Tensor) -> Tensor:
+        """Its inverse times `right`, (size, columns)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class AllRows:
-    """The Hessian of all rows, factored."""
+    """The Hessian of all rows."""
 
-    rows_per_parameter: int
+    def step(self, objective: Objective, point: Point, exact: bool) -> Step:
+        """Cholesky, or coordinate descent. The reading of X for the Hessian counts as half a pass."""
+        return _minimise(objective, point, objective.hessian(point.residual), 0.5, exact=True)
 
-    @property
-    def exact(self) -> bool:
-        """Always."""
-        return True
-
-    def step(self, objective: Objective, residual: Tensor, gradient: Tensor, exact: bool) -> tuple[Tensor, float]:
-        """Cholesky. The reading of X for the Hessian counts as half a pass."""
-        return _direct(objective, factor(objective.hessian(residual)), gradient), 0.5
+    def moved(self, reach: float) -> None:
+        """Nothing is kept."""
 
 
-class Sampled:
-    """The Hessian of a sample, factored; exact steps by conjugate gradients that it preconditions."""
+class Preconditioned:
+    """Curvature from a sample: as the model itself where it has rows enough, and as a preconditioner of all rows'.
 
-    def __init__(self, sample: Objective, indices: Tensor, rows_per_parameter: int) -> None:
-        self.sample, self.indices, self.rows_per_parameter = sample, indices, rows_per_parameter
-        self._known: tuple[Tensor, Factor] | None = None
+    trusted: whether a step may go by the sample alone. max_dense: parameters up to which all rows' Hessian is formed where
+    nothing less gives a dual point.
+    """
 
-    @property
-    def exact(self) -> bool:
-        """Only when asked."""
-        return False
+    def __init__(self, curvature: Curvature, trusted: bool, max_dense: int) -> None:
+        self.curvature, self.trusted, self.max_dense = curvature, trusted, max_dense
+        self._solve: Solve | None = None
+        self._at: Point | None = None
+        self._moved, self._products = 0.0, 0
+        self._loose, self._promise = LOOSE, math.inf
+        self._known: Tensor | None = None
 
-    def step(self, objective: Objective, residual: Tensor, gradient: Tensor, exact: bool) -> tuple[Tensor, float]:
-        """Cholesky on the sample; where exact, conjugate gradients on all rows (Cholesky without a penalty)."""
-        share = len(self.indices) / objective.design.shape[0]
-        if exact and not _penalised(objective):
-            return _direct(objective, factor(objective.hessian(residual)), gradient), 0.5
-        spent = 0.0 if self._known is not None and self._known[0] is residual else share / 2
-        factored = self._factor_at(residual)
-        if not exact:
-            return _direct(objective, factored, gradient), spent
-        right = -objective.to_free(gradient)
+    def step(self, objective: Objective, point: Point, exact: bool) -> Step:
+        """The sample's step where that will do; conjugate gradients otherwise; all rows' Hessian where it has to be."""
+        size = objective.design.shape[1] * objective.basis().shape[1]
+        if exact and not (_penalised(objective) and objective.penalty.smooth) and size <= self.max_dense:
+            return _minimise(objective, point, objective.hessian(point.residual), 0.5, exact=True)
+        direct = self.trusted and not exact
+        spent = self._refresh(objective, point, fresh=direct)
+        assert self._solve is not None
+        right = -objective.to_free(point.gradient)
+        if direct:
+            self._at, self._known = point, None
+            return _smooth(objective, point, self._solve(right), spent, exact=False)
         free, products = conjugate_gradients(
-            lambda v: objective.hessian_product(residual, v),
+            lambda v: objective.hessian_product(point.residual, v),
             right,
-            lambda v: factored.solve(v[:, None])[:, 0],
-            _certifiably(objective, right),
+            self._solve,
+            _certifiably(objective, right) if exact else self._roughly(),
             MAX_PRODUCTS,
+            start=self._known if self._at is point else None,
         )
-        return objective.from_free(free), spent + products
+        self._at, self._known, self._products = point, free, products
+        step = _smooth(objective, point, free, spent + products, exact=exact)
+        self._loose = min(LOOSE, max(TIGHT, (step.promise / self._promise) ** 2))
+        self._promise = step.promise
+        return step
 
-    def _factor_at(self, residual: Tensor) -> Factor:
-        """The sample's factor at this point, not formed again when the same point is solved once more, exactly.
+    def moved(self, reach: float) -> None:
+        """A preconditioner is of use for a while."""
+        self._moved += reach
 
-        That of an earlier point would be free, but curvature on nearly separated columns falls by e a step.
+    def _roughly(self) -> Accept:
+        """Good enough for a direction.
+
+        What is left of the energy is a tenth, or, since steps that close in shrink quadratically, the square of what
+        the last step was to the one before.
         """
-        if self._known is None or self._known[0] is not residual:
-            self._known = residual, factor(self.sample.hessian(residual[self.indices]))
-        return self._known[1]
+        loose = self._loose
+        return lambda step, left, energy: energy <= loose
+
+    def _refresh(self, objective: Objective, point: Point, fresh: bool) -> float:
+        """Sees to it that the curvature is that of this point, or near or good enough to precondition; passes taken."""
+        useful = self._at is point or (not fresh and (self._moved <= FAR or self._products <= EASY))
+        if self._solve is not None and useful:
+            return 0.0
+        self._solve, passes = self.curvature(objective, point)
+        self._moved = 0.0
+        return passes
 
 
 @dataclass(frozen=True, slots=True)
-class MatrixFree:
-    """No Hessian of all parameters: conjugate gradients on products, preconditioned by one (p, p) factor.
-
-    The preconditioner takes the mean curvature over the outputs for each of them (after Boehning 1992,
-    doi:10.1007/BF00048682, with the curvature at hand in place of its bound).
-    """
+class SampleHessian:
+    """The Hessian of one sample, factored."""
 
     sample: Objective
-    indices: Tensor | None
-    rows_per_parameter: int
+    indices: Tensor
 
-    @property
-    def exact(self) -> bool:
-        """Only when asked."""
-        return False
-
-    def step(self, objective: Objective, residual: Tensor, gradient: Tensor, exact: bool) -> tuple[Tensor, float]:
-        """Conjugate gradients on the sample, or where exact on all rows."""
-        n = objective.design.shape[0]
-        at_sample = residual if self.indices is None else residual[self.indices]
-        share = self.sample.design.shape[0] / n
-        gram = self.sample.mean_gram(at_sample)
-        gram.diagonal().add_(objective.precision())
-        factored = factor(gram)
-        solved, at, cost = (objective, residual, 1.0) if exact else (self.sample, at_sample, share)
-        p = objective.design.shape[1]
-        right = -objective.to_free(gradient)
-        free, products = conjugate_gradients(
-            lambda v: solved.hessian_product(at, v),
-            right,
-            lambda v: factored.solve(v.reshape(-1, p).T).T.reshape(-1),
-            _certifiably(objective, right) if exact else _roughly,
-            MAX_PRODUCTS,
-        )
-        return objective.from_free(free), share / 2 + cost * products
+    def __call__(self, objective: Objective, point: Point) -> tuple[Solve, float]:
+        """The way to solve, and the passes it took."""
+        factored = factor(self.sample.hessian(point.residual[self.indices]))
+        passes = 0.5 * len(self.indices) / objective.design.shape[0]
+        return lambda free: factored.solve(free[:, None])[:, 0], passes
 
 
-def _direct(objective: Objective, factored: Factor, gradient: Tensor) -> Tensor:
-    return -objective.from_free(factored.solve(objective.to_free(gradient)[:, None])[:, 0])
+@dataclass(frozen=True, slots=True)
+class ByOutput:
+    """The Hessian's diagonal blocks, one for each output, each from a sample of its own.
+
+    Rows are drawn by the curvature that they have in the output, besides what they hold up of a column: most rows say
+    next to nothing of most classes.
+    """
+
+    sampler: Callable[[], Sampler]
+    rows: int
+    generator: torch.Generator
+
+    def __call__(self, objective: Objective, point: Point) -> tuple[Solve, float]:
+        """The way to solve, and the passes it took."""
+        blocks, read = [], 0
+        for k in range(objective.loss.n_outputs):
+            unit = torch.zeros(objective.loss.n_outputs, dtype=torch.float64, device=point.theta.device)
+            unit[k] = 1.0
+            curvature = self._curvature(objective, point, unit)
+            design, weight = self.sampler().by_weight(curvature, self.rows, self.generator)
+            blocks.append(block_factor(design, weight, objective.precision()))
+            read += len(weight)
+
+        def solve(free: Tensor) -> Tensor:
+            theta = objective.from_free(free)
+            return objective.to_free(torch.cat([b.solve(theta[:, k : k + 1]) for k, b in enumerate(blocks)], dim=1))
+
+        return solve, 0.5 * read / (objective.design.shape[0] * len(blocks))
+
+    def _curvature(self, objective: Objective, point: Point, unit: Tensor) -> Tensor:
+        """The weighted second derivative of every row's loss by this output, (n,)."""
+        curved = torch.empty_like(objective.target[:, 0])
+        for rows in objective.chunks():
+            residual, target = point.residual[rows], objective.target[rows]
+            curved[rows] = objective.loss.curvature_product(residual, target, unit.expand_as(target)) @ unit
+        return curved.mul_(objective.weight)
+
+
+def block_factor(design: DesignMatrix, weight: Tensor, precision: Tensor) -> Solvable:
+    """The factor of X' diag(weight) X + diag(precision): of as many rows as columns, or more, by their Gram matrix."""
+    n, p = design.shape
+    if n >= p:
+        gram = sum(block.gram(weight[rows, None])[0] for rows, block in design.blocks())
+        gram.diagonal().add_(precision)
+        return factor(gram)
+    rows = torch.cat([block.matmul(torch.eye(p, dtype=weight.dtype, device=weight.device)) for _, block in design.blocks()])
+    return low_rank(rows * weight.sqrt()[:, None], precision)
+
+
+def model_for(
+    objective: Objective, sampler: Callable[[], Sampler], *, hessian_rows: int, max_dense: int, growth: int
+) -> NewtonModel:
+    """The cheapest model for this shape; `growth` times the rows of what it would be by shape alone."""
+    n, p = objective.design.shape
+    size = p * objective.basis().shape[1]
+    rows = sample_rows(objective, max_dense)
+    if size <= max_dense and growth * rows >= WHOLE * n:
+        return AllRows()
+    if size <= max_dense and rows >= hessian_rows * size and growth == 1:
+        return Preconditioned(SampleHessian(*sampler().sample(rows)), True, max_dense)
+    by_output = ByOutput(sampler, min(n, growth * rows), torch.Generator().manual_seed(rows))
+    return Preconditioned(by_output, False, max_dense)
+
+
+def sample_rows(objective: Objective, max_dense: int) -> int:
+    """How many rows a curvature is taken from."""
+    n, p = objective.design.shape
+    n_free = objective.basis().shape[1]
+    size = p * n_free
+    affordable = int(FLOPS_PER_VALUE * n * 2 / (p * (n_free + 1)))
+    enough = PRECONDITION_ROWS * p if p <= max_dense else max_dense
+    return min(n, max(enough, affordable if size <= max_dense else 0))
+
+
+def _minimise(objective: Objective, point: Point, hessian: Tensor, passes: float, exact: bool) -> Step:
+    """The step to the minimum of the quadratic model with this Hessian, the penalty's kinks and bounds included."""
+    if objective.penalty.smooth:
+        factored = factor(hessian)
+        free = factored.solve(-objective.to_free(point.gradient)[:, None])[:, 0]
+        return _smooth(objective, point, free, passes, exact)
+    rates, lower, upper = kinks(objective)
+    start, gradient = objective.to_free(point.theta), objective.to_free(point.gradient)
+    linear = gradient - hessian @ start
+    end = coordinate_descent(hessian, linear, start, rates, lower, upper, tol=QUADRATIC_TOL, max_sweeps=MAX_SWEEPS).solution
+    free = end - start
+    slope = float(gradient @ free + rates @ (end.abs() - start.abs()))
+    return Step(objective.from_free(free), slope, -slope - 0.5 * float(free @ hessian @ free), passes, exact)
+
+
+def _smooth(objective: Objective, point: Point, free: Tensor, passes: float, exact: bool) -> Step:
+    step = objective.from_free(free)
+    slope = float((point.gradient * step).sum())
+    return Step(step, slope, -0.5 * slope, passes, exact)
+
+
+def kinks(objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
+    """The rate of |theta| and the bounds of every free coordinate, (n_free p,) each; none for the intercept."""
+    penalty, n_features = objective.penalty, objective.coef(objective.precision()[:, None]).shape[0]
+    last = (0, objective.design.shape[1] - n_features)
+    inf, outputs = float("inf"), objective.loss.n_outputs
+    pad = torch.nn.functional.pad
+    lower, upper = penalty.box(n_features)
+    padded = pad(penalty.l1_rates(n_features), last), pad(lower, last, value=-inf), pad(upper, last, value=inf)
+    rates, low, high = (part.to(objective.target).repeat(outputs) for part in padded)
+    return rates, low, high
 
 
 def _penalised(objective: Objective) -> bool:
-    """Whether every feature has a penalty."""
+    """Whether every feature has a quadratic penalty."""
     precision = objective.coef(objective.precision()[:, None])
     return bool((precision > 0).all())
 
 
-def _sample(objective: Objective, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The sample's row indices, ascending, and the inverse of the probability of each."""
-    sums, squares = objective.moments
-    total = objective.weight.sum()
-    mean = sums / total
-    spread = squares - total * mean.square()
-    seen = spread > 1e-12 * squares  # a constant column is held up by every row alike
-    precision = torch.where(seen, 1 / spread.clamp(min=1e-300), torch.zeros_like(spread))
-    score = torch.empty_like(objective.weight)
-    for block_rows, block in objective.design.blocks():
-        score[block_rows] = block.largest(mean, precision)
-    score *= objective.weight
-    even = objective.weight / total
-    probability = (rows * (even / 2 + score / (2 * score.sum()).clamp(min=1e-300))).clamp(max=1)
-    draw = torch.rand(len(score), dtype=torch.float64, generator=generator).to(score.device)
-    indices = (draw < probability).nonzero()[:, 0]
-    return indices, 1 / probability[indices]
-
-
-def _roughly(step: Tensor, left: Tensor, energy: float) -> bool:
-    """Good enough for a direction: a hundredth of the energy is left."""
-    return energy <= LOOSE
-
-
 def _certifiably(objective: Objective, right: Tensor) -> Accept:
-    """Good enough for a dual point: what is left adds a thousandth of the step's promise to the dual gap.
+    """Good enough for a dual point: what is left adds a hundredth of the step's promise to the dual gap.
 
     Left r_j on a column of precision l2_j, the penalty's part of the gap is r_j^2 / (2 l2_j); the intercept's
     part is repaired afterwards. Columns without a penalty leave no room: there the energy has to vanish.

@@ -1,9 +1,9 @@
 """StochasticNewton: small samples first, then Newton steps whose Hessian reads few rows, then exact ones.
 
-1. Warm-up. Nested random samples, each eight times the last, two Newton steps on each: the first few
-   digits for a fraction of a pass.
-2. All rows. Exact gradient; Hessian from a sample; exact line search on the stored raw predictions, so
-   that the next X theta is free. A pass a step.
+1. Warm-up. Nested importance samples, each eight times the last, each solved until its own error is what is left:
+   the first digits for a fraction of a pass.
+2. All rows. Exact gradient; Hessian from a sample, or conjugate gradients that it preconditions; exact line search on
+   the stored raw predictions, so that the next X theta is free.
 3. Exact steps. Once the model promises less than `exact_below` of F, the Newton equation is solved for
    all rows. Such a step hands over a dual point, from which `certificate` proves the answer.
 """
@@ -11,19 +11,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from torchlogit.objective import Objective
-from torchlogit.quadratic import factor
 from torchlogit.records import Params, State
 from torchlogit.solvers.line_search import Ray, search
-from torchlogit.solvers.newton_model import NewtonModel, model_for
+from torchlogit.solvers.newton_model import NewtonModel, Point, model_for, sample_rows
+from torchlogit.solvers.sampling import Sampler
 
-WARM_UP_GROWTH = 8
-WARM_UP_STEPS = 2
+GROWTH = 8
+MIN_ROWS, MIN_PER_PARAMETER = 512, 8
+WARM_UP_STEPS = 10
+SETTLED = 0.05  # a sample is solved once its model promises less than this share of the sample's own error
 POOR_STEP = 0.1  # a step shorter than this, or one that leaves half of what was promised before, is poor
 
 
@@ -31,8 +34,8 @@ POOR_STEP = 0.1  # a step shorter than this, or one that leaves half of what was
 class StochasticNewton:
     """The default solver: nothing to tune, the optimum to the last digits.
 
-    hessian_rows: at least so many rows of the Hessian's sample per free parameter. exact_below: the share of F under
-    which steps are solved for all rows. max_dense: free parameters above which the Hessian is never formed.
+    hessian_rows: a step goes by a sample alone where it has so many rows per free parameter. exact_below: the share of F
+    under which steps are solved for all rows. max_dense: free parameters above which the Hessian is never formed.
     seed: of the samples.
 
     Source: doubling samples after Ada Newton (Mokhtari et al. 2016, arXiv:1605.07659), subsampled Hessians after
@@ -48,74 +51,109 @@ class StochasticNewton:
     seed: int = 0
 
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
-        """States after each step on all rows, without end; exact steps carry a dual point."""
-        generator = torch.Generator().manual_seed(self.seed)
-        theta, passes = self._start(objective, start, generator)
-        model = self._model(objective, self.hessian_rows, generator)
-        raw = objective.raw(theta)
-        residual, value, passes = objective.residual(raw), objective.value(theta, raw), passes + 0.5
-        exact, poor, last_promise = False, 0, float("inf")
-        while True:
-            gradient = objective.gradient(theta, residual)
-            passes += 0.5
-            step, spent = model.step(objective, residual, gradient, exact)
-            passes += spent
-            promise = -0.5 * float((gradient * step).sum())
-            if not exact and promise <= self.exact_below * value:
-                exact = True
-                if not model.exact:
-                    step, spent = model.step(objective, residual, gradient, exact)
-                    passes += spent
-            raw_step = objective.raw(step)
-            passes += 0.5
-            solved_for_all = exact or model.exact
-            dual = objective.loss.dual_point(residual, objective.target, raw_step) if solved_for_all else None
-            landing = search(Ray(objective, theta, raw, step, raw_step, value, -2 * promise))
-            theta, raw, residual, value = objective.visible(landing.theta), landing.raw, landing.residual, landing.value
-            yield State(objective.params(theta), passes, value, promise, raw, dual)
-            poor = poor + 1 if landing.t < POOR_STEP or promise > last_promise / 2 else 0
-            last_promise = promise
-            if poor >= 2 and not solved_for_all:
-                model, poor = self._model(objective, 4 * model.rows_per_parameter, generator), 0
+        """States after each step on all rows, without end; exact steps carry a dual point.
 
-    def _start(
-        self, objective: Objective, start: Params | None, generator: torch.Generator
-    ) -> tuple[Tensor, float]:
-        """The start given, or the end of the warm-up; and the passes it took."""
+        A state's raw prediction is that of the state only until the next one is asked for.
+        """
+        reader = _Reader(objective, torch.Generator().manual_seed(self.seed))
         if start is not None:
-            return objective.visible(objective.theta(start)), 0.0
+            theta = objective.visible(objective.theta(start))
+        else:
+            theta = self._warmed_up(objective, reader)
+        way, model = _Descent(objective, theta), self._model(objective, reader, 1)
+        growth, poor, last_promise = 1, 0, float("inf")
+        while True:
+            took = way.advance(model, self.exact_below)
+            yield State(objective.params(way.theta), reader.passes + way.passes, way.value, took.promise, way.raw, took.dual)
+            poor = poor + 1 if took.t < POOR_STEP or took.promise > last_promise / 2 else 0
+            last_promise = took.promise
+            if poor >= 2 and took.dual is None:
+                growth, poor = 4 * growth, 0
+                model = self._model(objective, reader, growth)
+
+    def _warmed_up(self, objective: Objective, reader: _Reader) -> Tensor:
+        """The optimum of the largest sample, nearly, by way of smaller ones; the empty model's where there is none."""
         n, p = objective.design.shape
-        theta, passes = objective.start(), 0.0
-        rows = max(512, 8 * p * objective.basis().shape[1])
-        if p * objective.basis().shape[1] > self.max_dense or rows * WARM_UP_GROWTH > n:
-            return theta, passes
-        order = torch.randint(n, (n // WARM_UP_GROWTH,), generator=generator).to(objective.target.device)
-        while rows * WARM_UP_GROWTH <= n:
-            sample = objective.sample(order[:rows], torch.tensor(n / rows))
-            theta = _sample_steps(sample, objective.moments[1] / rows, theta)
-            passes += WARM_UP_STEPS * rows / n
-            rows *= WARM_UP_GROWTH
-        return theta, passes
+        size = p * objective.basis().shape[1]
+        theta, largest = objective.start(), sample_rows(objective, self.max_dense)
+        smallest = max(MIN_ROWS, MIN_PER_PARAMETER * size)
+        levels = [rows for i in range(20) if smallest <= (rows := largest // GROWTH**i) <= n / 4]
+        for rows in reversed(levels):
+            sample, _ = reader.sampler.sample(rows)
+            ridge = objective.moments[1][: p - objective.design.has_intercept] / rows
+            modest = replace(sample, penalty=sample.penalty.plus(ridge))
+            theta, passes = self._solved(modest, theta, enough=SETTLED * n / rows * size / 2)
+            reader.passes += passes * sample.design.shape[0] / n
+        return theta
 
-    def _model(self, objective: Objective, rows_per_parameter: int, generator: torch.Generator) -> NewtonModel:
-        return model_for(objective, rows_per_parameter, self.max_dense, generator)
+    def _solved(self, sample: Objective, theta: Tensor, enough: float) -> tuple[Tensor, float]:
+        """A few Newton steps, until they promise no more than `enough`; and the passes they took."""
+        reader = _Reader(sample, torch.Generator().manual_seed(self.seed))
+        way, model = _Descent(sample, theta), self._model(sample, reader, 1)
+        for _ in range(WARM_UP_STEPS):
+            if way.advance(model, exact_below=0.0).promise <= enough:
+                break
+        return way.theta, reader.passes + way.passes
+
+    def _model(self, objective: Objective, reader: _Reader, growth: int) -> NewtonModel:
+        return model_for(
+            objective, lambda: reader.sampler, hessian_rows=self.hessian_rows, max_dense=self.max_dense, growth=growth
+        )
 
 
-def _sample_steps(sample: Objective, ridge: Tensor, theta: Tensor) -> Tensor:
-    """A few damped Newton steps on a sample, with a ridge of one row's worth of every column.
+class _Reader:
+    """Draws samples of an objective's rows, once they are asked for, and counts the passes that it takes."""
 
-    The ridge keeps a small sample modest, above all about columns that it has hardly seen.
-    """
-    if sample.design.has_intercept:
-        ridge[-1] = 0
-    for _ in range(WARM_UP_STEPS):
-        raw = sample.raw(theta)
-        residual = sample.residual(raw)
-        gradient = sample.gradient(theta, residual)
-        hessian = sample.hessian(residual)
-        hessian.diagonal().add_(ridge.repeat(len(hessian) // len(ridge)))
-        right = -sample.to_free(gradient + ridge[:, None] * theta)
-        step = sample.from_free(factor(hessian).solve(right[:, None])[:, 0])
-        slope = float((gradient * step).sum())
-        theta = search(Ray(sample, theta, raw, step, sample.raw(step), sample.value(theta, raw), slope)).theta
-    return theta
+    def __init__(self, objective: Objective, generator: torch.Generator) -> None:
+        self.objective, self.generator, self.passes = objective, generator, 0.0
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        """Made on first use: a pass."""
+        self.passes += 1.0
+        return Sampler.of(self.objective, self.generator)
+
+
+@dataclass(frozen=True, slots=True)
+class _Advance:
+    """What a step promised, how much of it was taken, and, where it was exact, its dual point."""
+
+    promise: float
+    t: float
+    dual: Tensor | None
+
+
+class _Descent:
+    """Newton's way: theta, its raw prediction, residual and F, one step after the other."""
+
+    def __init__(self, objective: Objective, theta: Tensor) -> None:
+        self.objective, self.theta = objective, theta
+        self.raw = objective.raw(theta)
+        self.residual, self.value = objective.residual(self.raw), objective.value(theta, self.raw)
+        self.passes, self.exact = 0.5, False
+
+    def advance(self, model: NewtonModel, exact_below: float) -> _Advance:
+        """A step; an exact one, once what the model promises is less than this share of F."""
+        objective = self.objective
+        point = Point(self.theta, self.residual, objective.gradient(self.theta, self.residual))
+        step = model.step(objective, point, self.exact)
+        self.passes += 0.5 + step.passes
+        if not self.exact and step.promise <= exact_below * self.value:
+            self.exact = True
+            if not step.exact:
+                step = model.step(objective, point, True)
+                self.passes += step.passes
+        raw_step = objective.product(step.step)
+        self.passes += 0.5
+        dual = self._dual(raw_step) if step.exact and exact_below > 0 else None
+        ray = Ray(objective, self.theta, self.raw, step.step, raw_step, self.value, step.slope, self.residual)
+        landing = search(ray)
+        self.theta, self.value = ray.at(landing.t), landing.value
+        self.raw.add_(raw_step, alpha=landing.t)
+        model.moved(landing.t * ray.reach())
+        return _Advance(step.promise, landing.t, dual)
+
+    def _dual(self, raw_step: Tensor) -> Tensor:
+        """The dual point that a step solved for all rows hands over."""
+        target, residual, dual_point = self.objective.target, self.residual, self.objective.loss.dual_point
+        return self.objective.each(lambda rows: dual_point(residual[rows], target[rows], raw_step[rows]))

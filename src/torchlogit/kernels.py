@@ -1,0 +1,152 @@
+"""Compiled loops over rows: products of a row-major matrix with few columns at the memory's speed.
+
+A BLAS is slow where the other matrix is only a few columns wide, and has to be handed a float64 copy of float32
+rows. These loops read the rows once, as they are, and add up in float64. They run on torch's number of threads,
+over pieces whose size depends on the shape alone, and partial sums are added in the pieces' order: the same bits
+whatever the number of threads.
+
+Only design.py calls them, for large matrices in main memory. numba is imported on first use and caches what it compiles.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Matrix = NDArray[np.float32] | NDArray[np.float64]
+
+PIECES = 16  # of a block of rows; each is a partial sum
+MIN_PIECE = 256  # rows
+GRAM_VALUES = 1 << 18  # of the float64 copy that a Gram matrix is made from at a time
+
+
+class _Compiled(Protocol):
+    """The compiled loops; X (rows, d) is float32 or float64, everything else float64, all of them row-major."""
+
+    def products(self, X: Matrix, theta: Array, intercept: Array, out: Array) -> None: ...
+    def sums(self, X: Matrix, weights: Array, out: Array) -> None: ...
+    def squares(self, X: Matrix, weights: Array, out: Array) -> None: ...
+    def largest(self, X: Matrix, center: Array, precision: Array, out: Array) -> None: ...
+
+
+@cache
+def _compiled() -> _Compiled:
+    from torchlogit import _loops
+
+    return cast(_Compiled, _loops)
+
+
+@cache
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """Threads do not survive a fork: each process has its own."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="torchlogit")
+
+
+def _pieces(n: int) -> list[slice]:
+    size = max(MIN_PIECE, -(-n // PIECES))
+    return [slice(start, min(n, start + size)) for start in range(0, n, size)]
+
+
+def _each(task: Callable[[int, slice], None], pieces: list[slice]) -> None:
+    """Runs the task for every piece, on as many threads as torch has."""
+    threads = min(torch.get_num_threads(), len(pieces))
+    if threads == 1:
+        for i, piece in enumerate(pieces):
+            task(i, piece)
+        return
+    shares = [range(t * len(pieces) // threads, (t + 1) * len(pieces) // threads) for t in range(threads)]
+
+    def work(share: range) -> None:
+        for i in share:
+            task(i, pieces[i])
+
+    others = [_pool(os.getpid(), threads - 1).submit(work, share) for share in shares[1:]]
+    work(shares[0])
+    for other in others:
+        other.result()
+
+
+def matmul(X: Matrix, theta: Array, intercept: Array) -> Array:
+    """X theta' + intercept, (rows, K), for theta (K, d) and intercept (K,)."""
+    out = np.empty((len(X), len(theta)))
+    loops = _compiled()
+    _each(lambda i, piece: loops.products(X[piece], theta, intercept, out[piece]), _pieces(len(X)))
+    return out
+
+
+def rmatmul(X: Matrix, weights: Array) -> Array:
+    """(X 1)' weights, (d + 1, K), for weights (rows, K): the last row is their sum."""
+    pieces = _pieces(len(X))
+    parts = np.zeros((len(pieces), weights.shape[1], X.shape[1] + 1))
+    loops = _compiled()
+    _each(lambda i, piece: loops.sums(X[piece], weights[piece], parts[i]), pieces)
+    return np.ascontiguousarray(_added(parts).T)
+
+
+def moments(X: Matrix, weights: Array) -> Array:
+    """sum_i w_i x_ij and sum_i w_i x_ij^2, (2, d), for weights (rows,)."""
+    pieces = _pieces(len(X))
+    parts = np.zeros((len(pieces), 2, X.shape[1]))
+    loops = _compiled()
+    _each(lambda i, piece: loops.squares(X[piece], weights[piece], parts[i]), pieces)
+    return _added(parts)
+
+
+def largest(X: Matrix, center: Array, precision: Array) -> Array:
+    """max_j precision_j (x_ij - center_j)^2, (rows,)."""
+    out = np.empty(len(X))
+    loops = _compiled()
+    _each(lambda i, piece: loops.largest(X[piece], center, precision, out[piece]), _pieces(len(X)))
+    return out
+
+
+def gram(X: Matrix, weights: Array, *, intercept: bool) -> Array:
+    """X' diag(w) X for each column w of weights (rows, m), (m, p, p), the constant column last where there is one.
+
+    Weights may be negative. Rows are taken a few at a time, in float64.
+    """
+    p = X.shape[1] + intercept
+    total = np.zeros((weights.shape[1], p, p))
+    scale, signs = np.sqrt(np.abs(weights)), [None if (w >= 0).all() else np.sign(w)[:, None] for w in weights.T]
+    for block, rows in float64_blocks(X, intercept=intercept):
+        for k, sign in enumerate(signs):
+            scaled = block * scale[rows, k, None]
+            other = scaled if sign is None else scaled * sign[rows]
+            total[k] += other.T @ scaled  # of a matrix with itself, numpy takes the symmetric product at half the price
+    return total
+
+
+def quadratic(X: Matrix, matrix: Array, *, intercept: bool) -> Array:
+    """x_i' matrix x_i, (rows,)."""
+    out = np.empty(len(X))
+    for block, rows in float64_blocks(X, intercept=intercept):
+        out[rows] = ((block @ matrix) * block).sum(axis=1)
+    return out
+
+
+def float64_blocks(X: Matrix, *, intercept: bool) -> Iterator[tuple[Array, slice]]:
+    """A few rows at a time in float64, through one buffer, the constant column last where there is an intercept."""
+    n, d = X.shape
+    size = min(n, max(2 * (d + 1), GRAM_VALUES // (d + 1), MIN_PIECE))
+    buffer = np.ones((size, d + intercept))
+    for start in range(0, n, size):
+        rows = slice(start, min(n, start + size))
+        block = buffer[: rows.stop - start]
+        block[:, :d] = X[rows]
+        yield block, rows
+
+
+def _added(parts: Array) -> Array:
+    """The partial sums added in their order."""
+    total = parts[0]
+    for part in parts[1:]:
+        total += part
+    return total
