@@ -19,6 +19,7 @@ LADDER = [
     ["quadratic", "metrics", "model"],
     ["objective"],
     ["losses", "penalties", "design", "data", "distributed"],
+    ["sweeps"],
     ["records"],
     ["errors", "pictures"],
 ]
