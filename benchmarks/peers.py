@@ -15,7 +15,7 @@ from torchlogit.design import Dense
 from torchlogit.fit import FitResult, Goal, fit
 from torchlogit.losses import Logistic, Loss, Softmax
 from torchlogit.objective import Objective
-from torchlogit.penalties import penalty_for
+from torchlogit.penalties import ElasticNet
 from torchlogit.records import Status
 from torchlogit.solvers.stochastic_newton import StochasticNewton
 
@@ -73,7 +73,7 @@ def objective_of(problem: Problem) -> Objective:
     if problem.n_classes > 2:
         loss = Softmax(problem.n_classes)
         target = torch.nn.functional.one_hot(labels, problem.n_classes).to(torch.float64)
-    return Objective.of(Dense.of(torch.from_numpy(problem.X)), target, loss=loss, penalty=penalty_for(problem.l2))
+    return Objective.of(Dense.of(torch.from_numpy(problem.X)), target, loss=loss, penalty=ElasticNet(l2=problem.l2))
 
 
 def certified(problem: Problem, tol: float) -> FitResult:

@@ -19,7 +19,7 @@ from reference.penalties import Quadratic
 from torchlogit.design import Dense
 from torchlogit.losses import Logistic, Loss, Softmax, loss_for
 from torchlogit.objective import Objective
-from torchlogit.penalties import L2, NoPenalty, Penalty, penalty_for
+from torchlogit.penalties import ElasticNet, Penalty
 from torchlogit.solvers import Solver
 from torchlogit.solvers.newton_model import AllRows, Preconditioned, hessian_of
 from torchlogit.solvers.stochastic_newton import StochasticNewton
@@ -53,10 +53,10 @@ class PenaltyCase:
 
 
 PENALTIES = [
-    PenaltyCase("none", NoPenalty(), Quadratic(0.0)),
-    PenaltyCase("l2", L2(1.0), Quadratic(1.0)),
-    PenaltyCase("tiny l2", L2(1e-6), Quadratic(1e-6)),
-    PenaltyCase("large l2", L2(300.0), Quadratic(300.0)),
+    PenaltyCase("none", ElasticNet(), Quadratic(0.0)),
+    PenaltyCase("l2", ElasticNet(l2=1.0), Quadratic(1.0)),
+    PenaltyCase("tiny l2", ElasticNet(l2=1e-6), Quadratic(1e-6)),
+    PenaltyCase("large l2", ElasticNet(l2=300.0), Quadratic(300.0)),
 ]
 
 
@@ -122,7 +122,7 @@ class Problem:
         """F of this problem."""
         table = self.table()
         return objective_of(
-            table, loss_for(self.n_classes), penalty_for(self.l2), intercept=self.intercept, dtype=self.dtype
+            table, loss_for(self.n_classes), ElasticNet(l2=self.l2), intercept=self.intercept, dtype=self.dtype
         )
 
 

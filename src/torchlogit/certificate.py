@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -186,13 +187,13 @@ def _balanced_intercept(objective: Objective, residual: Tensor) -> _DualPoint | 
     basis, loss, target = objective.basis(), objective.loss, objective.target
     total = float(objective.total(lambda rows: residual[rows].abs().sum(dim=1)))
 
-    def curvature(rows: slice) -> Tensor:
+    def curvature(residual: Tensor, rows: slice) -> Tensor:
         curved = [loss.curvature_product(residual[rows], target[rows], d.expand_as(residual[rows])) for d in basis.T]
         return (torch.stack(curved, dim=2).mT @ basis).flatten(1)
 
     for _ in range(4):
-        factored = factor(objective.total(curvature).reshape(basis.shape[1], -1))
-        excess = objective.total(lambda rows: residual[rows]) @ basis
+        factored = factor(objective.total(partial(curvature, residual)).reshape(basis.shape[1], -1))
+        excess = objective.total(residual.__getitem__) @ basis
         if float(excess.abs().max()) <= ROUNDING * total:
             reach = (basis.abs() @ factored.inverse().abs()).sum(dim=1)
             unseen = float(excess.abs().max()) + ROUNDING * total

@@ -3,7 +3,7 @@
 Whoever sums over rows loops over `blocks()`: fixed micro-blocks whose size depends on the number of
 columns alone, in a fixed order, so that the same rows give the same bits however they were read.
 A block answers in float64 (the data stay as they were given) and never asks what the rows are made of. Large matrices
-in main memory are read by the compiled loops of kernels.py, all others through torch.
+in main memory are read by the compiled loops of kernels/rows.py, all others through torch.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchlogit import kernels
 from torchlogit.errors import InputError
+from torchlogit.kernels import rows as kernels
 
 BLOCK_BYTES = 4 << 20  # of the float64 copy of a block: large enough to hide the cost of a call, and still in the cache
 COMPILED_VALUES = 1 << 21  # a matrix of more values than these is worth the compiled loops

@@ -29,7 +29,7 @@ from torchlogit.losses import loss_for
 from torchlogit.metrics import targets
 from torchlogit.model import Facts, Label, LogisticModel, intercept_at, probabilities
 from torchlogit.objective import Objective
-from torchlogit.penalties import penalty_for
+from torchlogit.penalties import ElasticNet
 from torchlogit.records import Certificate, Params, Separation, Status
 from torchlogit.solvers import Solver
 from torchlogit.solvers.sgd import SGD
@@ -315,7 +315,7 @@ def _objective(
         Dense.of(_tensor(X), intercept=intercept),
         targets(loss, torch.from_numpy(codes)),
         loss=loss,
-        penalty=penalty_for(l2),
+        penalty=ElasticNet(l2=l2),
         weight=_tensor(weight),
     )
 

@@ -108,9 +108,9 @@ def fit(
     >>> import torch
     >>> from torchlogit.design import Dense
     >>> from torchlogit.losses import Logistic
-    >>> from torchlogit.penalties import L2
+    >>> from torchlogit.penalties import ElasticNet
     >>> x, y = torch.tensor([[0.0], [1.0], [2.0], [3.0]]), torch.tensor([[0.0], [1.0], [0.0], [1.0]])
-    >>> result = fit(Objective.of(Dense.of(x), y, loss=Logistic(), penalty=L2(1.0)), StochasticNewton())
+    >>> result = fit(Objective.of(Dense.of(x), y, loss=Logistic(), penalty=ElasticNet(l2=1.0)), StochasticNewton())
     >>> result.certificate.status, round(float(result.params.coef), 3)
     (<Status.CERTIFIED: 'certified'>, 0.453)
     """

@@ -31,7 +31,6 @@ from torchlogit.losses import Loss
 from torchlogit.penalties import Penalty
 from torchlogit.records import Params
 
-
 CHUNK = 1 << 16  # entries of the raw prediction that are worked on at once: temporaries stay in the cache
 
 
@@ -190,7 +189,7 @@ class Objective:
         return torch.cat([precision, torch.zeros(int(self.design.has_intercept))]).to(self.target)
 
     def dual_range(self) -> tuple[Tensor, Tensor]:
-        """Where Omega's conjugate is finite, (p, 1) each: the interval of `dual` that a bound needs; 0 for the intercept."""
+        """The interval of `dual` where Omega's conjugate is finite, (p, 1) each; 0 for the intercept."""
         n_features = self.design.shape[1] - self.design.has_intercept
         low, high = (
             torch.cat([end, torch.zeros(int(self.design.has_intercept))]).to(self.target)[:, None]

@@ -1,12 +1,13 @@
-"""The penalties on the coefficients, never on the intercept: value, gradient, precision and dual gap.
+"""The penalty on the coefficients, never on the intercept: value, derivatives, prox and dual gap.
 
 A penalty sees the coefficients as (n_features, n_outputs). `l2` is the precision of a Gaussian prior
-on each of them, whatever the number of rows (scikit-learn's C = 1 / l2).
+on each of them, `l1` the rate of a Laplace prior, whatever the number of rows (scikit-learn's C = 1 / l2).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -14,91 +15,206 @@ from torch import Tensor
 
 from torchlogit.errors import InputError
 
+EPS = torch.finfo(torch.float64).eps
+
 
 class Penalty(Protocol):
-    """A convex function of the coefficients, added to the weighted sum of losses."""
+    """A convex function of the coefficients, added to the weighted sum of losses; a sum over single coefficients."""
+
+    @property
+    def smooth(self) -> bool:
+        """No kinks and no bounds: Omega is its quadratic part, the same for every output."""
+        ...
 
     def value(self, coef: Tensor) -> float:
-        """Omega(coef)."""
+        """Omega(coef), for a coef within the bounds."""
         ...
 
     def gradient(self, coef: Tensor) -> Tensor:
-        """Its derivative, the shape of coef."""
+        """The derivative of the quadratic part, the shape of coef."""
         ...
 
     def precision(self, n_features: int) -> Tensor:
-        """Its second derivative by each feature's coefficient, (n_features,); 0 where a feature is free."""
+        """The quadratic part's second derivative by each feature's coefficient, (n_features,)."""
+        ...
+
+    def l1_rates(self, n_features: int) -> Tensor:
+        """The rate of each feature's |coefficient|, (n_features,)."""
+        ...
+
+    def box(self, n_features: int) -> tuple[Tensor, Tensor]:
+        """The least and the largest value of each feature's coefficients, (n_features,) each, infinite where free."""
+        ...
+
+    def prox(self, coef: Tensor, step: float | Tensor) -> Tensor:
+        """The u with the least |u - coef|^2 / (2 step) + Omega(u); step a number or (n_features, 1)."""
+        ...
+
+    def dual_range(self, n_features: int) -> tuple[Tensor, Tensor]:
+        """The ends of the interval on which each feature's Omega* is finite, (n_features,) each."""
         ...
 
     def fenchel_young(self, coef: Tensor, dual: Tensor, rounding: Tensor) -> float:
-        """Omega(coef) + Omega*(dual) - <coef, dual> >= 0 over the penalised features: what they add to a gap.
+        """Omega(coef) + Omega*(dual) - <coef, dual> >= 0, what the penalty adds to a gap; infinite out of dual_range.
 
-        `rounding` (n_features, 1) bounds the error of each entry of dual; the result is then an upper bound.
+        `rounding` (n_features, 1) bounds the error of each entry of dual; the result is then an upper bound. A dual
+        that is out of its range by no more than a few times its rounding is taken to be on the edge.
         """
         ...
 
-
-@dataclass(frozen=True, slots=True)
-class NoPenalty:
-    """Omega = 0: plain maximum likelihood."""
-
-    def value(self, coef: Tensor) -> float:
-        """0."""
-        return 0.0
-
-    def gradient(self, coef: Tensor) -> Tensor:
-        """0."""
-        return torch.zeros_like(coef)
-
-    def precision(self, n_features: int) -> Tensor:
-        """0 for every feature: all are free."""
-        return torch.zeros(n_features, dtype=torch.float64)
-
-    def fenchel_young(self, coef: Tensor, dual: Tensor, rounding: Tensor) -> float:
-        """0: no feature is penalised."""
-        return 0.0
+    def plus(self, precision: Tensor) -> Penalty:
+        """This penalty and sum_jk precision_j / 2 * coef_jk^2, precision (n_features,)."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
-class L2:
-    """Omega = l2 / 2 * sum of squares.
+@dataclass(frozen=True, slots=True, eq=False)
+class ElasticNet:
+    """Omega = sum_jk f_j (l1 |w_jk| + l2 / 2 w_jk^2) + ridge_j / 2 w_jk^2, infinite unless lower_j <= w_jk <= upper_j.
 
-    >>> L2(2.0).value(torch.tensor([[3.0]]))
+    The factors f, the ridge and the bounds are (n_features,) float64, or None for ones, zeros and no bounds. With
+    all strengths zero it is plain maximum likelihood.
+
+    Source: Zou and Hastie 2005, doi:10.1111/j.1467-9868.2005.00503.x.
+
+    >>> ElasticNet(l2=2.0).value(torch.tensor([[3.0]]))
     9.0
+    >>> ElasticNet(l1=1.0, lower=torch.tensor([0.0])).prox(torch.tensor([[-3.0, 3.0]]), 1.0)
+    tensor([[0., 2.]])
     """
 
-    l2: float
+    l1: float = 0.0
+    l2: float = 0.0
+    factors: Tensor | None = None
+    lower: Tensor | None = None
+    upper: Tensor | None = None
+    ridge: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if not (0 < self.l2 < float("inf")):
-            raise InputError(f"l2={self.l2}: expected a positive finite number (use l2=0 for no penalty)")
+        for name, strength in (("l1", self.l1), ("l2", self.l2)):
+            if not 0 <= strength < math.inf:
+                raise InputError(f"{name}={strength}: expected a finite number that is not negative (0 for none)")
+        given = {"factors": self.factors, "lower": self.lower, "upper": self.upper, "ridge": self.ridge}
+        sizes = {name: tuple(values.shape) for name, values in given.items() if values is not None}
+        if any(len(shape) != 1 for shape in sizes.values()) or len(set(sizes.values())) > 1:
+            shapes = ", ".join(f"{name} {shape}" for name, shape in sizes.items())
+            raise InputError(f"penalty of shapes {shapes}: expected one number for each feature")
+        for name in ("factors", "ridge"):
+            values = given[name]
+            if values is not None and not bool(((values >= 0) & (values < math.inf)).all()):
+                raise InputError(f"{name}: expected finite numbers, none negative")
+        for name, edge in (("lower", math.inf), ("upper", -math.inf)):
+            values = given[name]
+            if values is not None and bool((values.isnan() | (values == edge)).any()):
+                raise InputError(f"{name}: expected numbers, not NaN and not {edge}")
+        if self.lower is not None and self.upper is not None and bool((self.lower > self.upper).any()):
+            j = int((self.lower > self.upper).nonzero()[0])
+            low, high = float(self.lower[j]), float(self.upper[j])
+            raise InputError(f"bounds of feature {j}: lower {low:g} is above upper {high:g}")
+
+    @property
+    def smooth(self) -> bool:
+        """No l1 and no finite bound."""
+        kinks = self.l1 > 0 and (self.factors is None or bool((self.factors > 0).any()))
+        bounds = (bound for bound in (self.lower, self.upper) if bound is not None)
+        return not kinks and not any(bool(bound.isfinite().any()) for bound in bounds)
 
     def value(self, coef: Tensor) -> float:
-        """l2 / 2 * |coef|^2."""
-        return 0.5 * self.l2 * float(coef.square().sum())
+        """sum f l1 |coef| + precision / 2 * coef^2."""
+        rate, precision = self._columns(coef)[:2]
+        return float((rate * coef.abs() + 0.5 * precision * coef.square()).sum())
 
     def gradient(self, coef: Tensor) -> Tensor:
-        """l2 * coef."""
-        return self.l2 * coef
+        """precision * coef."""
+        return self._columns(coef)[1] * coef
 
     def precision(self, n_features: int) -> Tensor:
-        """l2 for every feature."""
-        return torch.full((n_features,), self.l2, dtype=torch.float64)
+        """f l2 + ridge."""
+        return self.l2 * _each(self.factors, 1.0, n_features) + _each(self.ridge, 0.0, n_features)
+
+    def l1_rates(self, n_features: int) -> Tensor:
+        """f l1."""
+        return self.l1 * _each(self.factors, 1.0, n_features)
+
+    def box(self, n_features: int) -> tuple[Tensor, Tensor]:
+        """lower, upper."""
+        return _each(self.lower, -math.inf, n_features), _each(self.upper, math.inf, n_features)
+
+    def prox(self, coef: Tensor, step: float | Tensor) -> Tensor:
+        """S(coef, step f l1) / (1 + step precision) held within the bounds, S(x, a) = sign(x) max(|x| - a, 0)."""
+        rate, precision, lower, upper = self._columns(coef)
+        return held(shrunk(coef, step * rate) / (1 + step * precision), lower, upper)
+
+    def dual_range(self, n_features: int) -> tuple[Tensor, Tensor]:
+        """[-f l1, f l1]; without end where there is a precision, or a bound stops the coefficient on that side."""
+        rate, curved = self.l1_rates(n_features), self.precision(n_features) > 0
+        lower, upper = self.box(n_features)
+        low = torch.where(curved | lower.isfinite(), -math.inf, -rate)
+        return low, torch.where(curved | upper.isfinite(), math.inf, rate)
 
     def fenchel_young(self, coef: Tensor, dual: Tensor, rounding: Tensor) -> float:
-        """sum (|dual - l2 coef| + rounding)^2 / (2 l2), the rounding of the difference itself included."""
-        gradient = self.l2 * coef
-        slack = rounding + 2 * torch.finfo(coef.dtype).eps * (dual.abs() + gradient.abs())
-        return float(((dual - gradient).abs() + slack).square().sum()) / (2 * self.l2)
+        """The sum over coefficients of the larger gap at dual - rounding and dual + rounding: it is convex in between.
+
+        The rounding of the differences taken here is included.
+        """
+        rate, precision, lower, upper = self._columns(coef)
+        low, high = (end.to(coef)[:, None] for end in self.dual_range(len(coef)))
+        slack = rounding + 2 * EPS * (dual.abs() + rate + precision * coef.abs())
+        outside = (dual < low - 8 * slack) | (dual > high + 8 * slack)
+        if bool((outside & (low < high)).any()):
+            return math.inf
+        gaps = [
+            _gap(coef, held(end, low, high), rate, precision, lower, upper) for end in (dual - slack, dual + slack)
+        ]
+        return float(torch.maximum(*gaps).sum())
+
+    def plus(self, precision: Tensor) -> ElasticNet:
+        """The same with a larger ridge."""
+        return replace(self, ridge=precision if self.ridge is None else self.ridge + precision)
+
+    def _columns(self, coef: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """l1 rates, precision, lower and upper as (n_features, 1), where coef is."""
+        n_features = len(coef)
+        parts = (self.l1_rates(n_features), self.precision(n_features), *self.box(n_features))
+        rate, precision, lower, upper = (part.to(coef)[:, None] for part in parts)
+        return rate, precision, lower, upper
 
 
-def penalty_for(l2: float) -> Penalty:
-    """The penalty for this strength: none for 0.
+def shrunk(x: Tensor, rate: Tensor) -> Tensor:
+    """sign(x) max(|x| - rate, 0), the minimiser of (u - x)^2 / 2 + rate |u|."""
+    return x - x.clamp(-rate, rate)
 
-    >>> penalty_for(0)
-    NoPenalty()
+
+def held(x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """The nearest to x within the bounds."""
+    return torch.minimum(torch.maximum(x, lower), upper)
+
+
+def _gap(w: Tensor, u: Tensor, rate: Tensor, precision: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """phi(w) + phi*(u) - w u, phi(v) = rate |v| + precision / 2 v^2 within the bounds, u where phi* is finite.
+
+    phi* is attained at v = S(u, rate) / precision, held within the bounds. There u = s + n + precision v, s a
+    derivative of rate |v| and n pushing against the bound that holds v, if one does. Put in place of u, it leaves
+
+        precision / 2 (w - v)^2  +  |w| (rate - s sign(w))  +  n (v - w),
+
+    three terms that are not negative.
     """
-    return L2(float(l2)) if l2 else NoPenalty()
+    pulled = shrunk(u, rate)
+    peak = torch.where(pulled == 0, 0.0, pulled / precision)
+    v = held(peak, lower, upper)
+    stopped = v != peak
+    curved = precision > 0
+    apart = torch.where(stopped | ~curved, precision * (w - v).square(), (precision * w - pulled).square() / precision)
+    quadratic = torch.where(curved, 0.5 * apart, 0.0)
+    s = torch.where(v == 0, u.clamp(-rate, rate), rate * v.sign())
+    pushed = torch.where(stopped, (u - s - precision * v) * (v - w), 0.0)
+    return quadratic + w.abs() * (rate - s * w.sign()) + pushed.clamp(min=0)
 
 
-PENALTIES: dict[str, Penalty] = {"none": NoPenalty(), "l2": L2(1.0)}
+def _each(values: Tensor | None, default: float, n_features: int) -> Tensor:
+    """The values, one for each feature."""
+    if values is None:
+        return torch.full((n_features,), default, dtype=torch.float64)
+    if len(values) != n_features:
+        raise InputError(f"penalty with {len(values)} factors or bounds: the data has {n_features} features")
+    return values.to(torch.float64)

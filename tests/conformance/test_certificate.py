@@ -28,7 +28,7 @@ from torchlogit import certificate
 from torchlogit.certificate import Bound, newton_dual_bound
 from torchlogit.losses import loss_for
 from torchlogit.objective import Objective
-from torchlogit.penalties import penalty_for
+from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, State
 from torchlogit.solvers.stochastic_newton import StochasticNewton
 
@@ -76,7 +76,7 @@ class Recipe:
         return cases.objective_of(
             Table(x, target, weight),
             loss_for(self.n_classes),
-            penalty_for(self.l2),
+            ElasticNet(l2=self.l2),
             intercept=self.intercept,
             dtype=torch.float32 if self.single else torch.float64,
         )
@@ -272,7 +272,7 @@ def test_the_bound_is_its_definition(l2: float) -> None:
     table = cases.table(cases.scaled, n=25, d=4)
     for n_classes in (2, 3):
         table = cases.table(cases.rare, n=25, d=4, n_outputs=1 if n_classes == 2 else 3)
-        objective = cases.objective_of(table, loss_for(n_classes), penalty_for(l2), intercept=False)
+        objective = cases.objective_of(table, loss_for(n_classes), ElasticNet(l2=l2), intercept=False)
         plain = Plain.of(objective)
         for state in states(objective, 4):
             theta = objective.theta(state.params)
@@ -288,7 +288,7 @@ def test_the_bound_is_its_definition(l2: float) -> None:
 
 def test_the_reference_minimum_is_the_fifty_digit_one() -> None:
     for columns, l2 in ((cases.standard_normal, 1.0), (cases.scaled, 1e-3), (cases.collinear, 1e-8)):
-        objective = cases.objective_of(cases.table(columns, n=25, d=4), loss_for(2), penalty_for(l2))
+        objective = cases.objective_of(cases.table(columns, n=25, d=4), loss_for(2), ElasticNet(l2=l2))
         plain = Plain.of(objective)
         best = optimum(plain)
         with mp.workdps(exact.DIGITS):
@@ -307,13 +307,13 @@ def test_an_outlier_on_the_wrong_side_does_not_spoil_the_bound() -> None:
     y = (torch.rand(2000, 1, dtype=torch.float64, generator=generator) < torch.sigmoid(5 * x)).double().numpy()
     x[0], y[0] = -12.0, 1.0
     for l2 in (0.0, 1.0):
-        objective = cases.objective_of(Table(x.numpy(), y), loss_for(2), penalty_for(l2))
+        objective = cases.objective_of(Table(x.numpy(), y), loss_for(2), ElasticNet(l2=l2))
         assert assert_holds(objective) > 0
 
 
 def test_a_dual_point_that_is_no_number_gives_no_bound() -> None:
     for l2 in (0.0, 1.0):
-        objective = cases.objective_of(cases.table(n=30), loss_for(2), penalty_for(l2))
+        objective = cases.objective_of(cases.table(n=30), loss_for(2), ElasticNet(l2=l2))
         theta = objective.start()
         for bad in (float("nan"),):
             bound = newton_dual_bound(objective, theta, torch.full((30, 1), bad, dtype=torch.float64))
@@ -322,7 +322,7 @@ def test_a_dual_point_that_is_no_number_gives_no_bound() -> None:
 
 def test_the_inputs_are_left_as_they_were() -> None:
     for l2 in (0.0, 1.0):
-        objective = cases.objective_of(cases.table(n=60), loss_for(2), penalty_for(l2))
+        objective = cases.objective_of(cases.table(n=60), loss_for(2), ElasticNet(l2=l2))
         for state in states(objective, 3):
             theta = objective.theta(state.params)
             assert state.dual_residual is not None
@@ -337,8 +337,8 @@ def test_columns_collinear_but_for_rounding_count_as_collinear() -> None:
     table = cases.table(n=80, d=2)
     third = (table.x[:, :1] + table.x[:, 1:]) / 3
     doubled = Table(np.concatenate([table.x, third], axis=1), table.target)
-    best = optimum(Plain.of(cases.objective_of(table, loss_for(2), penalty_for(0.0))))
-    objective = cases.objective_of(doubled, loss_for(2), penalty_for(0.0))
+    best = optimum(Plain.of(cases.objective_of(table, loss_for(2), ElasticNet())))
+    objective = cases.objective_of(doubled, loss_for(2), ElasticNet())
     for state in states(objective):
         theta = objective.theta(state.params)
         assert state.dual_residual is not None
@@ -353,7 +353,7 @@ def test_columns_collinear_but_for_rounding_count_as_collinear() -> None:
 def test_points_whose_raw_predictions_cancel(offset: float, l2: float) -> None:
     """x_i w + b with x_i w and b a billion times the sum: rounding moves the raw prediction, and with it F(w)."""
     table = cases.table(lambda rng, n, d: offset + rng.standard_normal((n, d)), n=40, d=2, signal=2.0)
-    objective = cases.objective_of(table, loss_for(2), penalty_for(l2))
+    objective = cases.objective_of(table, loss_for(2), ElasticNet(l2=l2))
     truth = Truth.of(objective)
     dual = list(states(objective))[-1].dual_residual
     assert dual is not None
@@ -408,7 +408,7 @@ def test_a_dual_that_is_not_summed_is_caught(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_missing_penalty_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torchlogit.penalties.L2.fenchel_young", lambda *_: 0.0)
+    monkeypatch.setattr("torchlogit.penalties.ElasticNet.fenchel_young", lambda *_: 0.0)
     assert caught(newton_dual_bound)
 
 

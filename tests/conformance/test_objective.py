@@ -15,12 +15,13 @@ import cases
 from cases import LOSSES, PENALTIES, LossCase, PenaltyCase, Table
 from reference import exact
 from reference.objective import EXTENDED, REASON, Plain, Real
-from torchlogit import design, kernels
+from torchlogit import design
 from torchlogit.design import Dense
 from torchlogit.errors import InputError
+from torchlogit.kernels import rows as kernels
 from torchlogit.losses import Logistic
 from torchlogit.objective import Objective
-from torchlogit.penalties import L2, NoPenalty
+from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params
 
 WEIGHTS = {"ones": None, "counts": cases.small_counts, "uneven": cases.uneven}
@@ -298,7 +299,7 @@ def refused(match: str, **changed: Tensor) -> None:
     parts = {"target": torch.tensor([[0.0], [1.0]]), "weight": torch.ones(2)} | changed
     table = Dense.of(torch.tensor([[1.0], [2.0]]))
     with pytest.raises(InputError, match=match):
-        Objective.of(table, parts["target"], loss=Logistic(), penalty=L2(1.0), weight=parts["weight"])
+        Objective.of(table, parts["target"], loss=Logistic(), penalty=ElasticNet(l2=1.0), weight=parts["weight"])
 
 
 def test_bad_parts_are_refused() -> None:
@@ -383,7 +384,7 @@ def test_tables_keep_their_dtype_and_are_not_copied() -> None:
 def test_reading_does_not_change_the_table() -> None:
     table: Table = cases.table(n=50)
     before = table.x.copy()
-    objective = cases.objective_of(table, Logistic(), NoPenalty())
+    objective = cases.objective_of(table, Logistic(), ElasticNet())
     theta = cases.random_theta(objective)
     sums(objective, theta)
     assert (table.x == before).all()

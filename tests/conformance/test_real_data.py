@@ -19,7 +19,7 @@ import cases
 from cases import Table
 from torchlogit.fit import Goal, fit
 from torchlogit.losses import loss_for
-from torchlogit.penalties import penalty_for
+from torchlogit.penalties import ElasticNet
 from torchlogit.records import Status
 from torchlogit.solvers.stochastic_newton import StochasticNewton
 
@@ -65,7 +65,7 @@ def test_reaches_the_published_optimum(name: str) -> None:
     n = len(y)
     assert (n, x.shape[1]) == (wanted["n"], wanted["p"])
     table = Table(((x - x.mean(axis=0)) / x.std(axis=0)).astype(float), y[:, None])
-    objective = cases.objective_of(table, loss_for(2), penalty_for(wanted["l2"] * n))
+    objective = cases.objective_of(table, loss_for(2), ElasticNet(l2=wanted["l2"] * n))
     result = fit(objective, StochasticNewton(), Goal(tol=1e-9))
     assert result.certificate.status is Status.CERTIFIED
     assert result.certificate.objective / n <= wanted["objective"] * (1 + 1e-9)
@@ -135,7 +135,7 @@ def test_maximum_likelihood_is_the_printed_one(book: Textbook) -> None:
     x = np.stack([np.asarray(make(frame), dtype=float) for make in book.columns.values()], axis=1)
     y = np.array(book.target(frame), dtype=float)[:, None]
     weight = None if book.weight is None else np.array(book.weight(frame), dtype=float)
-    objective = cases.objective_of(Table(x, y, weight), loss_for(2), penalty_for(0.0))
+    objective = cases.objective_of(Table(x, y, weight), loss_for(2), ElasticNet())
     result = fit(objective, StochasticNewton(), Goal(tol=1e-10, standard_errors=5e-6))
     assert result.certificate.status is Status.CERTIFIED, result.certificate.message
     assert float(result.params.intercept) == pytest.approx(wanted["coef"]["Intercept"], rel=1e-5)
@@ -153,7 +153,7 @@ def test_maximum_likelihood_of_three_classes_is_the_printed_one() -> None:
     names = {"sesmiddle": equals("ses", "middle"), "seshigh": equals("ses", "high"), "write": column("write")}
     x = np.stack([np.asarray(make(frame), dtype=float) for make in names.values()], axis=1)
     y = np.stack([np.asarray(frame["prog"] == name, dtype=float) for name in wanted["classes"]], axis=1)
-    objective = cases.objective_of(Table(x, y), loss_for(3), penalty_for(0.0))
+    objective = cases.objective_of(Table(x, y), loss_for(3), ElasticNet())
     result = fit(objective, StochasticNewton(), Goal(tol=1e-10, standard_errors=5e-6))
     assert result.certificate.status is Status.CERTIFIED
     for k, name in enumerate(wanted["classes"][1:], start=1):

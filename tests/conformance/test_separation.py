@@ -22,7 +22,7 @@ from torchlogit.certificate import newton_dual_bound
 from torchlogit.fit import FitResult, Goal, fit
 from torchlogit.losses import loss_for
 from torchlogit.objective import Objective
-from torchlogit.penalties import penalty_for
+from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, Status
 from torchlogit.separation import all_classified, find_separation
 from torchlogit.solvers.stochastic_newton import StochasticNewton
@@ -112,7 +112,7 @@ class Recipe:
 
     def objective(self, table: Table, l2: float = 0.0) -> Objective:
         dtype = torch.float32 if self.single else torch.float64
-        loss, penalty = loss_for(self.n_classes), penalty_for(l2)
+        loss, penalty = loss_for(self.n_classes), ElasticNet(l2=l2)
         return cases.objective_of(table, loss, penalty, intercept=self.intercept, dtype=dtype)
 
 
@@ -268,7 +268,7 @@ def test_the_truth_tells_all_three() -> None:
 
 def binary(x: Array, y: Array, *, intercept: bool = True) -> FitResult:
     table = Table(np.asarray(x, dtype=float), np.asarray(y, dtype=float)[:, None])
-    return solved(cases.objective_of(table, loss_for(2), penalty_for(0.0), intercept=intercept))
+    return solved(cases.objective_of(table, loss_for(2), ElasticNet(), intercept=intercept))
 
 
 def directions(result: FitResult) -> set[tuple[int, int, int]]:
@@ -383,7 +383,7 @@ def test_a_category_of_one_class_among_three() -> None:
     x[:6, 1] = 1
     y[:6] = 2
     table = Table(x, np.eye(3)[y])
-    result = solved(cases.objective_of(table, loss_for(3), penalty_for(0.0)))
+    result = solved(cases.objective_of(table, loss_for(3), ElasticNet()))
     found = directions(result)
     assert {feature for feature, _, _ in found} == {1}
     assert (1, 2, 1) in found
@@ -397,7 +397,7 @@ def test_a_class_that_one_column_sets_apart_among_three() -> None:
     y[x[:, 0] > 1] = 2
     x[y == 2, 0] += 1
     table = Table(x, np.eye(3)[y])
-    result = solved(cases.objective_of(table, loss_for(3), penalty_for(0.0)))
+    result = solved(cases.objective_of(table, loss_for(3), ElasticNet()))
     assert 0 in {feature for feature, _, _ in directions(result)}
 
 
@@ -406,7 +406,7 @@ def test_a_best_direction_that_leaves_every_row_tied_with_some_class() -> None:
     x = np.array([[-2.0], [1.0], [-1.0], [0.0], [2.0]])
     table = Table(x, np.eye(4)[[0, 2, 3, 2, 1]])
     assert truth(table, True) == "complete"
-    result = solved(cases.objective_of(table, loss_for(4), penalty_for(0.0)))
+    result = solved(cases.objective_of(table, loss_for(4), ElasticNet()))
     assert result.certificate.status is Status.SEPARATED, result.certificate.message
 
 
@@ -414,16 +414,16 @@ def test_rows_of_weight_zero_neither_separate_nor_overlap() -> None:
     x = np.array([[-2.0], [-1.0], [1.0], [2.0], [3.0], [-3.0]])
     y = np.array([[0.0], [0.0], [1.0], [1.0], [0.0], [1.0]])
     apart = Table(x, y, np.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0]))
-    assert directions(solved(cases.objective_of(apart, loss_for(2), penalty_for(0.0)))) == {(0, 0, 1)}
+    assert directions(solved(cases.objective_of(apart, loss_for(2), ElasticNet()))) == {(0, 0, 1)}
     mixed = Table(x, y, np.ones(6))
-    assert solved(cases.objective_of(mixed, loss_for(2), penalty_for(0.0))).certificate.status is Status.CERTIFIED
+    assert solved(cases.objective_of(mixed, loss_for(2), ElasticNet())).certificate.status is Status.CERTIFIED
 
 
 def test_soft_targets_are_never_separated() -> None:
     """Every row then pulls both ways."""
     x = np.array([[-2.0], [-1.0], [1.0], [2.0]])
     table = Table(x, np.array([[0.125], [0.25], [0.75], [0.875]]))
-    assert solved(cases.objective_of(table, loss_for(2), penalty_for(0.0))).certificate.status is Status.CERTIFIED
+    assert solved(cases.objective_of(table, loss_for(2), ElasticNet())).certificate.status is Status.CERTIFIED
 
 
 def test_soft_targets_beside_a_separated_column() -> None:
@@ -434,14 +434,14 @@ def test_soft_targets_beside_a_separated_column() -> None:
     x[:5, 1] = 1
     y = np.where(rng.random(60) < 0.5, 0.25, 0.75)
     y[:5] = 1.0
-    objective = cases.objective_of(Table(x, y[:, None]), loss_for(2), penalty_for(0.0))
+    objective = cases.objective_of(Table(x, y[:, None]), loss_for(2), ElasticNet())
     assert_no_bound_anywhere(objective)
     assert solved(objective).certificate.status is not Status.CERTIFIED
 
 
 def test_all_classified_is_a_proof() -> None:
     table = Table(np.array([[-1.0], [1.0]]), np.array([[0.0], [1.0]]))
-    objective = cases.objective_of(table, loss_for(2), penalty_for(0.0))
+    objective = cases.objective_of(table, loss_for(2), ElasticNet())
     assert all_classified(objective, torch.tensor([[-1e-9], [1e-9]], dtype=torch.float64))
     assert not all_classified(objective, torch.tensor([[-1e-9], [0.0]], dtype=torch.float64))
 
@@ -454,7 +454,7 @@ def test_separation_is_found_from_any_starting_point() -> None:
     x[:3, 1] = 1
     y = (rng.random((400, 1)) < 0.5).astype(float)
     y[:3] = 1
-    objective = cases.objective_of(Table(x, y), loss_for(2), penalty_for(0.0))
+    objective = cases.objective_of(Table(x, y), loss_for(2), ElasticNet())
     for raw in (torch.zeros(400, 1), torch.randn(400, 1, generator=torch.Generator().manual_seed(0))):
         found = find_separation(objective, raw.double())
         assert found is not None

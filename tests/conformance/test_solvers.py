@@ -21,7 +21,7 @@ from torchlogit.errors import InputError
 from torchlogit.fit import FitResult, Goal, Step, fit
 from torchlogit.losses import Logistic, Softmax
 from torchlogit.objective import Objective
-from torchlogit.penalties import NoPenalty, penalty_for
+from torchlogit.penalties import ElasticNet
 from torchlogit.records import Certificate, Params, Status
 from torchlogit.solvers import newton_model
 from torchlogit.solvers.sampling import Sampler
@@ -192,7 +192,7 @@ def tutorial_problem() -> tuple[Objective, Params]:
         data = NoisyThreshold()
         list(torch.utils.data.DataLoader(data, batch_size=5))
         linear = LogisticModule().linear
-    objective = Objective.of(Dense.of(data.x), data.y, loss=Logistic(), penalty=NoPenalty())
+    objective = Objective.of(Dense.of(data.x), data.y, loss=Logistic(), penalty=ElasticNet())
     return objective, Params(linear.weight.detach().double(), linear.bias.detach().double())
 
 
@@ -410,14 +410,14 @@ def test_a_single_row_per_class_is_enough(n_classes: int) -> None:
     target = torch.eye(3)[:, :3] if n_classes == 3 else torch.tensor([[0.0], [1.0]])
     x = torch.arange(len(target), dtype=torch.float64)[:, None]
     loss = Softmax(3) if n_classes == 3 else Logistic()
-    objective = Objective.of(Dense.of(x), target, loss=loss, penalty=penalty_for(1.0))
+    objective = Objective.of(Dense.of(x), target, loss=loss, penalty=ElasticNet(l2=1.0))
     assert fit(objective, StochasticNewton(), Goal(tol=1e-9)).certificate.status is Status.CERTIFIED
 
 
 def test_only_an_intercept() -> None:
     """No columns at all: the answer is the mean target."""
     target = torch.tensor([[0.0], [1.0], [1.0], [1.0]])
-    objective = Objective.of(Dense.of(torch.zeros(4, 0)), target, loss=Logistic(), penalty=NoPenalty())
+    objective = Objective.of(Dense.of(torch.zeros(4, 0)), target, loss=Logistic(), penalty=ElasticNet())
     result = fit(objective, StochasticNewton())
     assert result.certificate.status is Status.CERTIFIED
     assert float(torch.sigmoid(result.params.intercept)) == pytest.approx(0.75)
@@ -434,7 +434,7 @@ def test_an_outlier_on_the_wrong_side_is_certified_with_a_number() -> None:
     x = torch.randn(2000, 1, dtype=torch.float64, generator=generator)
     y = (torch.rand(2000, 1, dtype=torch.float64, generator=generator) < torch.sigmoid(5 * x)).double()
     x[0], y[0] = -12.0, 1.0
-    result = fit(Objective.of(Dense.of(x), y, loss=Logistic(), penalty=NoPenalty()), StochasticNewton())
+    result = fit(Objective.of(Dense.of(x), y, loss=Logistic(), penalty=ElasticNet()), StochasticNewton())
     assert result.certificate.status is Status.CERTIFIED
     assert result.certificate.bound is not None
     assert 0 <= result.certificate.bound <= 1e-6 * result.certificate.objective
@@ -445,5 +445,5 @@ def test_an_outlier_on_the_wrong_side_is_certified_with_a_number() -> None:
 def test_seconds_within_ten_minutes(l2: float) -> None:
     """1.6e9 and 600 apart: float64 has nine digits left, and the answer is not the empty model."""
     table = cases.table(lambda rng, n, d: 1.6e9 + np.round(600 * rng.standard_normal((n, d))), d=1, signal=3.0)
-    result = fit(cases.objective_of(table, Logistic(), penalty_for(l2)), StochasticNewton())
+    result = fit(cases.objective_of(table, Logistic(), ElasticNet(l2=l2)), StochasticNewton())
     assert result.certificate.status is Status.CERTIFIED

@@ -26,6 +26,7 @@ LOOSE, TIGHT, VANISHED = 0.1, 1e-2, 1e-20  # what a step may leave unsolved, as 
 FAR = 1.0  # a preconditioner serves until some row's log-odds have moved by this much,
 EASY = 6  # or for as long as so many products do
 MAX_PRODUCTS = 60
+QUADRATIC_TOL, MAX_SWEEPS = 1e-9, 1000  # of the inner coordinate descent
 
 Solve = Callable[[Tensor], Tensor]
 
@@ -93,8 +94,8 @@ class AllRows:
 class Preconditioned:
     """Curvature from a sample: as the model itself where it has rows enough, and as a preconditioner of all rows'.
 
-    trusted: whether a step may go by the sample alone. max_dense: parameters up to which all rows' Hessian is formed where
-    nothing less gives a dual point.
+    trusted: whether a step may go by the sample alone. max_dense: parameters up to which all rows' Hessian is formed,
+    where nothing less gives a dual point.
     """
 
     def __init__(self, curvature: Curvature, trusted: bool, max_dense: int) -> None:
@@ -210,11 +211,13 @@ def block_factor(design: DesignMatrix, weight: Tensor, precision: Tensor) -> Sol
     """The factor of X' diag(weight) X + diag(precision): of as many rows as columns, or more, by their Gram matrix."""
     n, p = design.shape
     if n >= p:
-        gram = sum(block.gram(weight[rows, None])[0] for rows, block in design.blocks())
-        gram.diagonal().add_(precision)
+        gram = torch.diag(precision)
+        for rows, block in design.blocks():
+            gram += block.gram(weight[rows, None])[0]
         return factor(gram)
-    rows = torch.cat([block.matmul(torch.eye(p, dtype=weight.dtype, device=weight.device)) for _, block in design.blocks()])
-    return low_rank(rows * weight.sqrt()[:, None], precision)
+    unit = torch.eye(p, dtype=weight.dtype, device=weight.device)
+    whole = torch.cat([block.matmul(unit) for _, block in design.blocks()])
+    return low_rank(whole * weight.sqrt()[:, None], precision)
 
 
 def model_for(
@@ -251,8 +254,10 @@ def _minimise(objective: Objective, point: Point, hessian: Tensor, passes: float
     rates, lower, upper = kinks(objective)
     start, gradient = objective.to_free(point.theta), objective.to_free(point.gradient)
     linear = gradient - hessian @ start
-    end = coordinate_descent(hessian, linear, start, rates, lower, upper, tol=QUADRATIC_TOL, max_sweeps=MAX_SWEEPS).solution
-    free = end - start
+    found = coordinate_descent(
+        hessian, linear, start, rates, lower, upper, tol=QUADRATIC_TOL, max_sweeps=MAX_SWEEPS
+    )
+    end, free = found.solution, found.solution - start
     slope = float(gradient @ free + rates @ (end.abs() - start.abs()))
     return Step(objective.from_free(free), slope, -slope - 0.5 * float(free @ hessian @ free), passes, exact)
 

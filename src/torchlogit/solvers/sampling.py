@@ -56,7 +56,7 @@ class Sampler:
         return self.objective.sample(indices, 1 / probability), indices
 
     def by_weight(self, weight: Tensor, rows: int, generator: torch.Generator) -> tuple[DesignMatrix, Tensor]:
-        """About so many rows, drawn anew and more often where `weight` (n,) is large, and what each one's weight becomes."""
+        """About so many rows, drawn anew, the more often the larger `weight` (n,) is; and what each one's becomes."""
         share = self.share * weight
         share /= share.sum().clamp(min=1e-300)
         draw = torch.rand(len(share), generator=generator).to(share.device)

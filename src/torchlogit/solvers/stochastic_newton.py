@@ -34,8 +34,8 @@ POOR_STEP = 0.1  # a step shorter than this, or one that leaves half of what was
 class StochasticNewton:
     """The default solver: nothing to tune, the optimum to the last digits.
 
-    hessian_rows: a step goes by a sample alone where it has so many rows per free parameter. exact_below: the share of F
-    under which steps are solved for all rows. max_dense: free parameters above which the Hessian is never formed.
+    hessian_rows: a step goes by a sample alone where it has so many rows per free parameter. exact_below: the share of
+    F under which steps are solved for all rows. max_dense: free parameters above which the Hessian is never formed.
     seed: of the samples.
 
     Source: doubling samples after Ada Newton (Mokhtari et al. 2016, arXiv:1605.07659), subsampled Hessians after
@@ -56,15 +56,13 @@ class StochasticNewton:
         A state's raw prediction is that of the state only until the next one is asked for.
         """
         reader = _Reader(objective, torch.Generator().manual_seed(self.seed))
-        if start is not None:
-            theta = objective.visible(objective.theta(start))
-        else:
-            theta = self._warmed_up(objective, reader)
-        way, model = _Descent(objective, theta), self._model(objective, reader, 1)
+        begin = objective.theta(start) if start is not None else self._warmed_up(objective, reader)
+        way, model = _Descent(objective, objective.visible(begin)), self._model(objective, reader, 1)
         growth, poor, last_promise = 1, 0, float("inf")
         while True:
             took = way.advance(model, self.exact_below)
-            yield State(objective.params(way.theta), reader.passes + way.passes, way.value, took.promise, way.raw, took.dual)
+            passes = reader.passes + way.passes
+            yield State(objective.params(way.theta), passes, way.value, took.promise, way.raw, took.dual)
             poor = poor + 1 if took.t < POOR_STEP or took.promise > last_promise / 2 else 0
             last_promise = took.promise
             if poor >= 2 and took.dual is None:

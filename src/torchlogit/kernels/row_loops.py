@@ -1,13 +1,13 @@
-"""The loops of kernels.py, each compiled when it first meets a type of matrix: half a second, once; then cached."""
+"""The loops of rows.py, each compiled when it first meets a type of matrix: half a second, once; then cached."""
 
 from __future__ import annotations
 
 from numba import njit
 
-_OPTIONS = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract", "nsz"}}
+_compiled = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
 
 
-@njit(**_OPTIONS)
+@_compiled
 def products(X, theta, intercept, out):  # type: ignore[no-untyped-def]
     """out = X theta' + intercept: four rows at a time, so that a row of theta is loaded once for all of them."""
     n, d = X.shape
@@ -32,7 +32,7 @@ def products(X, theta, intercept, out):  # type: ignore[no-untyped-def]
         i += 1
 
 
-@njit(**_OPTIONS)
+@_compiled
 def sums(X, weights, out):  # type: ignore[no-untyped-def]
     """out += (X 1)' weights, transposed."""
     n, d = X.shape
@@ -53,7 +53,7 @@ def sums(X, weights, out):  # type: ignore[no-untyped-def]
         i += 1
 
 
-@njit(**_OPTIONS)
+@_compiled
 def squares(X, weights, out):  # type: ignore[no-untyped-def]
     """out[0] += X' weights and out[1] += (X * X)' weights."""
     for i in range(X.shape[0]):
@@ -64,7 +64,7 @@ def squares(X, weights, out):  # type: ignore[no-untyped-def]
             out[1, j] += w * x * x
 
 
-@njit(**_OPTIONS)
+@_compiled
 def largest(X, center, precision, out):  # type: ignore[no-untyped-def]
     """out_i = max_j precision_j (x_ij - center_j)^2."""
     for i in range(X.shape[0]):

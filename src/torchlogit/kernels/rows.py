@@ -5,7 +5,7 @@ rows. These loops read the rows once, as they are, and add up in float64. They r
 over pieces whose size depends on the shape alone, and partial sums are added in the pieces' order: the same bits
 whatever the number of threads.
 
-Only design.py calls them, for large matrices in main memory. numba is imported on first use and caches what it compiles.
+Only design.py calls them, for large matrices in main memory. numba is imported on first use, and caches what it makes.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class _Compiled(Protocol):
 
 @cache
 def _compiled() -> _Compiled:
-    from torchlogit import _loops
+    from torchlogit.kernels import row_loops
 
-    return cast(_Compiled, _loops)
+    return cast(_Compiled, row_loops)
 
 
 @cache
@@ -146,7 +146,7 @@ def float64_blocks(X: Matrix, *, intercept: bool) -> Iterator[tuple[Array, slice
 
 def _added(parts: Array) -> Array:
     """The partial sums added in their order."""
-    total = parts[0]
+    total: Array = parts[0]
     for part in parts[1:]:
         total += part
     return total
