@@ -21,7 +21,7 @@ from torchlogit.losses import Logistic, Loss, Softmax, loss_for
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet, Penalty
 from torchlogit.solvers import Solver
-from torchlogit.solvers.newton_model import AllRows, Preconditioned, hessian_of
+from torchlogit.solvers.newton_model import AllRows, Preconditioned
 from torchlogit.solvers.stochastic_newton import StochasticNewton
 
 Array = NDArray[np.float64]
@@ -77,7 +77,7 @@ SOLVERS = [
     SolverCase("newton, all rows", StochasticNewton(), "all rows"),
     SolverCase("newton, sampled", StochasticNewton(hessian_rows=5), "sample", small_samples=True),
     SolverCase("newton, preconditioned", StochasticNewton(hessian_rows=10**6), "preconditioner", small_samples=True),
-    SolverCase("newton, matrix-free", StochasticNewton(max_dense=1), "mean curvature"),
+    SolverCase("newton, matrix-free", StochasticNewton(max_dense=1), "preconditioner"),
     SolverCase("newton, default", StochasticNewton(seed=3)),
 ]
 
@@ -87,8 +87,6 @@ def model_of(model: object) -> str:
     if isinstance(model, AllRows):
         return "all rows"
     assert isinstance(model, Preconditioned)
-    if model.curvature is not hessian_of:
-        return "mean curvature"
     return "sample" if model.trusted else "preconditioner"
 
 

@@ -114,6 +114,15 @@ class Objective:
         basis = self.basis()
         return theta @ basis @ basis.T
 
+    def feasible(self, theta: Tensor) -> Tensor:
+        """The nearest point within the penalty's bounds."""
+        if self.penalty.smooth:
+            return theta
+        lower, upper = (end.to(theta)[:, None] for end in self.penalty.box(len(self.coef(theta))))
+        theta = theta.clone()
+        self.coef(theta).clamp_(lower, upper)
+        return theta
+
     def basis(self) -> Tensor:
         """The directions of theta's rows that F can see, orthonormal, on this objective's device."""
         basis = self.loss.basis() if self.penalty.smooth else torch.eye(self.loss.n_outputs, dtype=torch.float64)

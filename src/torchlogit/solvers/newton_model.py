@@ -7,7 +7,7 @@ penalty added to it. Its steps are *exact* where H is that of all rows: then the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -91,6 +91,51 @@ class AllRows:
         """Nothing is kept."""
 
 
+@dataclass(frozen=True, slots=True)
+class SampleWithKinks:
+    """The Hessian of a sample, where the penalty has kinks or bounds; that of all rows for exact steps."""
+
+    sample: Objective
+    indices: Tensor
+
+    def step(self, objective: Objective, point: Point, exact: bool) -> Step:
+        """Coordinate descent on the quadratic model."""
+        if exact:
+            return _minimise(objective, point, objective.hessian(point.residual), 0.5, exact=True)
+        hessian = self.sample.hessian(point.residual[self.indices])
+        passes = 0.5 * len(self.indices) / objective.design.shape[0]
+        return _minimise(objective, point, hessian, passes, exact=False)
+
+    def moved(self, reach: float) -> None:
+        """Nothing is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksWithKinks:
+    """One block of the Hessian for each output, where the penalty has kinks or bounds and they are too many together.
+
+    Its steps are no more than steps towards the optimum, of a proximal gradient method in a good metric; their dual
+    points are evaluated like any other, and become good as the steps become small.
+    """
+
+    by_output: ByOutput
+
+    def step(self, objective: Objective, point: Point, exact: bool) -> Step:
+        """Coordinate descent on each block."""
+        start, gradient = objective.to_free(point.theta), objective.to_free(point.gradient)
+        kinks, p = _kinks(objective), objective.design.shape[1]
+        free, bend, passes = torch.zeros_like(start), 0.0, 0.0
+        for k, (design, weight) in enumerate(self.by_output.samples(objective, point)):
+            gram, place = _gram(design, weight, objective.precision()), slice(k * p, (k + 1) * p)
+            free[place] = _boxed(gram, start[place], gradient[place], *(part[place] for part in kinks))
+            bend += float(free[place] @ gram @ free[place])
+            passes += 0.5 * len(weight) / (objective.design.shape[0] * objective.loss.n_outputs)
+        return _kinked(objective, point, free, bend, passes, exact=True)
+
+    def moved(self, reach: float) -> None:
+        """Nothing is kept."""
+
+
 class Preconditioned:
     """Curvature from a sample: as the model itself where it has rows enough, and as a preconditioner of all rows'.
 
@@ -109,7 +154,7 @@ class Preconditioned:
     def step(self, objective: Objective, point: Point, exact: bool) -> Step:
         """The sample's step where that will do; conjugate gradients otherwise; all rows' Hessian where it has to be."""
         size = objective.design.shape[1] * objective.basis().shape[1]
-        if exact and not (_penalised(objective) and objective.penalty.smooth) and size <= self.max_dense:
+        if exact and not _penalised(objective) and size <= self.max_dense:
             return _minimise(objective, point, objective.hessian(point.residual), 0.5, exact=True)
         direct = self.trusted and not exact
         spent = self._refresh(objective, point, fresh=direct)
@@ -183,13 +228,9 @@ class ByOutput:
 
     def __call__(self, objective: Objective, point: Point) -> tuple[Solve, float]:
         """The way to solve, and the passes it took."""
-        blocks, read = [], 0
-        for k in range(objective.loss.n_outputs):
-            unit = torch.zeros(objective.loss.n_outputs, dtype=torch.float64, device=point.theta.device)
-            unit[k] = 1.0
-            curvature = self._curvature(objective, point, unit)
-            design, weight = self.sampler().by_weight(curvature, self.rows, self.generator)
-            blocks.append(block_factor(design, weight, objective.precision()))
+        blocks, read = list[Solvable](), 0
+        for design, weight in self.samples(objective, point):
+            blocks.append(_block_factor(design, weight, objective.precision()))
             read += len(weight)
 
         def solve(free: Tensor) -> Tensor:
@@ -197,6 +238,12 @@ class ByOutput:
             return objective.to_free(torch.cat([b.solve(theta[:, k : k + 1]) for k, b in enumerate(blocks)], dim=1))
 
         return solve, 0.5 * read / (objective.design.shape[0] * len(blocks))
+
+    def samples(self, objective: Objective, point: Point) -> Iterator[tuple[DesignMatrix, Tensor]]:
+        """Rows and their weights for each output: X' diag(weight) X estimates its block, but for the penalty."""
+        for unit in torch.eye(objective.loss.n_outputs).to(objective.target):
+            curvature = self._curvature(objective, point, unit)
+            yield self.sampler().by_weight(curvature, self.rows, self.generator)
 
     def _curvature(self, objective: Objective, point: Point, unit: Tensor) -> Tensor:
         """The weighted second derivative of every row's loss by this output, (n,)."""
@@ -207,14 +254,19 @@ class ByOutput:
         return curved.mul_(objective.weight)
 
 
-def block_factor(design: DesignMatrix, weight: Tensor, precision: Tensor) -> Solvable:
-    """The factor of X' diag(weight) X + diag(precision): of as many rows as columns, or more, by their Gram matrix."""
+def _gram(design: DesignMatrix, weight: Tensor, precision: Tensor) -> Tensor:
+    """X' diag(weight) X + diag(precision)."""
+    gram = torch.diag(precision)
+    for rows, block in design.blocks():
+        gram += block.gram(weight[rows, None])[0]
+    return gram
+
+
+def _block_factor(design: DesignMatrix, weight: Tensor, precision: Tensor) -> Solvable:
+    """The factor of X' diag(weight) X + diag(precision): of as many rows as columns, or more, by that matrix."""
     n, p = design.shape
     if n >= p:
-        gram = torch.diag(precision)
-        for rows, block in design.blocks():
-            gram += block.gram(weight[rows, None])[0]
-        return factor(gram)
+        return factor(_gram(design, weight, precision))
     unit = torch.eye(p, dtype=weight.dtype, device=weight.device)
     whole = torch.cat([block.matmul(unit) for _, block in design.blocks()])
     return low_rank(whole * weight.sqrt()[:, None], precision)
@@ -227,12 +279,17 @@ def model_for(
     n, p = objective.design.shape
     size = p * objective.basis().shape[1]
     rows = sample_rows(objective, max_dense)
-    if size <= max_dense and growth * rows >= WHOLE * n:
+    dense, smooth = size <= max_dense, objective.penalty.smooth
+    if not smooth:
+        rows = max(rows, hessian_rows * size)
+    if dense and growth * rows >= WHOLE * n:
         return AllRows()
-    if size <= max_dense and rows >= hessian_rows * size and growth == 1:
+    if dense and not smooth:
+        return SampleWithKinks(*sampler().sample(growth * rows))
+    if dense and rows >= hessian_rows * size and growth == 1:
         return Preconditioned(SampleHessian(*sampler().sample(rows)), True, max_dense)
     by_output = ByOutput(sampler, min(n, growth * rows), torch.Generator().manual_seed(rows))
-    return Preconditioned(by_output, False, max_dense)
+    return Preconditioned(by_output, False, max_dense) if smooth else BlocksWithKinks(by_output)
 
 
 def sample_rows(objective: Objective, max_dense: int) -> int:
@@ -251,15 +308,26 @@ def _minimise(objective: Objective, point: Point, hessian: Tensor, passes: float
         factored = factor(hessian)
         free = factored.solve(-objective.to_free(point.gradient)[:, None])[:, 0]
         return _smooth(objective, point, free, passes, exact)
-    rates, lower, upper = kinks(objective)
-    start, gradient = objective.to_free(point.theta), objective.to_free(point.gradient)
+    free = _boxed(hessian, objective.to_free(point.theta), objective.to_free(point.gradient), *_kinks(objective))
+    return _kinked(objective, point, free, float(free @ hessian @ free), passes, exact)
+
+
+def _boxed(
+    hessian: Tensor, start: Tensor, gradient: Tensor, rates: Tensor, lower: Tensor, upper: Tensor
+) -> Tensor:
+    """The step from start to the minimum of the quadratic with kinks and bounds."""
     linear = gradient - hessian @ start
     found = coordinate_descent(
         hessian, linear, start, rates, lower, upper, tol=QUADRATIC_TOL, max_sweeps=MAX_SWEEPS
     )
-    end, free = found.solution, found.solution - start
-    slope = float(gradient @ free + rates @ (end.abs() - start.abs()))
-    return Step(objective.from_free(free), slope, -slope - 0.5 * float(free @ hessian @ free), passes, exact)
+    return found.solution - start
+
+
+def _kinked(objective: Objective, point: Point, free: Tensor, bend: float, passes: float, exact: bool) -> Step:
+    """The step, whose second derivative by the model is `bend`."""
+    start, rates = objective.to_free(point.theta), _kinks(objective)[0]
+    slope = float(objective.to_free(point.gradient) @ free + rates @ ((start + free).abs() - start.abs()))
+    return Step(objective.from_free(free), slope, -slope - 0.5 * bend, passes, exact)
 
 
 def _smooth(objective: Objective, point: Point, free: Tensor, passes: float, exact: bool) -> Step:
@@ -268,7 +336,7 @@ def _smooth(objective: Objective, point: Point, free: Tensor, passes: float, exa
     return Step(step, slope, -0.5 * slope, passes, exact)
 
 
-def kinks(objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
+def _kinks(objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
     """The rate of |theta| and the bounds of every free coordinate, (n_free p,) each; none for the intercept."""
     penalty, n_features = objective.penalty, objective.coef(objective.precision()[:, None]).shape[0]
     last = (0, objective.design.shape[1] - n_features)

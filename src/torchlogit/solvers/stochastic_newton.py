@@ -57,7 +57,8 @@ class StochasticNewton:
         """
         reader = _Reader(objective, torch.Generator().manual_seed(self.seed))
         begin = objective.theta(start) if start is not None else self._warmed_up(objective, reader)
-        way, model = _Descent(objective, objective.visible(begin)), self._model(objective, reader, 1)
+        begin = objective.feasible(objective.visible(begin))
+        way, model = _Descent(objective, begin), self._model(objective, reader, 1)
         growth, poor, last_promise = 1, 0, float("inf")
         while True:
             took = way.advance(model, self.exact_below)
@@ -73,7 +74,7 @@ class StochasticNewton:
         """The optimum of the largest sample, nearly, by way of smaller ones; the empty model's where there is none."""
         n, p = objective.design.shape
         size = p * objective.basis().shape[1]
-        theta, largest = objective.start(), sample_rows(objective, self.max_dense)
+        theta, largest = objective.feasible(objective.start()), sample_rows(objective, self.max_dense)
         smallest = max(MIN_ROWS, MIN_PER_PARAMETER * size)
         levels = [rows for i in range(20) if smallest <= (rows := largest // GROWTH**i) <= n / 4]
         for rows in reversed(levels):
@@ -146,7 +147,7 @@ class _Descent:
         dual = self._dual(raw_step) if step.exact and exact_below > 0 else None
         ray = Ray(objective, self.theta, self.raw, step.step, raw_step, self.value, step.slope, self.residual)
         landing = search(ray)
-        self.theta, self.value = ray.at(landing.t), landing.value
+        self.theta, self.value = objective.feasible(ray.at(landing.t)), landing.value
         self.raw.add_(raw_step, alpha=landing.t)
         model.moved(landing.t * ray.reach())
         return _Advance(step.promise, landing.t, dual)
