@@ -64,20 +64,23 @@ PENALTIES = [
 class SolverCase:
     """A solver that reaches the optimum. model: how its steps are made, see `model_of`, on tables of 300 rows or more.
 
-    small_samples: let a sample have as few rows as the solver asks for, however short the table is.
+    small_samples: let a sample have as few rows as the solver asks for, however short the table is. passes: it may take.
     """
 
     name: str
     solver: Solver
     model: str | None = None
     small_samples: bool = False
+    passes: float = 60
 
 
 SOLVERS = [
     SolverCase("newton, all rows", StochasticNewton(), "all rows"),
-    SolverCase("newton, sampled", StochasticNewton(hessian_rows=5), "sample", small_samples=True),
-    SolverCase("newton, preconditioned", StochasticNewton(hessian_rows=10**6), "preconditioner", small_samples=True),
-    SolverCase("newton, matrix-free", StochasticNewton(max_dense=1), "preconditioner"),
+    SolverCase("newton, sampled", StochasticNewton(hessian_rows=2), "sample", small_samples=True),
+    SolverCase(
+        "newton, preconditioned", StochasticNewton(hessian_rows=10**6), "preconditioner", small_samples=True, passes=200
+    ),
+    SolverCase("newton, matrix-free", StochasticNewton(max_dense=1), "preconditioner", passes=200),
     SolverCase("newton, default", StochasticNewton(seed=3)),
 ]
 

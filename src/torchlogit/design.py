@@ -200,7 +200,7 @@ class Dense:
                 yield rows, CompiledRows(matrix[rows], self.has_intercept)
             return
         slices = _slices(n, BLOCK_BYTES // (8 * p))
-        buffer = torch.ones(slices[0].stop, p, dtype=torch.float64, device=self.values.device)
+        buffer = torch.ones(slices[0].stop if slices else 0, p, dtype=torch.float64, device=self.values.device)
         for rows in slices:
             block = buffer[: rows.stop - rows.start]
             block[:, :d].copy_(self.values[rows])
@@ -221,7 +221,7 @@ class Dense:
 
 def _slices(n: int, size: int) -> list[slice]:
     """The rows in micro-blocks of about this size; the size of the last one is what is left."""
-    size = min(n, MAX_BLOCK_ROWS, max(MIN_BLOCK_ROWS, size))
+    size = max(1, min(n, MAX_BLOCK_ROWS, max(MIN_BLOCK_ROWS, size)))
     return [slice(start, min(n, start + size)) for start in range(0, n, size)]
 
 

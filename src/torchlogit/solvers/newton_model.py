@@ -21,7 +21,8 @@ from torchlogit.solvers.sampling import Sampler
 
 FLOPS_PER_VALUE = 8.0  # a sampled Hessian may cost about what reading X costs: 8 n / p rows of p^2 each
 WHOLE = 0.4  # a sample of more than this share of the rows is no saving
-PRECONDITION_ROWS = 4  # rows per column that make a preconditioner
+PRECONDITION_ROWS = 4  # rows per column that make a preconditioner,
+WIDE = 2500  # and of more columns than these, fewer: what their own Gram matrix allows
 LOOSE, TIGHT, VANISHED = 0.1, 1e-2, 1e-20  # what a step may leave unsolved, as a share of what it promises
 FAR = 1.0  # a preconditioner serves until some row's log-odds have moved by this much,
 EASY = 6  # or for as long as so many products do
@@ -268,7 +269,7 @@ def _block_factor(design: DesignMatrix, weight: Tensor, precision: Tensor) -> So
     if n >= p:
         return factor(_gram(design, weight, precision))
     unit = torch.eye(p, dtype=weight.dtype, device=weight.device)
-    whole = torch.cat([block.matmul(unit) for _, block in design.blocks()])
+    whole = torch.cat([unit[:0], *(block.matmul(unit) for _, block in design.blocks())])
     return low_rank(whole * weight.sqrt()[:, None], precision)
 
 
@@ -298,7 +299,7 @@ def sample_rows(objective: Objective, max_dense: int) -> int:
     n_free = objective.basis().shape[1]
     size = p * n_free
     affordable = int(FLOPS_PER_VALUE * n * 2 / (p * (n_free + 1)))
-    enough = PRECONDITION_ROWS * p if p <= max_dense else max_dense
+    enough = PRECONDITION_ROWS * p if p <= WIDE else WIDE
     return min(n, max(enough, affordable if size <= max_dense else 0))
 
 
