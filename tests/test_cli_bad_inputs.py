@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import struct
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,7 +128,13 @@ BAD = {
         "train t.csv --target y",
         "t.csv: target 'y' has 300 distinct values ('0.5', '1.5', '2.5', ...); expected at most 200 classes: "
         "name a column of classes, or put the values into a few groups first",
-        {"t.csv": rows("x,y", *(f"{i % 7},{i}.5" for i in range(300)))},
+        {"t.csv": rows("x,y", *(f"{i % 7},{i // 2}.5" for i in range(600)))},
+    ),
+    "probabilities": Bad(
+        "train t.csv --target y",
+        "t.csv: target 'y' has 99 distinct values ('0.01', '0.02', '0.03', ...); expected at most 49 classes: "
+        "name a column of classes, or put the values into a few groups first",
+        {"t.csv": rows("x,y", *(f"{i % 7},{i / 100}" for i in range(1, 100)))},
     ),
     "no such positive class": Bad(
         "train data.csv --target y --positive c", "data.csv: the positive class 'c' is not in target 'y': 'a', 'b'"
@@ -316,11 +323,21 @@ USAGE = {
     f"{TRAIN} --valid data.csv --holdout 0.2": "--valid and --holdout both say what to measure on; give one of them.",
     **{f"{TRAIN} --time-budget={given}": f"Invalid value for --time-budget: '{given}': {TIME}"
        for given in ("soon", "0", "-5s", "5d", "nan", "inf", "s", "")},
+    "train data.csv --target y -o data.csv": "data.csv is among the files to read; write elsewhere with -o.",
+    "train data.csv --target y -o ./data.csv": "data.csv is among the files to read; write elsewhere with -o.",
+    "train data.csv --target y --valid ./model.safetensors -o model.safetensors":
+        "model.safetensors is among the files to read; write elsewhere with -o.",
+    "predict model.safetensors data.csv -o ../{folder}/data.csv":
+        "../{folder}/data.csv is among the files to read; write elsewhere with -o.",
+    **{f"{TRAIN} --{option} x,y": f"'y' is the target, and --{option} is about features; take it out of --{option}."
+       for option in ("drop", "numeric", "categorical")},
+    f"{TRAIN} --seed -1": "Invalid value for '--seed': -1 is not in the range 0<=x<=4294967295.",
+    f"{TRAIN} --threads 100000": "Invalid value for '--threads': 100000 is not in the range 1<=x<=1024.",
     f"{TRAIN} --holdout 1": "Invalid value for '--holdout': 1.0 is not in the range 0<x<1.",
     f"{TRAIN} --l2 -1": "Invalid value for '--l2': -1.0 is not in the range x>=0.",
     f"{TRAIN} --l2 much": "Invalid value for '--l2': 'much' is not a valid float range.",
     f"{TRAIN} --tol 0": "Invalid value for '--tol': 0.0 is not in the range x>0.",
-    f"{TRAIN} --threads 0": "Invalid value for '--threads': 0 is not in the range x>=1.",
+    f"{TRAIN} --threads 0": "Invalid value for '--threads': 0 is not in the range 1<=x<=1024.",
     f"{TRAIN} --solver lbfgs": "Invalid value for '--solver': 'lbfgs' is not one of 'auto', 'newton', 'sgd'.",
     f"{TRAIN} --class-weight even": "Invalid value for '--class-weight': 'even' is not 'balanced'.",
     f"{TRAIN} --penalty 1": "No such option '--penalty'.",
@@ -388,14 +405,14 @@ def test_bad_input_ends_in_one_line(name: str, folder: Path) -> None:
 @pytest.mark.parametrize("command", USAGE)
 def test_wrong_usage_ends_in_one_line_after_the_usage(command: str, folder: Path) -> None:
     before = contents(folder)
-    ended = torchlogit(folder, *shlex.split(command))
+    ended = torchlogit(folder, *shlex.split(command.format(folder=folder.name)))
     assert ended.code == 2
     assert ended.stdout == ""
     usage, hint, empty, error = ended.stderr.removesuffix("\n").split("\n")
     name = command.split()[0]
     assert usage.startswith(f"Usage: torchlogit {name} [OPTIONS] ")
     assert (hint, empty) == (f"Try 'torchlogit {name} --help' for help.", "")
-    assert error == f"Error: {USAGE[command]}"
+    assert error == f"Error: {USAGE[command].format(folder=folder.name)}"
     assert contents(folder) == before
 
 
@@ -497,6 +514,52 @@ def test_running_out_of_memory_is_told_in_one_line(folder: Path, monkeypatch: py
     monkeypatch.setattr(tables, "_read_file", exhausted)
     message = "torchlogit: out of memory; --drop columns with many levels, or take fewer rows"
     assert refusal(folder, f"{PREDICT} data.csv") == message
+
+
+def test_a_header_of_numbers_earns_a_note(folder: Path) -> None:
+    write(folder, {"t.csv": rows("0.5,cook,1", *(f"{i * i % 7},{JOBS[i % 3]},{i % 2}" for i in range(24)))})
+    told = torchlogit(folder, *["train", "t.csv", "--target", "1", "-o", "t.safetensors"])
+    note = "columns are called '0.5', '1'; if this is the first row and no header, give --no-header"
+    assert f"\nnote         {note}\n" in told.stdout
+    settled = torchlogit(folder, *["train", "t.csv", "--no-header", "--target", "column_3", "-o", "t.safetensors"])
+    assert (settled.code, "note" in settled.stdout) == (0, False)
+
+
+def test_metrics_stand_under_their_heads_whatever_the_name_of_the_file(folder: Path) -> None:
+    name = "a-name-of-more-than-twelve-letters.csv"
+    write(folder, {name: DATA})
+    head, line, *_ = torchlogit(folder, "evaluate", "model.safetensors", name).stdout.splitlines()
+    assert len(head) == len(line)
+    assert line.startswith(f"{name} ")
+
+
+def test_a_column_with_one_value_and_gaps_is_described(folder: Path) -> None:
+    write(folder, {"t.csv": rows("x,z,y", *(f"{i * i % 7},{'0?'[i % 3 == 0]},{'ab'[i % 2]}" for i in range(24)))})
+    ended = torchlogit(folder, "train", "t.csv", "--target", "y")
+    assert "\ncategorical  z (one value, some missing)\n" in ended.stdout
+
+
+def test_odds_beyond_the_floats_are_null_in_json(folder: Path) -> None:
+    write(folder, {"t.csv": rows("x,y", *(f"{i * 1e-9},{'ab'[i * i % 5 > 1]}" for i in range(24)))})
+    assert torchlogit(folder, *["train", "t.csv", "--target", "y", "-o", "t.safetensors", "--quiet"]).code == 0
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    printed = torchlogit(folder, "inspect", "t.safetensors", "--json").stdout
+    coefficients = {line["feature"]: line for line in json.loads(printed, parse_constant=refuse)["coefficients"]}
+    assert coefficients["x"]["odds_ratio"] is None
+    assert abs(coefficients["x"]["value"]) > 1e6
+
+
+def test_no_library_has_its_own_say(folder: Path) -> None:
+    """Most rows have a class of their own: scikit-learn warns of that, and the labels have been looked at before."""
+    write(folder, {"t.csv": rows("x,y", *(f"{i * i % 7},{i}.5" for i in range(12)))})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ended = torchlogit(folder, "train", "t.csv", "--target", "y")
+    assert (ended.code, ended.stderr) == (0, "")
+    assert not caught
 
 
 def test_weights_may_be_in_the_target_column(folder: Path) -> None:

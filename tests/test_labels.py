@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from torchlogit.data.labels import MANY, Label, check_labels, learn_labels
@@ -97,14 +97,16 @@ def test_the_code_of_a_row_points_at_its_text(texts: list[str]) -> None:
     assert learned.counts().sum() == len(values)
 
 
+@example([-(2**62) - 1, -(2**62)], False)  # the same float64
 @given(st.lists(st.integers(-(2**62), 2**62), min_size=2, max_size=30), st.booleans())
 def test_whole_numbers_stay_exact(numbers: list[int], as_text: bool) -> None:
     if len({*numbers}) < 2:
         return
-    table = column([str(number) for number in numbers] if as_text else numbers)
+    twice = 2 * numbers
+    table = column([str(number) for number in twice] if as_text else twice)
     learned = learn_labels(table, "y")
     assert list(learned.classes) == sorted({*numbers})
-    assert [learned.classes[code] for code in learned.codes] == numbers
+    assert [learned.classes[code] for code in learned.codes] == twice
     assert check_labels(table, "y", learned.classes).tolist() == learned.codes.tolist()
 
 
@@ -131,9 +133,13 @@ REFUSED: dict[str, tuple[pa.Table, str | None, str, int | None]] = {
                         "target 'y' is missing in 1 of 3 rows; fill it or remove these rows", 1),
     "nothing but missing": (column([None, None]), None,
                             "target 'y' is missing in 2 of 2 rows; fill it or remove these rows", 0),
-    "many": (column(list(range(1000, 1000 + MANY + 1))), None,
+    "many": (column(2 * list(range(1000, 1000 + MANY + 1))), None,
              "target 'y' has 201 distinct values ('1000', '1001', '1002', ...); expected at most 200 classes: "
              "name a column of classes, or put the values into a few groups first", None),
+    "hardly any twice": (column([i / 100 for i in range(1, 61)] + [0.5]), None,
+                         "target 'y' has 60 distinct values ('0.01', '0.02', '0.03', ...); "
+                         "expected at most 30 classes: "
+                         "name a column of classes, or put the values into a few groups first", None),
     "positive unknown": (column(["a", "b"]), "c", "the positive class 'c' is not in target 'y': 'a', 'b'", None),
     "positive of three": (column(["a", "b", "c"]), "c",
                           "a positive class needs two classes, and target 'y' has 3; leave it out", None),
@@ -150,7 +156,7 @@ def test_a_target_that_cannot_be_learned_is_refused(name: str) -> None:
 
 
 def test_as_many_classes_as_allowed_are_learned() -> None:
-    assert learn_labels(column(list(range(MANY))), "y").classes == tuple(range(MANY))
+    assert learn_labels(column(2 * list(range(MANY))), "y").classes == tuple(range(MANY))
 
 
 UNKNOWN: dict[str, tuple[pa.Table, tuple[Label, ...], str, int]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ def command(model: str, as_json: bool) -> None:
     from torchlogit.model import LogisticModel
 
     loaded = LogisticModel.load(model)
-    click.echo(json.dumps(_as_json(loaded), ensure_ascii=False) if as_json else _readable(loaded))
+    click.echo(json.dumps(_as_json(loaded), ensure_ascii=False, allow_nan=False) if as_json else _readable(loaded))
 
 
 def _as_json(model: LogisticModel) -> dict[str, Any]:
@@ -40,8 +41,13 @@ def _as_json(model: LogisticModel) -> dict[str, Any]:
         "classes": list(model.classes),
         "facts": asdict(model.facts),
         "schema": None if model.encoder is None else schema_to_json(model.encoder.schema_),
-        "coefficients": [asdict(line) for line in [*intercepts, *coefficients]],
+        "coefficients": [_finite(asdict(line)) for line in [*intercepts, *coefficients]],
     }
+
+
+def _finite(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with null for numbers beyond the floats, an odds ratio say: JSON has no infinity."""
+    return {key: None if value in (math.inf, -math.inf) else value for key, value in record.items()}
 
 
 def _readable(model: LogisticModel) -> str:

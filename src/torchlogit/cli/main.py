@@ -60,7 +60,7 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
-        click.echo(f"torchlogit: {error.filename or 'a file'}: {error.strerror or error}", err=True)
+        click.echo(f"torchlogit: {error.filename or 'the output'}: {error.strerror or error}", err=True)
         sys.exit(1)
     except TorchlogitError as error:
         click.echo(f"torchlogit: {error}", err=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from torchlogit.cli.tables import DATA, MODEL, header_options, located, read
+from torchlogit.cli.tables import DATA, MODEL, header_options, located, read, refuse_overwriting
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +34,8 @@ def command(model: str, data: tuple[str, ...], output: str, no_header: bool, nam
 
     if output != "-" and not output.endswith((".csv", ".parquet")):
         raise InputError(f"{output}: predictions are written as .csv or .parquet; give such a name, or -")
+    if output != "-":
+        refuse_overwriting(Path(output), (model, *data))
     loaded = LogisticModel.load(model)
     table = read(data, no_header, names)
     predictions = _predictions(loaded, encoded_rows(loaded, table))

@@ -59,6 +59,8 @@ def _data(run: Run) -> str:
 
 def _described(column: Column) -> str:
     gaps = ", some missing" if column.has_missing else ""
+    if isinstance(column, CategoricalColumn) and not column.levels:
+        return f"{column.name} (one value{gaps})"
     if isinstance(column, CategoricalColumn):
         return f"{column.name} ({len(column.levels)} levels{gaps})"
     return f"{column.name}{' (some missing)' if gaps else ''}"
@@ -104,11 +106,12 @@ def _answer(run: Run) -> str:
 
 def metrics_table(metrics: dict[str, Metrics]) -> str:
     """A line of metrics for each set of rows."""
-    lines = [f"{'':<{NAME}} {'rows':>10} {'log loss':>10} {'accuracy':>10} {'AUC':>10} {'Brier':>10}"]
+    width = max(NAME, *map(len, metrics))
+    lines = [f"{'':<{width}} {'rows':>10} {'log loss':>10} {'accuracy':>10} {'AUC':>10} {'Brier':>10}"]
     for name, values in metrics.items():
         auc = "-" if values.auc is None else f"{values.auc:.4f}"
         numbers = f"{values.log_loss:>10.4f} {values.accuracy:>10.4f} {auc:>10} {values.brier:>10.4f}"
-        lines.append(f"{name:<{NAME}} {values.rows:>10,} {numbers}")
+        lines.append(f"{name:<{width}} {values.rows:>10,} {numbers}")
     return "\n".join(lines)
 
 

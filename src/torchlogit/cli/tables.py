@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -41,6 +43,12 @@ def split(names: str | None) -> list[str]:
     ['age', 'job']
     """
     return [name.strip() for name in names.split(",") if name.strip()] if names else []
+
+
+def refuse_overwriting(output: Path, inputs: Sequence[str]) -> None:
+    """Refuses to write over a file that is read, by whatever name."""
+    if any(output.exists() and os.path.exists(given) and output.samefile(given) for given in inputs):
+        raise click.UsageError(f"{output} is among the files to read; write elsewhere with -o.")
 
 
 @contextmanager

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from torchlogit.cli.rows import Rows, measure, weights_of
-from torchlogit.cli.tables import DATA, header_options, located, read, split
+from torchlogit.cli.tables import DATA, header_options, located, read, refuse_overwriting, split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from torchlogit.estimator import LogisticRegression
     from torchlogit.model import LogisticModel
     from torchlogit.records import Certificate
+
+MOST_THREADS = 1024  # tens of thousands crash OpenMP
 
 
 @click.command("train", short_help="Train a model on a table.")
@@ -48,8 +51,9 @@ if TYPE_CHECKING:
 @click.option("--numeric", metavar="A,B,...", help="Columns to read as numbers.")
 @click.option("--categorical", metavar="A,B,...", help="Columns to read as categories.")
 @header_options
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the holdout and the solver's samples.")
-@click.option("--threads", type=click.IntRange(1), help="Threads to compute with [default: all].")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
+              help="Of the holdout and the solver's samples.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="Threads to compute with [default: all].")
 @click.option("--require-certificate", is_flag=True, help="Exit with 3 where the answer is not certified.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
@@ -91,16 +95,19 @@ def command(
     seconds = _seconds(time_budget)
     path = Path(output) if output else Path(_stem(data[0]) + ".safetensors")
     _check_writable(path)
-    if str(path) in data or str(path) in valid:
-        raise click.UsageError(f"{path} is among the data to read; write the model elsewhere with -o.")
+    refuse_overwriting(path, (*data, *valid))
+    roles = {"numeric": split(numeric), "categorical": split(categorical), "drop": split(drop)}
+    _refuse_target_among(target, roles)
     table = read(data, no_header, names)
     valid_table = read(valid, no_header, names) if valid else None
 
     from torchlogit.data.encoder import TableEncoder
 
-    encoder = TableEncoder(numeric=split(numeric), categorical=split(categorical), drop=split(drop))
+    encoder = TableEncoder(numeric=roles["numeric"], categorical=roles["categorical"], drop=roles["drop"])
     learned = _learn(table, target, positive, weight, encoder, _held_out(table, holdout, seed))
     classes, train, held, notices = learned
+    if not no_header and names is None:
+        notices[:0] = _notice_of_header(table.table.column_names)
     if valid_table is not None:
         held, seen = _encode(valid_table, target, classes, weight, encoder)
         notices += [f"{valid_table.origin.files}: {notice}" for notice in seen]
@@ -231,6 +238,7 @@ def _run(
 
     with warnings.catch_warnings(), located(origin):
         warnings.simplefilter("ignore", ConvergenceWarning)  # told below, with the features' names
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # the labels were looked at
         classifier.fit(train.features, train.codes, sample_weight=train.weight)
     classifier.feature_names_in_ = encoder.get_feature_names_out()
     classifier.classes_ = np.array(classes, dtype=object)
@@ -275,6 +283,28 @@ def _as_json(run: Run) -> dict[str, Any]:
         "model": run.path,
         "warnings": list(run.warnings),
     }
+
+
+def _notice_of_header(names: Sequence[str]) -> list[str]:
+    """Names that are numbers may be the first row of a file without a header."""
+    import pyarrow as pa
+
+    from torchlogit.data.columns import written_as_numbers
+    from torchlogit.data.wording import examples
+
+    numbers = pa.array(names).filter(written_as_numbers(pa.array(names))).to_pylist()
+    if not numbers:
+        return []
+    return [f"columns are called {examples(numbers)}; if this is the first row and no header, give --no-header"]
+
+
+def _refuse_target_among(target: str, options: Mapping[str, Sequence[str]]) -> None:
+    """The target is no feature: an option about features that names it has been misunderstood."""
+    for option, names in options.items():
+        if target in names:
+            raise click.UsageError(
+                f"{target!r} is the target, and --{option} is about features; take it out of --{option}."
+            )
 
 
 def _seconds(text: str | None) -> float | None:

@@ -15,6 +15,7 @@ from torchlogit.errors import DataError
 
 Label = str | int | float | bool
 MANY = 200  # more classes than this are no classes but a quantity
+FEW = 20  # beyond so many classes, each has two rows on average, or they are no classes either
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,11 @@ def learn_labels(table: pa.Table, target: str, positive: str | None = None) -> L
         raise DataError(
             f"target {target!r} has one class only, {classes[0][1]!r}; expected at least two", column=target
         )
-    if len(classes) > MANY:
+    most = min(MANY, max(FEW, table.num_rows // 2))
+    if len(classes) > most:
         raise DataError(
             f"target {target!r} has {len(classes):,} distinct values ({examples([text for text, _ in classes])}); "
-            f"expected at most {MANY} classes: name a column of classes, or put the values into a few groups first",
+            f"expected at most {most} classes: name a column of classes, or put the values into a few groups first",
             column=target,
         )
     if positive is not None:
@@ -117,7 +119,13 @@ def _order(levels: Levels) -> Callable[[tuple[str, Label]], tuple[float, str]]:
     """By size where every label is a number, however it is written; by text otherwise."""
     numbers = as_numbers(pa.chunked_array([levels.texts]))
     sizes = {} if numbers is None else dict(zip(levels.texts.to_pylist(), numbers.tolist(), strict=True))
-    return lambda item: (sizes.get(item[0], 0.0), item[0])
+
+    def key(item: tuple[str, Label]) -> tuple[float, str]:
+        text, label = item
+        # Python compares whole numbers exactly, beyond 2^53 too.
+        return (sizes.get(text, 0.0) if isinstance(label, str) else label, text)
+
+    return key
 
 
 def _last(classes: list[tuple[str, Label]], positive: str, target: str) -> list[tuple[str, Label]]:
