@@ -22,7 +22,7 @@ from sklearn.preprocessing import OneHotEncoder
 ROOT = Path(__file__).resolve().parents[1]
 DATA_FOLDER = "TORCHLOGIT_DATA"
 BLOCK_ROWS = 1 << 14
-CENSUS_NUMBERS = (0, 5, 16, 17, 18, 29, 38)  # age, wage, gains, losses, dividends, persons at work, weeks worked
+CENSUS_NUMBERS = (0, 5, 16, 17, 18, 30, 39)  # age, wage, gains, losses, dividends, persons at work, weeks worked
 CENSUS_WEIGHT = 24
 T_SHIRT, SHIRT = 0, 6
 _NO_HEADER = csv.ReadOptions(autogenerate_column_names=True)
@@ -188,15 +188,18 @@ def _adult() -> Problem:
 def _census() -> Problem:
     """Codes of industry and occupation and the like are levels, as words are; the weight of a row is left out."""
     table = csv.read_csv(_file("census_kdd/census_income_1994_1995_train.csv.gz"), _NO_HEADER)
-    columns = [column.to_numpy(zero_copy_only=False) for column in table.columns]
-    numeric = np.column_stack([columns[j].astype(np.float64) for j in CENSUS_NUMBERS])
-    kept = set(range(len(columns) - 1)) - {*CENSUS_NUMBERS, CENSUS_WEIGHT}
-    levels = np.column_stack([columns[j].astype(str) for j in sorted(kept)])
-    one_hot = OneHotEncoder(sparse_output=False, dtype=np.float32).fit_transform(levels)
-    X = np.hstack([_float32(_standardised(numeric)), one_hot])
-    y = np.array([str(word).strip() == "50000+." for word in columns[-1]])
+    *columns, income = (column.combine_chunks() for column in table.columns)
+    kept = [column for j, column in enumerate(columns) if j not in (*CENSUS_NUMBERS, CENSUS_WEIGHT)]
+    numeric = np.column_stack([columns[j].to_numpy().astype(np.float64) for j in CENSUS_NUMBERS])
+    X = np.hstack([_float32(_standardised(numeric)), *(_one_hot(column) for column in kept)])
+    y = np.array([word.strip() == "50000+." for word in income.to_pylist()])
     words = "income above 50,000 dollars, 1994 and 1995: 7 numbers standardised, levels of the other 33 one-hot, l2=1"
     return Problem("census_kdd", X, y.astype(np.int64), 1.0, f"{X.shape[0]:,} x {X.shape[1]}, {words}")
+
+
+def _one_hot(column: pa.Array) -> NDArray[np.float32]:
+    encoded = column.dictionary_encode()
+    return np.eye(len(encoded.dictionary), dtype=np.float32)[encoded.indices.to_numpy()]
 
 
 def _covtype_train() -> tuple[Array, Labels]:
