@@ -3,8 +3,9 @@
 First every peer runs once with every budget, the least first, until it settles or a larger one would take too long;
 then the runs that may turn out the fastest to an accuracy are repeated in turn, and the median of all their times
 counts. float32 and float64 rows are both tried, and the better counts. Too long is more than a given number of
-seconds, than ten times the fastest so far to the finest accuracy, and than twice the peer's own fastest to it: what
-a table loses by that is how slow the slow ones are in the end.
+seconds, than five times the fastest so far to the finest accuracy, and than twice the peer's own fastest to it: what
+a table loses by that is how slow the slow ones are in the end. The second precision starts with the budget that got
+the first one to the coarsest accuracy, or else with its last.
 
 Accuracy is (F - F*) / F*. F* is the lower bound that a torchlogit certificate proves at a tolerance of 1e-12, so
 nobody is flattered; where there is no such proof it is the least F that anyone reached.
@@ -33,7 +34,7 @@ REFERENCE_TOL = 1e-12
 REFERENCE_SECONDS = 60.0
 PROOF = LEVELS[-1] / 100  # a bound this close to F, relative, serves as F*
 WORTH_REPEATING = 4.0  # a run that took this many times the fastest one to a level is not measured again
-PATIENCE = 10.0  # nor is one tried that would take so many times the fastest so far to the finest level,
+PATIENCE = 5.0  # nor is one tried that would take so many times the fastest so far to the finest level,
 WORTH_FINISHING = 2.0  # or so many times the peer's own fastest to it,
 SHORT = 1.0  # if that is longer than so many seconds
 ROUNDING = 1e-13  # of two evaluations of F, relative
@@ -222,9 +223,12 @@ def measure(problem: Problem, peers: tuple[Peer, ...], *, repeat: int, cap: floa
     say(f"{problem.name}  F* = {reference:.10g}{'' if proven else ', not proven'}")
     runs: list[Run] = []
     for peer in able:
+        budgets = peer.budgets
         for precision in peer.precisions:
             clock = _Clock(cap, peer.name, reference if proven else None, tuple(runs))
-            runs += _series(peer, versions[precision], clock, say)
+            series = _series(peer, versions[precision], budgets, clock, say)
+            budgets = _worth_comparing(budgets, series, clock)
+            runs += series
     measured = Measured(
         problem.name,
         problem.description,
@@ -263,14 +267,14 @@ class _Clock:
 
     def limit(self, series: list[Run]) -> float:
         """Seconds that one run may take."""
-        there = [run for run in (*self.runs, *series) if self.reached(run)]
+        there = [run for run in (*self.runs, *series) if self.reached(run, LEVELS[-1])]
         anyone = min((run.seconds[0] for run in there), default=float("inf"))
         own = min((run.seconds[0] for run in there if run.peer == self.peer), default=float("inf"))
         return min(self.cap, max(SHORT, min(PATIENCE * anyone, WORTH_FINISHING * own)))
 
-    def reached(self, run: Run) -> bool:
-        """Whether it is as close as the finest level: not known without a proven optimum."""
-        return self.optimum is not None and run.objective <= self.optimum * (1 + LEVELS[-1])
+    def reached(self, run: Run, level: float) -> bool:
+        """Whether it is as close as this: not known without a proven optimum."""
+        return self.optimum is not None and run.objective <= self.optimum * (1 + level)
 
 
 def _expected(last: Run, budget: float) -> float:
@@ -279,10 +283,18 @@ def _expected(last: Run, budget: float) -> float:
     return last.seconds[0] * max(1.0, budget / last.budget)
 
 
-def _series(peer: Peer, problem: Problem, clock: _Clock, say: Say) -> list[Run]:
+def _worth_comparing(budgets: tuple[float, ...], series: list[Run], clock: _Clock) -> tuple[float, ...]:
+    """The budgets for another precision: smaller ones would not get anywhere there either."""
+    if clock.optimum is None:
+        return budgets
+    first = next((run for run in series if clock.reached(run, LEVELS[0])), series[-1])
+    return budgets[[run.budget for run in series].index(first.budget) :]
+
+
+def _series(peer: Peer, problem: Problem, budgets: tuple[float, ...], clock: _Clock, say: Say) -> list[Run]:
     """One run per budget, until the peer settles or the clock says that a larger one would take too long."""
     series: list[Run] = []
-    for budget in peer.budgets:
+    for budget in budgets:
         if not clock.allows(budget, series):
             series[-1] = replace(series[-1], cut=True)
             break

@@ -7,22 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 
-from benchmarks.peers.peer import PRECISIONS, TIGHT, Fit, beyond
+from benchmarks.peers.peer import LIBLINEAR_ENTRIES, PRECISIONS, TIGHT, Fit, beyond
 from benchmarks.problems import Problem
 
+HESSIAN_SIDE = 2000
 INTERCEPT_SCALING = 100.0  # liblinear penalises the intercept: this divides a square penalty by 1e4, l1 by 100
 
 
 @dataclass(frozen=True)
 class ScikitLearn:
-    """LogisticRegression with one of its solvers and a tight tolerance; a budget is its max_iter.
-
-    `entries`: of X, for which a single budget is not hopeless.
-    """
+    """LogisticRegression with one of its solvers and a tight tolerance; a budget is its max_iter."""
 
     solver: str
     budgets: tuple[float, ...]
-    entries: float = float("inf")
 
     @property
     def name(self) -> str:
@@ -53,7 +50,10 @@ class ScikitLearn:
                 return "l1 or l2, not both"
             if not (problem.l1 or problem.l2):
                 return "always penalises"
-        return beyond(problem, self.entries)
+            return beyond(problem, LIBLINEAR_ENTRIES)
+        if self.solver == "newton-cholesky" and problem.n_classes > 2:
+            return _hopeless_hessian(problem)
+        return None
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
         """LogisticRegression(C=1 / (l1 + l2), l1_ratio=l1 / (l1 + l2), ...).fit."""
@@ -90,6 +90,12 @@ class ScikitLearnSGD:
         model = SGDClassifier(loss="log_loss", random_state=0, **_sgd_penalty(problem), **options)
         model.fit(problem.X, problem.y)
         return _answer(model, f"{model.n_iter_} epochs", model.n_iter_ < model.max_iter)
+
+
+def _hopeless_hessian(problem: Problem) -> str | None:
+    """For softmax newton-cholesky forms the Hessian of all classes."""
+    side = problem.n_classes * (problem.X.shape[1] + 1)
+    return f"a Hessian of {side:,} x {side:,}: minutes an iteration" if side > HESSIAN_SIDE else None
 
 
 def _sgd_penalty(problem: Problem) -> dict[str, object]:
