@@ -205,10 +205,10 @@ def test_a_peer_gives_up_where_a_larger_budget_would_take_too_long(room) -> None
     def run(peer: str, budget: float, objective: float, seconds: float):
         return measure.Run(peer, budget, "float64", objective, 0.5, [seconds], "", (), None, None, False)
 
-    fast, slow = run("fast", 5, 100.0, 0.5), run("slow", 10, 101.0, 2.0)
+    fast, slow = run("fast", 5, 100.0, 0.8), run("slow", 10, 101.0, 2.0)
     clock = measure._Clock(cap=20.0, peer="slow", optimum=100.0, runs=(fast,))
     assert clock.allows(20, [])
-    assert clock.allows(20, [slow])  # 4 s, and the fastest took 0.5 s
+    assert clock.allows(20, [slow])  # 4 s, and the fastest took 0.8 s
     assert not clock.allows(50, [slow])
     assert not clock.allows(21, [run("slow", 10, 100.0, 2.0)])  # it is there: twice the seconds are enough
     assert measure._Clock(cap=20.0, peer="slow", optimum=None, runs=(fast,)).allows(50, [slow])  # nothing is proven
