@@ -296,7 +296,7 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "covtype_raw": _covtype_raw,
     "covtype7": _covtype7,
     "covtype_l1": partial(_covtype_sparse, "covtype_l1", 5000.0, 0.0),
-    "covtype_elastic": partial(_covtype_sparse, "covtype_elastic", 3000.0, 3000.0),
+    "covtype_elastic": partial(_covtype_sparse, "covtype_elastic", 5000.0, 5000.0),
     "fashion_mnist": partial(_fashion, "fashion_mnist", 6.0),
     "fashion_mnist_weak": partial(_fashion, "fashion_mnist_weak", 1.0),
     "shirts_l1": partial(_shirts, "shirts_l1", 5.0, 0.0),
