@@ -7,16 +7,18 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.measure import Measured, measure, threads
+from benchmarks.measure import Measured, measure, threads, warm_up
 from benchmarks.peers import PEERS
 from benchmarks.problems import BY_DEFAULT, PROBLEMS, MissingDataError
 from benchmarks.table import Report, as_json, markdown, text
 
 PACKAGES = ("torchlogit", "torch", "numpy", "scipy", "scikit-learn")
+PEERS_PACKAGES = ("glum", "statsmodels", "xgboost-cpu", "skglm", "liblinear-official")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,13 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     peers = tuple(PEERS[name] for name in options.peers)
     measured, skipped = list[Measured](), dict[str, str]()
-    with threads(options.threads):
-        for name in options.problems:
-            try:
-                problem = PROBLEMS[name]()
-            except MissingDataError as error:
-                skipped[name] = str(error)
-                continue
+    for name in options.problems:
+        try:
+            problem = PROBLEMS[name]()
+        except MissingDataError as error:
+            skipped[name] = str(error)
+            continue
+        warm_up(peers, problem)  # first, so that what it imports is there when threads are set
+        with threads(options.threads):
             measured.append(measure(problem, peers, repeat=options.repeat, cap=options.cap, say=_say))
     report = Report(_header(options), {peer.name: peer.note for peer in peers}, measured, skipped)
     print(text(report))
@@ -50,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--peers", type=_names(PEERS), default=tuple(PEERS), help="names, separated by commas")
     parser.add_argument("--threads", type=int, default=2, help="of torch, BLAS and OpenMP (default 2)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of which the median counts (default 3)")
-    parser.add_argument("--cap", type=float, default=60.0, help="seconds: a peer that took longer tries no more")
+    parser.add_argument("--cap", type=float, default=60.0, help="seconds that a run may take (default 60)")
     parser.add_argument("--markdown", type=Path, help="write the tables to this file, too")
     parser.add_argument("--json", type=Path, help="write every run to this file, too")
     return parser
@@ -77,10 +80,16 @@ def _header(options: argparse.Namespace) -> dict[str, str]:
         command += [f"--{name}", str(value)]
     return {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
-        "versions": ", ".join([f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in PACKAGES)]),
+        "versions": ", ".join([f"Python {platform.python_version()}", *_versions()]),
         "threads": str(options.threads),
         "command": shlex.join(command),
     }
+
+
+def _versions() -> Iterator[str]:
+    for package in PACKAGES + PEERS_PACKAGES:
+        with suppress(PackageNotFoundError):
+            yield f"{package} {version(package)}"
 
 
 def _say(line: str) -> None:

@@ -1,8 +1,11 @@
 """The measurement: everyone in one process, side by side, judged by one independently written F.
 
-First every peer runs once with every budget, the least first, until it settles or a run takes longer than the cap;
+First every peer runs once with every budget, the least first, until it settles or a larger one would take too long;
 then the runs that may turn out the fastest to an accuracy are repeated in turn, and the median of all their times
-counts. float32 and float64 rows are both tried, and the better counts.
+counts. float32 and float64 rows are both tried, and the better counts. Too long is more than a given number of
+seconds, than five times the fastest so far to the finest accuracy, and than twice the peer's own fastest to it: what
+a table loses by that is how slow the slow ones are in the end. The second precision starts with the budget that got
+the first one to the coarsest accuracy, or else with its last.
 
 Accuracy is (F - F*) / F*. F* is the lower bound that a torchlogit certificate proves at a tolerance of 1e-12, so
 nobody is flattered; where there is no such proof it is the least F that anyone reached.
@@ -15,22 +18,28 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks.peers import Fit, Peer, certified
+from benchmarks.memory import peak_beyond, plain_read
+from benchmarks.peers import PEERS, PRECISIONS, Fit, Peer, certified
 from benchmarks.problems import Array, Problem, synthetic
 
 LEVELS = (1e-3, 1e-6)
-PRECISIONS = ("float32", "float64")
 REFERENCE_TOL = 1e-12
+REFERENCE_SECONDS = 60.0
+PROOF = LEVELS[-1] / 100  # a bound this close to F, relative, serves as F*
 WORTH_REPEATING = 4.0  # a run that took this many times the fastest one to a level is not measured again
+PATIENCE = 5.0  # nor is one tried that would take so many times the fastest so far to the finest level,
+WORTH_FINISHING = 2.0  # or so many times the peer's own fastest to it,
+SHORT = 1.0  # if that is longer than so many seconds
 ROUNDING = 1e-13  # of two evaluations of F, relative
-BLOCK_ROWS = 1 << 16
+BLOCK_ENTRIES = 1 << 22
+READINGS_PER_PASS = 2  # a product with X, and one with X'
 
 Say = Callable[[str], None]
 
@@ -48,21 +57,26 @@ def judge(problem: Problem, coef: Array, intercept: Array) -> Judgement:
     if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
         return Judgement(float("inf"), float("nan"))
     losses, right = 0.0, 0
-    for start in range(0, len(problem.y), BLOCK_ROWS):
-        y = problem.y[start : start + BLOCK_ROWS]
-        raw = problem.X[start : start + BLOCK_ROWS].astype(np.float64) @ coef.T + intercept
+    rows = max(1, BLOCK_ENTRIES // problem.X.shape[1])
+    for start in range(0, len(problem.y), rows):
+        y = problem.y[start : start + rows]
+        raw = problem.X[start : start + rows].astype(np.float64) @ coef.T + intercept
         if raw.shape[1] == 1:
             raw = np.hstack([np.zeros_like(raw), raw])
         top = raw.max(axis=1)
         total = np.log(np.exp(raw - top[:, None]).sum(axis=1))
         losses += float((total + (top - raw[np.arange(len(y)), y])).sum())
         right += int((raw.argmax(axis=1) == y).sum())
-    return Judgement(losses + problem.l2 / 2 * float((coef**2).sum()), right / len(problem.y))
+    penalty = problem.l1 * float(np.abs(coef).sum()) + problem.l2 / 2 * float((coef**2).sum())
+    return Judgement(losses + penalty, right / len(problem.y))
 
 
 @dataclass(frozen=True)
 class Run:
-    """One peer with one budget (None: its default settings) in one precision; `seconds` of each repetition."""
+    """One peer with one budget (None: its default settings) in one precision; `seconds` of each repetition.
+
+    cut: a larger budget was not tried, because it would have taken too long.
+    """
 
     peer: str
     budget: float | None
@@ -73,14 +87,22 @@ class Run:
     ended: str
     warned: tuple[str, ...]
     relative_bound: float | None
+    passes: float | None
+    settled: bool
+    cut: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a table says of a peer: seconds to each level (None: never), and the end of its longest series."""
+    """What a table says of a peer: seconds to each level, and the end of its longest series.
+
+    Seconds are None where it did not get there; `gave_up`: then it would have taken more than so many seconds, or,
+    where that is None, too, its budgets ended first.
+    """
 
     peer: str
     seconds_to: dict[float, float | None]
+    gave_up: float | None
     suboptimality: float
     relative_bound: float | None
     ended: str
@@ -88,17 +110,43 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How a peer that counts its passes used the memory, in its fastest run to the finest level it reached.
+
+    share: of the speed of a plain read of X. peak: bytes beyond X, or None where it cannot be known.
+    """
+
+    peer: str
+    precision: str
+    passes: float
+    seconds: float
+    bytes_read: float
+    share: float
+    peak: int | None
+
+
+@dataclass(frozen=True)
 class Measured:
-    """A problem's runs. `optimum` is F*, `proven` whether it is a proven lower bound; refusals by peer."""
+    """A problem's runs. `optimum` is F*, `proven` whether it is a proven lower bound; refusals and peaks by peer.
+
+    plain_read: bytes a second of a sum of X, by precision.
+    """
 
     problem: str
     description: str
     n_rows: int
+    n_features: int
     optimum: float
     proven: bool
     runs: list[Run] = field(default_factory=list)
     default_runs: list[Run] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    plain_read: dict[str, float] = field(default_factory=dict)
+    peaks: dict[str, int | None] = field(default_factory=dict)
+
+    def size(self, precision: str) -> int:
+        """Bytes of X."""
+        return self.n_rows * self.n_features * np.dtype(precision).itemsize
 
     def suboptimality(self, run: Run) -> float:
         """(F - F*) / F*."""
@@ -114,8 +162,28 @@ class Measured:
             level: min((median(run.seconds) for run in self.reached(peer, level)), default=None) for level in LEVELS
         }
         series = [[run for run in self.runs if run.peer == peer and run.precision == p] for p in PRECISIONS]
-        last = min((runs[-1] for runs in series if runs), key=lambda run: run.objective)
-        return Outcome(peer, seconds, self.suboptimality(last), last.relative_bound, last.ended, last.warned)
+        ends = [runs[-1] for runs in series if runs]
+        gave_up = min((median(run.seconds) for run in ends if run.cut), default=None)
+        last = min(ends, key=lambda run: run.objective)
+        return Outcome(peer, seconds, gave_up, self.suboptimality(last), last.relative_bound, last.ended, last.warned)
+
+    def fastest(self, peer: str) -> Run | None:
+        """Its fastest run to the finest level it reached."""
+        for level in reversed(LEVELS):
+            if reached := self.reached(peer, level):
+                return min(reached, key=lambda run: median(run.seconds))
+        return None
+
+    def readings(self) -> list[Reading]:
+        """Of the peers that count their passes."""
+        fastest = (self.fastest(peer) for peer in dict.fromkeys(run.peer for run in self.runs))
+        return [self._reading(run, run.passes) for run in fastest if run is not None and run.passes is not None]
+
+    def _reading(self, run: Run, passes: float) -> Reading:
+        seconds = median(run.seconds)
+        read = READINGS_PER_PASS * passes * self.size(run.precision)
+        share = read / seconds / self.plain_read[run.precision]
+        return Reading(run.peer, run.precision, passes, seconds, read, share, self.peaks.get(run.peer))
 
     def below_proof(self) -> bool:
         """Whether someone reached less than what a certificate said is possible: a fault in torchlogit."""
@@ -125,7 +193,7 @@ class Measured:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """So many threads for torch, BLAS and OpenMP."""
+    """So many threads for torch, BLAS and OpenMP, as far as they are loaded by now."""
     before = torch.get_num_threads()
     with threadpool_limits(limits=count):
         torch.set_num_threads(count)
@@ -135,44 +203,108 @@ def threads(count: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def warm_up(peers: Iterable[Peer], n_classes: int) -> None:
-    """Imports and first calls, before any clock runs: rows enough for every peer's usual path."""
-    problem = synthetic(4000, 30, n_classes)
+def warm_up(peers: Iterable[Peer], problem: Problem) -> None:
+    """Imports, compilation and first calls, before any clock runs: rows enough for every peer's usual path."""
+    small = replace(
+        synthetic(4000, 30, problem.n_classes, l2=1.0 if problem.l2 else 0.0), l1=40.0 if problem.l1 else 0.0
+    )
     for peer in peers:
         if peer.cannot(problem) is None:
-            for precision in PRECISIONS:
-                _attempt(peer, problem.in_precision(precision), peer.budgets[0])
+            for precision in peer.precisions:
+                _attempt(peer, small.in_precision(precision), peer.budgets[0])
 
 
 def measure(problem: Problem, peers: tuple[Peer, ...], *, repeat: int, cap: float, say: Say) -> Measured:
-    """All peers on one problem. cap: seconds of one run after which a peer's larger budgets are left out."""
-    warm_up(peers, problem.n_classes)
+    """All peers on one problem. cap: seconds of one run; a peer's budgets that would take longer are left out."""
     versions = {precision: problem.in_precision(precision) for precision in PRECISIONS}
     refused = {peer.name: reason for peer in peers if (reason := peer.cannot(problem)) is not None}
     able = [peer for peer in peers if peer.name not in refused]
-    runs = [run for peer in able for rows in versions.values() for run in _series(peer, rows, cap, say)]
-    optimum, proven = _optimum(problem, runs)
-    default_runs = [_run(peer, versions["float64"], None) for peer in able] if problem.out_of_the_box else []
-    measured = Measured(problem.name, problem.description, len(problem.y), optimum, proven, runs, default_runs, refused)
+    reference, proven = _reference(problem)
+    say(f"{problem.name}  F* = {reference:.10g}{'' if proven else ', not proven'}")
+    runs: list[Run] = []
+    for peer in able:
+        budgets = peer.budgets
+        for precision in peer.precisions:
+            clock = _Clock(cap, peer.name, reference if proven else None, tuple(runs))
+            series = _series(peer, versions[precision], budgets, clock, say)
+            budgets = _worth_comparing(budgets, series, clock)
+            runs += series
+    measured = Measured(
+        problem.name,
+        problem.description,
+        *problem.X.shape,
+        optimum=reference if proven else min([reference, *(run.objective for run in runs)]),
+        proven=proven,
+        runs=runs,
+        default_runs=[_run(peer, versions["float64"], None) for peer in able] if problem.out_of_the_box else [],
+        refused=refused,
+        plain_read={precision: plain_read(rows.X) for precision, rows in versions.items()},
+    )
     by_name = {peer.name: peer for peer in able}
     again = [run for run in _contenders(measured) if run.seconds[0] <= cap]
     for _ in range(repeat - 1):
         for run in again:
             run.seconds.append(_attempt(by_name[run.peer], versions[run.precision], run.budget).seconds)
+    for reading in measured.readings():
+        peer, rows, run = by_name[reading.peer], versions[reading.precision], measured.fastest(reading.peer)
+        assert run is not None
+        measured.peaks[peer.name] = peak_beyond(lambda p=peer, r=rows, b=run.budget: _attempt(p, r, b))  # type: ignore[misc]
     return measured
 
 
-def _series(peer: Peer, problem: Problem, cap: float, say: Say) -> Iterator[Run]:
-    """One run per budget, until the peer settles or exceeds the cap."""
-    for budget in peer.budgets:
-        attempt = _attempt(peer, problem, budget)
-        run = _judged(peer, problem, budget, attempt)
-        say(
-            f"{problem.name}  {peer.name}  {run.precision}  {budget:g}: {attempt.seconds:.3f} s  F={run.objective:.10g}"
-        )
-        yield run
-        if attempt.seconds > cap or isinstance(attempt.result, Exception) or attempt.result.settled:
-            return
+@dataclass(frozen=True)
+class _Clock:
+    """What decides whether a peer's next budget is worth its seconds: the runs before its series."""
+
+    cap: float
+    peer: str
+    optimum: float | None
+    runs: tuple[Run, ...]
+
+    def allows(self, budget: float, series: list[Run]) -> bool:
+        """Whether a run of this budget, after these, would be short enough."""
+        return not series or _expected(series[-1], budget) <= self.limit(series)
+
+    def limit(self, series: list[Run]) -> float:
+        """Seconds that one run may take."""
+        there = [run for run in (*self.runs, *series) if self.reached(run, LEVELS[-1])]
+        anyone = min((run.seconds[0] for run in there), default=float("inf"))
+        own = min((run.seconds[0] for run in there if run.peer == self.peer), default=float("inf"))
+        return min(self.cap, max(SHORT, min(PATIENCE * anyone, WORTH_FINISHING * own)))
+
+    def reached(self, run: Run, level: float) -> bool:
+        """Whether it is as close as this: not known without a proven optimum."""
+        return self.optimum is not None and run.objective <= self.optimum * (1 + level)
+
+
+def _expected(last: Run, budget: float) -> float:
+    """Seconds that a budget will take: in proportion, if it is a count; a tolerance does not tell."""
+    assert last.budget is not None
+    return last.seconds[0] * max(1.0, budget / last.budget)
+
+
+def _worth_comparing(budgets: tuple[float, ...], series: list[Run], clock: _Clock) -> tuple[float, ...]:
+    """The budgets for another precision: smaller ones would not get anywhere there either."""
+    if clock.optimum is None:
+        return budgets
+    first = next((run for run in series if clock.reached(run, LEVELS[0])), series[-1])
+    return budgets[[run.budget for run in series].index(first.budget) :]
+
+
+def _series(peer: Peer, problem: Problem, budgets: tuple[float, ...], clock: _Clock, say: Say) -> list[Run]:
+    """One run per budget, until the peer settles or the clock says that a larger one would take too long."""
+    series: list[Run] = []
+    for budget in budgets:
+        if not clock.allows(budget, series):
+            series[-1] = replace(series[-1], cut=True)
+            break
+        run = _run(peer, problem, budget)
+        where = f"{problem.name}  {peer.name}  {run.precision}  {budget:g}"
+        say(f"{where}: {run.seconds[0]:.3f} s  F={run.objective:.10g}")
+        series.append(run)
+        if run.settled:
+            break
+    return series
 
 
 def _contenders(measured: Measured) -> list[Run]:
@@ -186,13 +318,17 @@ def _contenders(measured: Measured) -> list[Run]:
     return [run for run in measured.runs if any(run is other for other in chosen)]
 
 
-def _optimum(problem: Problem, runs: list[Run]) -> tuple[float, bool]:
-    """F*, and whether it is proven."""
-    result = certified(problem, REFERENCE_TOL)
-    reference = judge(problem, result.params.coef.T.numpy(), result.params.intercept.numpy()).objective
-    if result.certificate.bound is not None:
-        return reference - result.certificate.bound, True
-    return min([reference] + [run.objective for run in runs]), False
+def _reference(problem: Problem) -> tuple[float, bool]:
+    """F*, and whether it is proven: if not, it is only the least that torchlogit reached."""
+    if PEERS["torchlogit"].cannot(problem) is not None:
+        return float("inf"), False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = certified(problem, REFERENCE_TOL, REFERENCE_SECONDS)
+    value, bound = judge(problem, model.coef_, model.intercept_).objective, model.certificate_.bound
+    if bound is None or bound > PROOF * value:
+        return value, False
+    return value - bound, True
 
 
 @dataclass(frozen=True)
@@ -218,23 +354,27 @@ def _attempt(peer: Peer, problem: Problem, budget: float | None) -> _Attempt:
 
 
 def _run(peer: Peer, problem: Problem, budget: float | None) -> Run:
-    return _judged(peer, problem, budget, _attempt(peer, problem, budget))
-
-
-def _judged(peer: Peer, problem: Problem, budget: float | None, attempt: _Attempt) -> Run:
-    precision, seconds, result = problem.X.dtype.name, [attempt.seconds], attempt.result
+    attempt = _attempt(peer, problem, budget)
+    result = attempt.result
     if isinstance(result, Exception):
-        ended = f"raised {type(result).__name__}"
-        return Run(peer.name, budget, precision, float("inf"), float("nan"), seconds, ended, attempt.warned, None)
+        result = _nothing(problem, f"raised {type(result).__name__}")
     at = judge(problem, result.coef, result.intercept)
     return Run(
         peer.name,
         budget,
-        precision,
+        problem.X.dtype.name,
         at.objective,
         at.accuracy,
-        seconds,
+        [attempt.seconds],
         result.ended,
         attempt.warned,
         result.relative_bound,
+        result.passes,
+        result.settled,
     )
+
+
+def _nothing(problem: Problem, ended: str) -> Fit:
+    """What someone who raised answers: infinitely bad, and no better with a larger budget."""
+    outputs = 1 if problem.n_classes == 2 else problem.n_classes
+    return Fit(np.full((outputs, problem.X.shape[1]), np.nan), np.full(outputs, np.nan), ended, True)

@@ -6,9 +6,11 @@ Files that are too large for the repository are looked for in the folder that TO
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,11 @@ from sklearn.preprocessing import OneHotEncoder
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA_FOLDER = "TORCHLOGIT_DATA"
+BLOCK_ROWS = 1 << 14
+CENSUS_NUMBERS = (0, 5, 16, 17, 18, 30, 39)  # age, wage, gains, losses, dividends, persons at work, weeks worked
+CENSUS_WEIGHT = 24
+T_SHIRT, SHIRT = 0, 6
+_NO_HEADER = csv.ReadOptions(autogenerate_column_names=True)
 
 Array = NDArray[np.float64]
 Matrix = NDArray[np.float32] | NDArray[np.float64]
@@ -31,7 +38,7 @@ class MissingDataError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """F(W, b) = sum of losses + l2 / 2 |W|^2, the intercept b unpenalised (scikit-learn's C = 1 / l2).
+    """F(W, b) = sum of losses + l1 |W|_1 + l2 / 2 |W|^2, the intercept b unpenalised (scikit-learn's C = 1 / l2).
 
     X: (n, p), C order. y: 0 to K - 1, all of them present; K > 2 means softmax. `out_of_the_box`: worth a look at
     what everyone's default settings give.
@@ -43,11 +50,17 @@ class Problem:
     l2: float
     description: str
     out_of_the_box: bool = False
+    l1: float = 0.0
 
     @property
     def n_classes(self) -> int:
         """K."""
         return int(self.y.max()) + 1
+
+    @property
+    def l1_share(self) -> float:
+        """l1 / (l1 + l2): what others call l1_ratio, beside a strength of l1 + l2; 0 where there is no penalty."""
+        return self.l1 / (self.l1 + self.l2) if self.l1 else 0.0
 
     def in_precision(self, dtype: DTypeLike) -> Problem:
         """The same problem with X in this precision."""
@@ -90,6 +103,70 @@ def _tiny3() -> Problem:
     return replace(synthetic(300, 4, 3), name="tiny3")
 
 
+def _tiny3_free() -> Problem:
+    return replace(synthetic(300, 4, 3, l2=0.0), name="tiny3_free")
+
+
+def _tiny_l1() -> Problem:
+    return replace(synthetic(300, 8, 2, l2=0.0), name="tiny_l1", l1=40.0)
+
+
+def _tiny_elastic() -> Problem:
+    return replace(synthetic(300, 8, 2, l2=20.0), name="tiny_elastic", l1=20.0)
+
+
+def _correlated() -> Problem:
+    X, y = _of_factors(500_000, 100, n_factors=10, noise=0.5)
+    words = "500,000 x 100, generated: ten common factors and half as much noise, unit variance, l2 = 1e-4 n"
+    return Problem("correlated", X, y, 50.0, words)
+
+
+def _long() -> Problem:
+    X, y = _of_factors(2_000_000, 30, n_factors=3, noise=1.0)
+    words = "2,000,000 x 30, generated: three common factors and as much noise, unit variance, l2=1"
+    return Problem("long", X, y, 1.0, words)
+
+
+def _of_factors(n_rows: int, n_features: int, *, n_factors: int, noise: float) -> tuple[NDArray[np.float32], Labels]:
+    """Columns of unit variance, correlated by common factors; a logit of standard deviation 2."""
+    random = np.random.default_rng(0)
+    loadings = random.normal(size=(n_factors, n_features)).astype(np.float32)
+    scale = np.sqrt((loadings**2).sum(axis=0) + noise**2 * n_factors)
+    X = _in_blocks(random, n_rows, loadings / scale, noise * np.sqrt(n_factors) / scale)
+    return X, _labels(random, X, random.normal(size=n_features), deviation=2.0)
+
+
+def _epsilon() -> Problem:
+    """PASCAL's epsilon in kind: dense, columns standardised, then rows of unit norm; balanced classes."""
+    random = np.random.default_rng(0)
+    loadings = random.normal(size=(100, 2000)).astype(np.float32) / 10
+    X = _in_blocks(random, 100_000, loadings, np.float32(1.0))
+    X /= np.sqrt(np.einsum("ij,ij->i", X, X))[:, None]
+    y = _labels(random, X, random.normal(size=2000), deviation=4.0)
+    words = "100,000 x 2,000, generated: a hundred common factors and as much noise, rows of unit norm, l2=1"
+    return Problem("epsilon", X, y, 1.0, words)
+
+
+def _in_blocks(
+    random: np.random.Generator, n_rows: int, loadings: NDArray[np.float32], noise: NDArray[np.float32] | np.float32
+) -> NDArray[np.float32]:
+    """Rows f loadings + noise e with standard normal f and e, made block by block in float32."""
+    X = np.empty((n_rows, loadings.shape[1]), dtype=np.float32)
+    for start in range(0, n_rows, BLOCK_ROWS):
+        block = X[start : start + BLOCK_ROWS]
+        random.standard_normal(out=block, dtype=np.float32)
+        block *= noise
+        block += random.standard_normal((len(block), len(loadings)), dtype=np.float32) @ loadings
+    return X
+
+
+def _labels(random: np.random.Generator, X: NDArray[np.float32], coef: Array, *, deviation: float) -> Labels:
+    """0 and 1, drawn from a model with these coefficients, scaled so that its logit deviates by so much."""
+    logit = (X @ coef.astype(np.float32)).astype(np.float64)
+    logit *= deviation / logit.std()
+    return (logit + random.logistic(size=len(X)) > 0).astype(np.int64)
+
+
 def _adult() -> Problem:
     table = csv.read_csv(ROOT / "examples" / "adult" / "adult-train.csv.gz")
     target = table["income"].to_numpy(zero_copy_only=False)
@@ -106,6 +183,23 @@ def _adult() -> Problem:
         1.0,
         f"{X.shape[0]:,} x {X.shape[1]}, income above 50,000 dollars: numbers standardised, all levels one-hot, l2=1",
     )
+
+
+def _census() -> Problem:
+    """Codes of industry and occupation and the like are levels, as words are; the weight of a row is left out."""
+    table = csv.read_csv(_file("census_kdd/census_income_1994_1995_train.csv.gz"), _NO_HEADER)
+    *columns, income = (column.combine_chunks() for column in table.columns)
+    kept = [column for j, column in enumerate(columns) if j not in (*CENSUS_NUMBERS, CENSUS_WEIGHT)]
+    numeric = np.column_stack([columns[j].to_numpy().astype(np.float64) for j in CENSUS_NUMBERS])
+    X = np.hstack([_float32(_standardised(numeric)), *(_one_hot(column) for column in kept)])
+    y = np.array([word.strip() == "50000+." for word in income.to_pylist()])
+    words = "income above 50,000 dollars, 1994 and 1995: 7 numbers standardised, levels of the other 33 one-hot, l2=1"
+    return Problem("census_kdd", X, y.astype(np.int64), 1.0, f"{X.shape[0]:,} x {X.shape[1]}, {words}")
+
+
+def _one_hot(column: pa.Array) -> NDArray[np.float32]:
+    encoded = column.dictionary_encode()
+    return np.eye(len(encoded.dictionary), dtype=np.float32)[encoded.indices.to_numpy()]
 
 
 def _covtype_train() -> tuple[Array, Labels]:
@@ -132,6 +226,36 @@ def _covtype_raw() -> Problem:
 def _covtype7() -> Problem:
     X, y = _covtype_train()
     return Problem("covtype7", _float32(_standardised(X)), y, 1.0, "522,907 x 54, 7 cover types, standardised, l2=1")
+
+
+def _covtype_sparse(name: str, l1: float, l2: float) -> Problem:
+    problem = _covtype()
+    words = problem.description.replace("l2=1", f"l1={l1:g}, l2={l2:g}")
+    return replace(problem, name=name, description=words, l1=l1, l2=l2)
+
+
+def _fashion_train() -> tuple[NDArray[np.float32], Labels]:
+    """The 60,000 training images, pixels from 0 to 1."""
+    pixels = np.frombuffer(_unpacked("fashion_mnist/train-images-idx3-ubyte.gz"), dtype=np.uint8, offset=16)
+    labels = np.frombuffer(_unpacked("fashion_mnist/train-labels-idx1-ubyte.gz"), dtype=np.uint8, offset=8)
+    return pixels.reshape(-1, 784).astype(np.float32) / np.float32(255), labels.astype(np.int64)
+
+
+def _unpacked(path: str) -> bytes:
+    with gzip.open(_file(path)) as file:
+        return file.read()
+
+
+def _fashion(name: str, l2: float) -> Problem:
+    X, y = _fashion_train()
+    return Problem(name, X, y, l2, f"60,000 x 784, Fashion-MNIST, 10 classes, pixels / 255, l2={l2:g}")
+
+
+def _shirts(name: str, l1: float, l2: float) -> Problem:
+    X, y = _fashion_train()
+    kept = (y == T_SHIRT) | (y == SHIRT)
+    words = f"12,000 x 784, Fashion-MNIST, shirt against T-shirt, pixels / 255, l1={l1:g}, l2={l2:g}"
+    return Problem(name, X[kept], (y[kept] == SHIRT).astype(np.int64), l2, words, l1=l1)
 
 
 def _age_salary_rows() -> tuple[Array, Labels]:
@@ -167,10 +291,23 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "age_salary_standardised": _age_salary_standardised,
     "age_salary_units": _age_salary_units,
     "adult": _adult,
+    "census_kdd": _census,
     "covtype": _covtype,
     "covtype_raw": _covtype_raw,
     "covtype7": _covtype7,
+    "covtype_l1": partial(_covtype_sparse, "covtype_l1", 5000.0, 0.0),
+    "covtype_elastic": partial(_covtype_sparse, "covtype_elastic", 5000.0, 5000.0),
+    "fashion_mnist": partial(_fashion, "fashion_mnist", 6.0),
+    "fashion_mnist_weak": partial(_fashion, "fashion_mnist_weak", 1.0),
+    "shirts_l1": partial(_shirts, "shirts_l1", 5.0, 0.0),
+    "shirts_elastic": partial(_shirts, "shirts_elastic", 5.0, 5.0),
+    "correlated": _correlated,
+    "long": _long,
+    "epsilon": _epsilon,
     "tiny": _tiny,
     "tiny3": _tiny3,
+    "tiny3_free": _tiny3_free,
+    "tiny_l1": _tiny_l1,
+    "tiny_elastic": _tiny_elastic,
 }
 BY_DEFAULT = tuple(name for name in PROBLEMS if not name.startswith("tiny"))

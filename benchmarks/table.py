@@ -52,8 +52,10 @@ class Table:
 
 
 def tables(report: Report) -> list[Table]:
-    """Time to an accuracy; and, for the problems that ask for it, what default settings give."""
+    """Time to an accuracy, use of the memory, and, for the problems that ask for it, what default settings give."""
     found = [_accuracy(report)]
+    if any(measured.readings() for measured in report.measured):
+        found.append(_memory(report))
     if any(measured.default_runs for measured in report.measured):
         found.append(_out_of_the_box(report))
     return found
@@ -109,7 +111,7 @@ def _accuracy(report: Report) -> Table:
                 (
                     measured.problem,
                     peer,
-                    *(_seconds(outcome.seconds_to[level]) for level in LEVELS),
+                    *(_seconds(outcome.seconds_to[level], outcome.gave_up) for level in LEVELS),
                     _small(outcome.suboptimality),
                     _small(outcome.relative_bound),
                     ", ".join([outcome.ended, *outcome.warned]),
@@ -119,6 +121,27 @@ def _accuracy(report: Report) -> Table:
         rows += [(measured.problem, peer, *unable, reason) for peer, reason in measured.refused.items()]
     columns = ("problem", "peer", *(f"s to {level:g}" for level in LEVELS), "at the end", "proven", "how it ended")
     return Table("Seconds until (F - F*) / F* is as small as this", columns, rows)
+
+
+def _memory(report: Report) -> Table:
+    rows: list[Row] = []
+    for measured in report.measured:
+        for reading in measured.readings():
+            rows.append(
+                (
+                    measured.problem,
+                    reading.peer,
+                    f"{reading.passes:.3g}",
+                    f"{reading.bytes_read / 1e9:.3g}",
+                    f"{reading.bytes_read / reading.seconds / 1e9:.3g}",
+                    f"{measured.plain_read[reading.precision] / 1e9:.3g}",
+                    f"{reading.share:.0%}",
+                    "-" if reading.peak is None else f"{reading.peak / 1e6:.0f}",
+                    f"{measured.size(reading.precision) / 1e6:.0f}, {reading.precision}",
+                )
+            )
+    columns = ("problem", "peer", "passes", "GB read", "GB/s", "plain read", "share", "peak MB beyond X", "MB of X")
+    return Table("Use of the memory by the fastest run to the finest accuracy above", columns, rows)
 
 
 def _out_of_the_box(report: Report) -> Table:
@@ -149,9 +172,9 @@ def _proof(measured: Measured) -> str:
     return " (a proven lower bound)" if measured.proven else " (the least that anyone reached)"
 
 
-def _seconds(seconds: float | None) -> str:
+def _seconds(seconds: float | None, gave_up: float | None) -> str:
     if seconds is None:
-        return "never"
+        return "never" if gave_up is None else f"> {_seconds(gave_up, None)}"
     return f"{seconds:.2f}" if seconds >= 1 else f"{seconds:.4f}"
 
 

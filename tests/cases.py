@@ -76,7 +76,7 @@ class SolverCase:
 
 SOLVERS = [
     SolverCase("newton, all rows", StochasticNewton(), "all rows"),
-    SolverCase("newton, sampled", StochasticNewton(hessian_rows=2), "sample", small_samples=True),
+    SolverCase("newton, sampled", StochasticNewton(hessian_rows=1), "sample", small_samples=True),
     SolverCase(
         "newton, preconditioned", StochasticNewton(hessian_rows=10**6), "preconditioner", small_samples=True, passes=200
     ),

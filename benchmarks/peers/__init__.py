@@ -1,0 +1,33 @@
+"""The peers: how each is called, and the budgets that trace its accuracy against time."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmarks.peers.others import Glum, Liblinear, Skglm, Statsmodels, XGBoostLinear
+from benchmarks.peers.ours import Torchlogit, certified
+from benchmarks.peers.peer import PRECISIONS, Fit, Peer, counts
+from benchmarks.peers.scikit_learn import ScikitLearn, ScikitLearnSGD
+from benchmarks.peers.torch_loops import TorchLBFGS, TorchLoop
+
+__all__ = ["PEERS", "PRECISIONS", "Fit", "Peer", "certified"]
+
+_PEERS: tuple[Peer, ...] = (
+    Torchlogit(),
+    ScikitLearn("newton-cholesky", counts(2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, last=100)),
+    Glum(),
+    ScikitLearn("lbfgs", counts(last=5000)),
+    ScikitLearn("newton-cg", counts(last=200)),
+    Skglm(),
+    Liblinear(),
+    ScikitLearn("liblinear", counts(2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, last=100)),
+    ScikitLearn("sag", counts(last=1000)),
+    ScikitLearn("saga", counts(last=1000)),
+    ScikitLearnSGD(),
+    XGBoostLinear(),
+    Statsmodels(),
+    TorchLBFGS(),
+    TorchLoop("torch-adam", torch.optim.Adam, rate=1e-3, batch=256),
+    TorchLoop("torch-loop", torch.optim.SGD, rate=0.01, batch=32),
+)
+PEERS: dict[str, Peer] = {peer.name: peer for peer in _PEERS}
