@@ -64,7 +64,7 @@ PENALTIES = [
 class SolverCase:
     """A solver that reaches the optimum. model: how its steps are made, see `model_of`, on tables of 300 rows or more.
 
-    small_samples: let a sample have as few rows as the solver asks for, however short the table is. passes: it may take.
+    small_samples: let a sample have as few rows as the solver asks for, however short the table is. passes: at most.
     """
 
     name: str
