@@ -72,7 +72,7 @@ class ElasticNet:
     """Omega = sum_jk f_j (l1 |w_jk| + l2 / 2 w_jk^2) + ridge_j / 2 w_jk^2, infinite unless lower_j <= w_jk <= upper_j.
 
     The factors f, the ridge and the bounds are (n_features,) float64, or None for ones, zeros and no bounds. With
-    all strengths zero it is plain maximum likelihood. Source: Zou and Hastie 2005, doi:10.1111/j.1467-9868.2005.00503.x.
+    all strengths zero it is plain maximum likelihood. Zou and Hastie 2005, doi:10.1111/j.1467-9868.2005.00503.x.
 
     >>> ElasticNet(l2=2.0).value(torch.tensor([[3.0]]))
     9.0
@@ -160,9 +160,7 @@ class ElasticNet:
         outside = (dual < low - 8 * slack) | (dual > high + 8 * slack)
         if bool((outside & (low < high)).any()):
             return math.inf
-        gaps = [
-            _gap(coef, held(end, low, high), rate, precision, lower, upper) for end in (dual - slack, dual + slack)
-        ]
+        gaps = [_gap(coef, held(end, low, high), rate, precision, lower, upper) for end in (dual - slack, dual + slack)]
         return float(torch.maximum(*gaps).sum())
 
     def plus(self, precision: Tensor) -> ElasticNet:
