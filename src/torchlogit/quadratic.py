@@ -126,19 +126,18 @@ def coordinate_descent(
     >>> coordinate_descent(hessian, zero - 1, zero, zero + 0.5, -free, free, tol=0, max_sweeps=100).solution
     tensor([0.1667, 0.1667], dtype=torch.float64)
     """
+    device = start.device
     if len(start) == 0:
         return Descent(start.clone(), 0.0, 0)
-    diagonal = hessian.diagonal()
-    scale = torch.where(diagonal > 0, diagonal, torch.ones_like(diagonal)).sqrt()
-    model, linear = _unit_model(hessian, linear / scale, l1 / scale, lower * scale, upper * scale, scale)
+    hessian, linear, start, l1, lower, upper = (part.cpu() for part in (hessian, linear, start, l1, lower, upper))
+    linear, lower, upper = _flat_settled(hessian.diagonal() <= 0, linear, l1, lower, upper)
+    scale = torch.where(hessian.diagonal() > 0, hessian.diagonal(), 1.0).sqrt()
+    model, linear = _Boxed.of(hessian, l1, lower, upper, scale), linear / scale
     x = held(start * scale, model.lower, model.upper)
     gradient = model.hessian @ x + linear
     violation = model.violation(x, gradient)
     goal, sweeps, rounds = tol * float(violation.max()), 0, 0
-    while sweeps < max_sweeps:
-        rounding = ROUNDING * float(x.abs().sum() + linear.abs().max())
-        if float(violation.max()) <= max(goal, rounding):
-            break
+    while sweeps < max_sweeps and float(violation.max()) > max(goal, _rounding(x, linear)):
         moving = (model.between(x) | (violation > 0)).nonzero()[:, 0]
         part, rounds = model.part(moving), rounds + 1
         x[moving], taken = part.descend(x[moving], gradient[moving], goal, max_sweeps - sweeps, 1 + rounds // 4)
@@ -146,7 +145,7 @@ def coordinate_descent(
         gradient = model.hessian @ x + linear
         violation = model.violation(x, gradient)
     solution = torch.where(x <= model.lower, lower, torch.where(x >= model.upper, upper, x / scale))
-    return Descent(held(solution, lower, upper), float(violation.max()), sweeps)
+    return Descent(held(solution, lower, upper).to(device), float(violation.max()), sweeps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +156,13 @@ class _Boxed:
     rates: Tensor
     lower: Tensor
     upper: Tensor
+
+    @classmethod
+    def of(cls, hessian: Tensor, rates: Tensor, lower: Tensor, upper: Tensor, scale: Tensor) -> _Boxed:
+        """In units of 1 / scale, the root of the diagonal; coordinates without curvature are given some."""
+        unit = (hessian / scale[:, None]).div_(scale).contiguous()
+        unit.diagonal().fill_(1.0)
+        return cls(unit, rates / scale, lower * scale, upper * scale)
 
     def part(self, moving: Tensor) -> _Boxed:
         """These coordinates, all others staying where they are."""
@@ -216,21 +222,22 @@ class _Boxed:
         return float(gradient @ change + 0.5 * change @ (self.hessian @ change) + kinks)
 
 
-def _unit_model(
-    hessian: Tensor, linear: Tensor, rates: Tensor, lower: Tensor, upper: Tensor, scale: Tensor
-) -> tuple[_Boxed, Tensor]:
-    """The problem in scaled coordinates, and its linear part.
+def _flat_settled(
+    flat: Tensor, linear: Tensor, rates: Tensor, lower: Tensor, upper: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """linear, lower and upper with every flat coordinate, one without curvature, fixed where its slope drives it.
 
-    A coordinate without curvature goes to the bound that its slope drives it to, and is given a curvature of one.
+    Where that is no bound, linear is zero: the coordinate then goes to zero, or as near as its bounds let it.
     """
-    unit = (hessian / scale[:, None] / scale[None, :]).contiguous()
-    flat = hessian.diagonal() <= 0
     slope = shrunk(linear, rates)
-    driven = torch.where(slope > 0, lower, torch.where(slope < 0, upper, torch.nan))
-    fixed = flat & driven.isfinite()
-    linear = torch.where(flat & ~fixed, 0.0, linear)
-    unit.diagonal().fill_(1.0)
-    return _Boxed(unit, rates, torch.where(fixed, driven, lower), torch.where(fixed, driven, upper)), linear
+    end = torch.where(slope > 0, lower, torch.where(slope < 0, upper, torch.inf))
+    fixed = flat & end.isfinite()
+    return torch.where(flat, 0.0, linear), torch.where(fixed, end, lower), torch.where(fixed, end, upper)
+
+
+def _rounding(x: Tensor, linear: Tensor) -> float:
+    """A violation that is no more than rounding in the gradient."""
+    return ROUNDING * float(x.abs().sum() + linear.abs().max())
 
 
 def _damped_solve(matrix: Tensor, right: Tensor) -> Tensor:
