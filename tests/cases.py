@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reference.penalties import Quadratic
+from reference.penalties import Separable
 from torchlogit.design import Dense
 from torchlogit.losses import Logistic, Loss, Softmax, loss_for
 from torchlogit.objective import Objective
@@ -45,19 +45,55 @@ LOSSES = [
 
 @dataclass(frozen=True, slots=True)
 class PenaltyCase:
-    """A penalty, and the same penalty by its definition."""
+    """A penalty, for N_FEATURES features, and the same penalty by its definition."""
 
     name: str
     penalty: Penalty
-    reference: Quadratic
+    reference: Separable
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        *,
+        factors: tuple[float, ...] = (),
+        lower: tuple[float, ...] = (),
+        upper: tuple[float, ...] = (),
+        ridge: tuple[float, ...] = (),
+    ) -> PenaltyCase:
+        """Both from the same numbers."""
+        tensors = [torch.tensor(v, dtype=torch.float64) if v else None for v in (factors, lower, upper, ridge)]
+        return cls(name, ElasticNet(l1, l2, *tensors), Separable(l1, l2, factors, lower, upper, ridge))
 
 
+N_FEATURES = 4
+INF = float("inf")
+SIGNS = {"lower": (0.0, -INF, 0.0, -INF), "upper": (INF, 0.0, INF, INF)}
+BOX = {"lower": (-0.5, 0.0, 0.25, 0.25), "upper": (0.5, 1.0, 2.0, 0.25)}
+UNEVEN = (0.0, 1.0, 0.5, 3.0)
 PENALTIES = [
-    PenaltyCase("none", ElasticNet(), Quadratic(0.0)),
-    PenaltyCase("l2", ElasticNet(l2=1.0), Quadratic(1.0)),
-    PenaltyCase("tiny l2", ElasticNet(l2=1e-6), Quadratic(1e-6)),
-    PenaltyCase("large l2", ElasticNet(l2=300.0), Quadratic(300.0)),
+    PenaltyCase.of("none"),
+    PenaltyCase.of("l2", l2=1.0),
+    PenaltyCase.of("tiny l2", l2=1e-6),
+    PenaltyCase.of("large l2", l2=300.0),
+    PenaltyCase.of("l2, factors", l2=0.7, factors=UNEVEN),
+    PenaltyCase.of("l2, factors, ridge", l2=0.7, factors=UNEVEN, ridge=(0.1, 0.0, 2.0, 0.0)),
+    PenaltyCase.of("l1", l1=0.7),
+    PenaltyCase.of("l1, factors", l1=0.7, factors=UNEVEN),
+    PenaltyCase.of("elastic net", l1=0.7, l2=0.3),
+    PenaltyCase.of("elastic net, tiny l2", l1=0.7, l2=1e-9),
+    PenaltyCase.of("elastic net, factors", l1=0.7, l2=0.3, factors=UNEVEN),
+    PenaltyCase.of("signs", **SIGNS),
+    PenaltyCase.of("signs, l2", l2=0.3, **SIGNS),
+    PenaltyCase.of("signs, l1", l1=0.7, **SIGNS),
+    PenaltyCase.of("signs, elastic net, factors", l1=0.7, l2=0.3, factors=UNEVEN, **SIGNS),
+    PenaltyCase.of("box", **BOX),
+    PenaltyCase.of("box, l1, factors", l1=0.7, factors=UNEVEN, **BOX),
+    PenaltyCase.of("box, elastic net", l1=0.7, l2=0.3, **BOX),
 ]
+SMOOTH = [case for case in PENALTIES if case.penalty.smooth]
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,9 +162,7 @@ class ElasticNet:
         outside = (dual < low - 8 * slack) | (dual > high + 8 * slack)
         if bool((outside & (low < high)).any()):
             return math.inf
-        gaps = [
-            _gap(coef, held(end, low, high), rate, precision, lower, upper) for end in (dual - slack, dual + slack)
-        ]
+        gaps = [_gap(coef, held(end, low, high), rate, precision, lower, upper) for end in (dual - slack, dual + slack)]
         return float(torch.maximum(*gaps).sum())
 
     def plus(self, precision: Tensor) -> ElasticNet:

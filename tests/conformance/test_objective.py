@@ -12,7 +12,7 @@ from mpmath import mp
 from torch import Tensor
 
 import cases
-from cases import LOSSES, PENALTIES, LossCase, PenaltyCase, Table
+from cases import LOSSES, PENALTIES, SMOOTH, LossCase, PenaltyCase, Table
 from reference import exact
 from reference.objective import EXTENDED, REASON, Plain, Real
 from torchlogit import design
@@ -48,7 +48,7 @@ def every_objective() -> list[Any]:
     """All combinations."""
     combinations = itertools.product(
         LOSSES,
-        PENALTIES,
+        SMOOTH,
         (True, False),
         (("ones", "labels"), ("counts", "soft"), ("uneven", "labels")),
         (torch.float32, torch.float64),
