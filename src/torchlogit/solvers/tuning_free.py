@@ -35,8 +35,8 @@ from torchlogit.solvers.batches import (
 
 FORGETTING = 8.0  # the averages' power of t, that of DoG's authors
 FIRST_MOVE = 1e-6  # how far DoG's first step goes, relative to 1 + |start|
-DECAY = 0.5  # implicit steps shrink as t^-DECAY
-SETTLED = 1e-9  # the last Newton step of an implicit one moves no log-odds by more; its square is rounding
+CURVATURE = 0.25  # the most that a logistic loss has, by its raw prediction
+SETTLED = 1e-7  # the last Newton step of an implicit one moves no log-odds by more; the error is its square
 MOST_NEWTON_STEPS = 100
 
 
@@ -83,10 +83,10 @@ class ImplicitSGD:
     """Implicit (proximal) steps: each minimises its batch's loss plus the squared distance from where it stands.
 
         theta_(t+1) = argmin_w  (n / (b N)) sum_(i in batch) s_i loss_i(w) + |w - theta_t|^2 / (2 rate_t)
-        rate_t = b / (R^2 sqrt(t)),  R^2 the mean of |x_i|^2 over the rows seen so far
+        rate_t = 4 b / (R^2 sqrt(t)),  R^2 the mean of |x_i|^2 over the rows seen so far
 
-    and then the same for the penalty. However long the rate, a step cannot overshoot: at most it fits the batch. The
-    answer is the mean of the points, later ones weighted more. A state is yielded after each epoch of shuffled batches.
+    and then the same for the penalty. However large the rate, a step cannot overshoot: at most it fits the batch. 4 / R^2
+    is one over the largest curvature of a typical row's loss; the root is that of Polyak averaging. The answer is the mean of the points, later ones weighted more. A state is yielded after each epoch of shuffled batches.
 
     Source: Toulis and Airoldi 2017, arXiv:1408.2923 (one row at a time); Wang, Wang and Srebro 2017, arXiv:1702.06269
     (a batch).
@@ -110,7 +110,7 @@ class ImplicitSGD:
             for batch in batches(objective, self.batch_size, generator):
                 x = _matrix(batch)
                 seen, squares, step = seen + len(x), squares + float(x.square().sum()), step + 1
-                rate = len(x) / (squares / seen or 1.0) / step**DECAY
+                rate = len(x) / (CURVATURE * squares / seen * math.sqrt(step)) if squares > 0 else 1.0
                 theta = penalty_step(objective, _implicit_step(objective, batch, x, theta, rate), rate)
                 mean = average(mean, theta, step, FORGETTING)
             yield state(objective, mean, float(passes))
@@ -146,7 +146,7 @@ class SAGA:
         theta = starting_point(objective, start)
         n = objective.design.shape[0]
         size = min(self.batch_size, n)
-        rate = 1 / (3 * _smoothness(objective, size))
+        rate = 1 / (3 * (_smoothness(objective, size) or 1.0))
         table = objective.residual(objective.raw(theta))
         mean = -objective.dual(table) / objective.total_weight
         passes = 1.5
@@ -219,7 +219,7 @@ def _smoothness(objective: Objective, size: int) -> float:
         x, weight = block.matmul(identity), objective.weight[rows]
         gram += x.T @ (x * weight[:, None])
         largest = max(largest, float((weight * x.square().sum(dim=1)).max()))
-    variance = (0.25 if objective.loss.n_outputs == 1 else 0.5) / objective.total_weight
+    variance = (CURVATURE if objective.loss.n_outputs == 1 else 2 * CURVATURE) / objective.total_weight
     mean = float(torch.linalg.eigvalsh(gram)[-1])
     if n == 1:
         return variance * mean
