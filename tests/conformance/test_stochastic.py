@@ -259,6 +259,18 @@ def test_implicit_steps_cannot_blow_up(name: str) -> None:
 
 
 @every_stochastic
+def test_only_f_over_the_weights_matters(case: StochasticCase) -> None:
+    """Every weight and the penalty times four: the same minimum, and the same way there."""
+    once = cases.table(weights=cases.small_counts)
+    assert once.weight is not None
+    fourfold = cases.Table(once.x, once.target, 4 * once.weight)
+    objectives = (cases.objective_of(once, Logistic(), L2(2.0)), cases.objective_of(fourfold, Logistic(), L2(8.0)))
+    first, second = (next(case.solver.iterates(objective, None)).params for objective in objectives)
+    torch.testing.assert_close(first.coef, second.coef, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(first.intercept, second.intercept, rtol=1e-9, atol=1e-12)
+
+
+@every_stochastic
 def test_same_seed_same_bits_and_another_seed_another_path(case: StochasticCase) -> None:
     objective = BY_NAME["well-conditioned"].objective()
     before = torch.random.get_rng_state()

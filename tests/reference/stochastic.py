@@ -1,7 +1,7 @@
 """The stochastic methods as their papers write them: float64 numpy, one row at a time, every gradient kept whole.
 
-Each yields theta after every step, given the rows of each step. F / N = sum_i s_i loss_i / N + sum_j precision_j |theta_j|^2
-/ (2 N), N the sum of the weights; a batch of b rows stands for all n by n / b.
+Each yields theta after every step, given the rows of each step. What is minimised is F / N, N the sum of the weights,
+the mean over the n rows of n s_i loss_i / N, plus sum_j precision_j |theta_j|^2 / (2 N).
 """
 
 from __future__ import annotations

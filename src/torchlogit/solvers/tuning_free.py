@@ -85,8 +85,9 @@ class ImplicitSGD:
         theta_(t+1) = argmin_w  (n / (b N)) sum_(i in batch) s_i loss_i(w) + |w - theta_t|^2 / (2 rate_t)
         rate_t = 4 b / (R^2 sqrt(t)),  R^2 the mean of |x_i|^2 over the rows seen so far
 
-    and then the same for the penalty. However large the rate, a step cannot overshoot: at most it fits the batch. 4 / R^2
-    is one over the largest curvature of a typical row's loss; the root is that of Polyak averaging. The answer is the mean of the points, later ones weighted more. A state is yielded after each epoch of shuffled batches.
+    and then the same for the penalty. However large the rate, a step cannot overshoot: at most it fits the batch.
+    4 / R^2 is one over the largest curvature of a typical row's loss; the root is for the average. The answer is
+    the mean of the points, later ones weighted more. A state is yielded after each epoch of shuffled batches.
 
     Source: Toulis and Airoldi 2017, arXiv:1408.2923 (one row at a time); Wang, Wang and Srebro 2017, arXiv:1702.06269
     (a batch).
@@ -202,7 +203,8 @@ def _solve(batch: Objective, weighted_gram: Tensor, residual: Tensor, right: Ten
     variance = [batch.loss.curvature_product(residual, batch.target, e.expand_as(right)) for e in outputs]
     matrix = torch.einsum("ij,jkl->ikjl", weighted_gram, torch.stack(variance, dim=2)).reshape(b * k, b * k)
     matrix.diagonal().add_(1.0)
-    return torch.linalg.solve(matrix, right.reshape(-1)).reshape(b, k)
+    move: Tensor = torch.linalg.solve(matrix, right.reshape(-1))
+    return move.reshape(b, k)
 
 
 def _smoothness(objective: Objective, size: int) -> float:
