@@ -67,7 +67,7 @@ def race(objective: Objective, solvers: Mapping[str, Solver], passes: float) -> 
     for name, solver in solvers.items():
         at, gaps = list[float](), list[float]()
         for state in solver.iterates(objective, None):
-            if state.passes > passes + 1 or (gaps and gaps[-1] <= ARRIVED):
+            if state.passes > passes or (gaps and gaps[-1] <= ARRIVED):
                 break
             at.append(state.passes)
             gaps.append(max((state.objective - floor) / state.objective, ARRIVED))
@@ -76,9 +76,11 @@ def race(objective: Objective, solvers: Mapping[str, Solver], passes: float) -> 
 
 
 def after(curve: Line, passes: float) -> str:
-    """The gap at the first state that has taken so many passes."""
-    reached = [gap for at, gap in zip(curve.x, curve.y, strict=True) if at >= passes]
-    return f"{reached[0]:.1e}" if reached else "there"
+    """The gap at the last state within so many passes."""
+    reached = [gap for at, gap in zip(curve.x, curve.y, strict=True) if at <= passes]
+    if not reached:
+        return "-"
+    return f"{reached[-1]:.1e}" if reached[-1] > ARRIVED else f"< {ARRIVED:.0e}"
 
 
 def panel(title: str, curves: Sequence[Line]) -> Panel:

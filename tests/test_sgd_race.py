@@ -24,22 +24,23 @@ def objective() -> Objective:
 
 
 def test_the_curves_are_the_true_distances(objective: Objective) -> None:
-    solvers = {"sgd": SGD(0.2, batch_size=50, n_epochs=4), "saga": SAGA(), "newton": StochasticNewton()}
+    solvers = {"sgd": SGD(0.2, batch_size=50, n_epochs=3), "saga": SAGA()}
     curves = {curve.label: curve for curve in SCRIPT["race"](objective, solvers, 3)}
     best = float(optimum(Plain.of(objective)).value)
     assert list(curves) == list(solvers)
-    assert list(curves["sgd"].x) == [1, 2, 3, 4]
+    assert list(curves["sgd"].x) == [1, 2, 3]
     for state, gap in zip(solvers["sgd"].iterates(objective, None), curves["sgd"].y, strict=True):
         assert gap == pytest.approx((state.objective - best) / state.objective, rel=1e-6)
-    assert curves["saga"].x[0] > 2.5
+    assert len(curves["saga"].x) == 1
+    assert 2.5 <= curves["saga"].x[0] < 3
+    assert [SCRIPT["after"](curves["saga"], passes) for passes in (2, 3)] == ["-", f"{curves['saga'].y[0]:.1e}"]
 
 
 def test_a_curve_ends_where_it_arrives(objective: Objective) -> None:
     (curve,) = SCRIPT["race"](objective, {"newton": StochasticNewton()}, 50)
     assert curve.y[-1] == SCRIPT["ARRIVED"]
     assert all(gap > SCRIPT["ARRIVED"] for gap in curve.y[:-1])
-    assert SCRIPT["after"](curve, 50) == "there"
-    assert SCRIPT["after"](curve, 0) == f"{curve.y[0]:.1e}"
+    assert SCRIPT["after"](curve, 50) == "< 1e-10"
 
 
 def test_the_page_and_its_picture_show_every_runner() -> None:
