@@ -20,13 +20,14 @@ Scheduler = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRSchedul
 class SGD:
     """Stochastic gradient descent on F divided by the sum of weights, as a PyTorch loop has it.
 
-    A step moves against the mean gradient of `batch_size` rows plus the penalty's gradient per row. `optimizer`
-    is called as optimizer([theta], lr=learning_rate): a class of torch.optim, or a functools.partial of one (momentum:
-    partial(torch.optim.SGD, momentum=0.9)). `scheduler` is called as scheduler(optimizer) and stepped after every
-    epoch: a functools.partial of a class of torch.optim.lr_scheduler. `average_after`: the answer is the mean of the
-    points after each step that follows so many epochs (Polyak and Juditsky 1992, doi:10.1137/0330046), and not the
-    last point; None: no averaging. `shuffle`: every epoch takes the rows in an order drawn from `seed`.
-    A state is yielded after each of `n_epochs` epochs. Raises DivergedError, with the batch and the rate.
+    A step moves against the mean gradient of `batch_size` rows plus the penalty's gradient per row. A state is yielded
+    after each of `n_epochs` epochs. Raises DivergedError, with the batch and the rate.
+
+    shuffle: every epoch takes the rows in an order drawn from `seed`. optimizer: called as optimizer([theta],
+    lr=learning_rate), a class of torch.optim or a functools.partial of one (momentum: partial(torch.optim.SGD,
+    momentum=0.9)). scheduler: called as scheduler(optimizer), a partial of a class of torch.optim.lr_scheduler whose
+    step() needs no argument; stepped after every epoch. average_after: the answer is the mean of the points after each
+    step of all but the first so many epochs (Polyak and Juditsky 1992, doi:10.1137/0330046); None: the last point.
 
     >>> from functools import partial
     >>> halved = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5)
