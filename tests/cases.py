@@ -6,7 +6,7 @@ One row each. A new loss, penalty, solver or kind of data gets every test by add
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,9 @@ from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet, Penalty
 from torchlogit.solvers import Solver
 from torchlogit.solvers.newton_model import AllRows, Preconditioned
+from torchlogit.solvers.sgd import SGD
 from torchlogit.solvers.stochastic_newton import StochasticNewton
+from torchlogit.solvers.tuning_free import SAGA, DoG, ImplicitSGD
 
 Array = NDArray[np.float64]
 
@@ -127,6 +129,27 @@ def model_of(model: object) -> str:
         return "all rows"
     assert isinstance(model, Preconditioned)
     return "sample" if model.trusted else "preconditioner"
+
+
+@dataclass(frozen=True, slots=True)
+class StochasticCase:
+    """A stochastic solver, and how far above the minimum it may be after 15 passes, columns of one size, relative."""
+
+    name: str
+    solver: SGD | DoG | ImplicitSGD | SAGA
+    after_15_passes: float
+
+    def with_seed(self, seed: int) -> Solver:
+        """The same solver with another seed."""
+        return replace(self.solver, seed=seed)
+
+
+STOCHASTIC = [
+    StochasticCase("sgd, averaged", SGD(0.2, batch_size=16, n_epochs=15, shuffle=True, average_after=5), 0.02),
+    StochasticCase("dog", DoG(batch_size=8), 0.05),
+    StochasticCase("implicit sgd", ImplicitSGD(batch_size=16), 0.01),
+    StochasticCase("saga", SAGA(), 0.003),
+]
 
 
 @dataclass(frozen=True, slots=True)
