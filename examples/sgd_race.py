@@ -20,7 +20,7 @@ from torchlogit.design import Dense
 from torchlogit.fit import Goal, fit
 from torchlogit.losses import Logistic
 from torchlogit.objective import Objective
-from torchlogit.penalties import L2
+from torchlogit.penalties import ElasticNet
 from torchlogit.pictures import GREY, Axis, Line, Panel, picture
 from torchlogit.solvers import Solver
 
@@ -51,7 +51,7 @@ def adult() -> Objective:
     table = csv.read_csv(ADULT)
     target = torch.tensor([[float(income == ">50K")] for income in table["income"].to_pylist()])
     features = TableEncoder().fit_transform(table.drop_columns(["income"]))
-    return Objective.of(Dense.of(torch.from_numpy(features)), target, loss=Logistic(), penalty=L2(1.0))
+    return Objective.of(Dense.of(torch.from_numpy(features)), target, loss=Logistic(), penalty=ElasticNet(l2=1.0))
 
 
 def proven_minimum(objective: Objective) -> float:

@@ -18,11 +18,12 @@ from torchlogit.errors import InputError
 from torchlogit.fit import Goal, Step, fit
 from torchlogit.losses import Logistic, Softmax
 from torchlogit.objective import Objective
-from torchlogit.penalties import L2, NoPenalty
+from torchlogit.penalties import ElasticNet
 from torchlogit.records import Status
 from torchlogit.solvers import Solver
 from torchlogit.solvers.batches import average, batch_gradient, batches
 from torchlogit.solvers.sgd import SGD
+from torchlogit.solvers.stochastic_newton import StochasticNewton
 from torchlogit.solvers.tuning_free import FIRST_MOVE, FORGETTING, SAGA, DoG, ImplicitSGD
 
 ROWS, BATCH, EPOCHS, SEED = 23, 7, 4, 5
@@ -35,10 +36,10 @@ every_stochastic = pytest.mark.parametrize("case", STOCHASTIC, ids=cases.named)
 
 small = partial(cases.table, n=ROWS, d=3)
 SMALL = {
-    "logistic": cases.objective_of(small(), Logistic(), L2(2.0)),
-    "no penalty, soft targets": cases.objective_of(small(targets=cases.soft), Logistic(), NoPenalty()),
-    "weights": cases.objective_of(small(weights=cases.uneven), Logistic(), L2(1.0), intercept=False),
-    "softmax": cases.objective_of(small(n_outputs=3, weights=cases.small_counts), Softmax(3), L2(0.5)),
+    "logistic": cases.objective_of(small(), Logistic(), ElasticNet(l2=2.0)),
+    "no penalty, soft targets": cases.objective_of(small(targets=cases.soft), Logistic(), ElasticNet()),
+    "weights": cases.objective_of(small(weights=cases.uneven), Logistic(), ElasticNet(l2=1.0), intercept=False),
+    "softmax": cases.objective_of(small(n_outputs=3, weights=cases.small_counts), Softmax(3), ElasticNet(l2=0.5)),
 }
 every_small = pytest.mark.parametrize("objective", SMALL.values(), ids=SMALL)
 
@@ -145,7 +146,7 @@ def test_saga_takes_the_reference_steps(objective: Objective) -> None:
 def test_one_row_at_a_time_is_the_implicit_equation_in_the_margin(far: float) -> None:
     """u = z - c (sigma(u) - y), which lies between z - c and z + c: by bisection. Even from far away."""
     x, y, z0 = np.array([1.0, -2.0, 1.0]), 1.0, 0.5 + far
-    objective = cases.objective_of(cases.Table(x[None, :2], np.array([[y]])), Logistic(), NoPenalty())
+    objective = cases.objective_of(cases.Table(x[None, :2], np.array([[y]])), Logistic(), ElasticNet())
     start = torch.tensor(z0 * x / (x @ x))[:, None]
     c = 4.0  # the rate of the first step is 4 / |x|^2
     low, high = z0 - c, z0 + c
@@ -174,7 +175,7 @@ def test_the_average_is_the_weighted_sum_of_its_points() -> None:
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_batches_hold_every_row_once(size: int, shuffle: bool) -> None:
     x = np.arange(24.0)[:, None]
-    objective = cases.objective_of(cases.Table(x, np.zeros((24, 1)), 1 + x[:, 0]), Logistic(), NoPenalty())
+    objective = cases.objective_of(cases.Table(x, np.zeros((24, 1)), 1 + x[:, 0]), Logistic(), ElasticNet())
     generator = torch.Generator().manual_seed(0) if shuffle else None
     parts = list(batches(objective, size, generator))
     assert [part.design.shape[0] for part in parts] == [size] * (24 // size) or (size, len(parts)) == (100, 1)
@@ -264,7 +265,8 @@ def test_only_f_over_the_weights_matters(case: StochasticCase) -> None:
     once = cases.table(weights=cases.small_counts)
     assert once.weight is not None
     fourfold = cases.Table(once.x, once.target, 4 * once.weight)
-    objectives = (cases.objective_of(once, Logistic(), L2(2.0)), cases.objective_of(fourfold, Logistic(), L2(8.0)))
+    tables = ((once, ElasticNet(l2=2.0)), (fourfold, ElasticNet(l2=8.0)))
+    objectives = (cases.objective_of(table, Logistic(), penalty) for table, penalty in tables)
     first, second = (next(case.solver.iterates(objective, None)).params for objective in objectives)
     torch.testing.assert_close(first.coef, second.coef, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(first.intercept, second.intercept, rtol=1e-9, atol=1e-12)
@@ -286,7 +288,7 @@ def test_same_seed_same_bits_and_another_seed_another_path(case: StochasticCase)
 def test_a_single_row_and_a_row_of_zeros_are_no_trouble(case: StochasticCase) -> None:
     for x in ([[0.0]], [[0.0], [2.0]]):
         rows = cases.Table(np.array(x), np.ones((len(x), 1)) / 2)
-        objective = cases.objective_of(rows, Logistic(), L2(1.0), intercept=False)
+        objective = cases.objective_of(rows, Logistic(), ElasticNet(l2=1.0), intercept=False)
         for state in islice(case.solver.iterates(objective, None), 3):
             assert state.objective == pytest.approx(len(x) * np.log(2))
 
@@ -310,3 +312,22 @@ def test_averaging_takes_the_noise_out() -> None:
     calm = SGD(0.2, batch_size=10, n_epochs=10, shuffle=True, average_after=2)
     gaps = [fit(objective, solver, Goal(time_budget=60.0)).certificate.objective - best for solver in (noisy, calm)]
     assert gaps[1] < gaps[0] / 10
+
+
+@pytest.mark.parametrize("solver", [SGD(), DoG()])
+@pytest.mark.parametrize("penalty", [ElasticNet(l1=1.0), ElasticNet(lower=torch.zeros(5, dtype=torch.float64))])
+def test_gradient_steps_refuse_kinks(solver: Solver, penalty: ElasticNet) -> None:
+    objective = cases.objective_of(cases.table(), Logistic(), penalty)
+    with pytest.raises(InputError, match=r"steps along gradients: expected no l1 and no bounds"):
+        next(iter(solver.iterates(objective, None)))
+
+
+@pytest.mark.parametrize("solver", [SAGA(), ImplicitSGD()])
+def test_proximal_steps_find_the_zeros(solver: Solver) -> None:
+    objective = cases.objective_of(cases.table(d=8), Logistic(), ElasticNet(l1=25.0))
+    best = fit(objective, StochasticNewton(), Goal(tol=1e-10))
+    found = fit(objective, solver, Goal(tol=1e-2, max_iter=60))
+    assert 0 < int((best.params.coef == 0).sum()) < 8
+    assert found.certificate.objective - best.certificate.objective <= 1e-2 * best.certificate.objective
+    if isinstance(solver, SAGA):
+        assert torch.equal(found.params.coef == 0, best.params.coef == 0)

@@ -57,7 +57,7 @@ def penalty_step(objective: Objective, theta: Tensor, rate: float) -> Tensor:
 def refuse_kinks(objective: Objective, name: str) -> None:
     """InputError where the penalty has kinks or bounds, of which a gradient step knows nothing."""
     if not objective.penalty.smooth:
-        raise InputError(f"{name} steps along gradients: expected no l1 and no bounds; use the default solver, or SAGA()")
+        raise InputError(f"{name} steps along gradients: expected no l1 and no bounds; use the default solver")
 
 
 def average(mean: Tensor, theta: Tensor, step: int, power: float = 0.0) -> Tensor:

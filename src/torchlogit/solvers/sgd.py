@@ -10,7 +10,7 @@ import torch
 from torchlogit.errors import DivergedError, InputError
 from torchlogit.objective import Objective
 from torchlogit.records import Params, State
-from torchlogit.solvers.batches import average, batch_gradient, batches, state
+from torchlogit.solvers.batches import average, batch_gradient, batches, refuse_kinks, state
 
 Optimizer = Callable[..., torch.optim.Optimizer]
 Scheduler = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
@@ -58,6 +58,7 @@ class SGD:
 
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
         """The state after each epoch, n_epochs of them. What is read to evaluate F is not counted as a pass."""
+        refuse_kinks(objective, "SGD")
         generator = torch.Generator().manual_seed(self.seed) if self.shuffle else None
         theta = objective.theta(start) if start is not None else torch.zeros_like(objective.start())
         optimizer = self.optimizer([theta], lr=self.learning_rate)

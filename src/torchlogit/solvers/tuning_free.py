@@ -27,6 +27,7 @@ from torchlogit.solvers.batches import (
     batch_gradient,
     batches,
     penalty_step,
+    refuse_kinks,
     rows_at,
     share,
     starting_point,
@@ -63,6 +64,7 @@ class DoG:
 
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
         """The state after each epoch, without end."""
+        refuse_kinks(objective, "DoG")
         generator = torch.Generator().manual_seed(self.seed)
         theta = mean = first = starting_point(objective, start)
         distance, squares, step = FIRST_MOVE * (1 + float(first.norm())), 0.0, 0
