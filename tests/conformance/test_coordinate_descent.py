@@ -109,13 +109,14 @@ def problem(seed: int) -> tuple[Boxed, Array]:
 
 
 @given(seed=seeds)
-@example(seed=1987)  # rank 7 of 14, one coordinate after the other to be let go
-@example(seed=2142)  # rank 2 of 27
+@example(seed=3)  # these and others go round in circles where a step that was stopped is not followed by another
+@example(seed=12)
+@example(seed=285)
 def test_optimality_conditions_hold_to_rounding(seed: int) -> None:
     boxed, start = problem(seed)
     found = boxed.solve(start)
     x = found.solution.numpy()
-    assert found.sweeps < 20_000
+    assert found.sweeps < 4000
     assert (x >= boxed.lower).all()
     assert (x <= boxed.upper).all()
     assert boxed.distance(x) <= 1e-14 * boxed.size(x)
@@ -179,7 +180,7 @@ def test_a_solution_is_left_alone(seed: int) -> None:
 
 
 def test_gives_up_after_max_sweeps() -> None:
-    boxed, start = problem(1987)
+    boxed, start = problem(3)
     assert boxed.solve(start, max_sweeps=7).sweeps == 7
 
 

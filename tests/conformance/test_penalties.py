@@ -268,7 +268,7 @@ def test_zero_costs_nothing(case: PenaltyCase) -> None:
 @pytest.mark.parametrize("name", ["l1", "l2"])
 @pytest.mark.parametrize("strength", [-1.0, float("nan"), float("inf"), -1e-300])
 def test_a_strength_that_is_none_is_refused(name: str, strength: float) -> None:
-    with pytest.raises(InputError, match=f"{name}={strength}: expected a finite number that is not negative"):
+    with pytest.raises(InputError, match=f"{name}={strength}: expected a positive finite number"):
         ElasticNet(**{name: strength})
 
 
