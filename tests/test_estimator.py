@@ -525,9 +525,9 @@ def test_a_class_without_weight_is_refused() -> None:
 
 
 SETTINGS = {
-    "l1, infinite": ({"l1": np.inf}, r"^l1=inf: expected a finite number that is not negative \(0 for none\)$"),
-    "l2, negative": ({"l2": -1.0}, r"^l2=-1\.0: expected a finite number that is not negative \(0 for none\)$"),
-    "l2, not a number": ({"l2": np.nan}, r"^l2=nan: expected a finite number that is not negative \(0 for none\)$"),
+    "l1, infinite": ({"l1": np.inf}, r"^l1=inf: expected a positive finite number \(use l1=0 for no penalty\)$"),
+    "l2, negative": ({"l2": -1.0}, r"^l2=-1\.0: expected a positive finite number \(use l2=0 for no penalty\)$"),
+    "l2, not a number": ({"l2": np.nan}, r"^l2=nan: expected a positive finite number \(use l2=0 for no penalty\)$"),
     "factors, too few": (
         {"penalty_factors": [1.0, 2.0]},
         r"^penalty_factors has shape \(2,\): expected one number, or 3, one for each column$",
