@@ -167,8 +167,11 @@ class Objective:
         return result
 
     def total(self, term: Callable[[slice], Tensor]) -> Tensor:
-        """The weighted sum of a term over the rows, from functions of a few rows at a time: no pass."""
-        parts = [self.weight[rows] @ term(rows) for rows in self.chunks()]
+        """The weighted sum of a term over the rows, from a function of a few rows at a time: no pass.
+
+        The term is (rows,), or (terms, rows) for several at once.
+        """
+        parts = [term(rows) @ self.weight[rows] for rows in self.chunks()]
         return torch.stack(parts).sum(dim=0)
 
     def chunks(self) -> Iterator[slice]:
@@ -222,15 +225,16 @@ class Objective:
         hessian.diagonal().add_(self.precision().repeat(n_free))
         return hessian
 
-    def hessian_product(self, residual: Tensor, free: Tensor) -> Tensor:
-        """That Hessian times a vector of free coordinates: one pass, X read once."""
-        direction = self.from_free(free)
+    def hessian_operator(self, residual: Tensor) -> Callable[[Tensor], Tensor]:
+        """That Hessian as a function of a vector of free coordinates: one pass a call, X read once."""
+        curvature = self.loss.curvature(residual, self.target, self.weight)
 
-        def product(rows: slice, block: Rows) -> Tensor:
-            curved = self.loss.curvature_product(residual[rows], self.target[rows], block.matmul(direction))
-            return block.rmatmul(curved * self.weight[rows, None])
+        def operator(free: Tensor) -> Tensor:
+            direction = self.from_free(free)
+            curved = self._sum(lambda rows, block: block.rmatmul(curvature(rows, block.matmul(direction))))
+            return self.to_free(curved + self.precision()[:, None] * direction)
 
-        return self.to_free(self._sum(product) + self.precision()[:, None] * direction)
+        return operator
 
     def mean_gram(self, residual: Tensor) -> Tensor:
         """X' diag(s * mean curvature over the free coordinates) X, (p, p), without penalty: one reading of X."""

@@ -99,7 +99,7 @@ def test_sums_are_those_of_the_reference(loss: LossCase, penalty: PenaltyCase, o
     agree(ours, hessian)
     agree(ours, ours.T.numpy(), 1e-15)
     free = torch.randn(size, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-    agree(objective.hessian_product(residual, free), hessian @ free.numpy(), 1e-12)
+    agree(objective.hessian_operator(residual)(free), hessian @ free.numpy(), 1e-12)
 
     curvature = np.einsum("ikl,km,lm->i", plain.curvature(plain.raw(at)), basis, basis) / basis.shape[1]
     agree(objective.mean_gram(residual), np.einsum("i,ia,ib->ab", plain.weight * curvature, plain.x, plain.x))
@@ -144,7 +144,7 @@ def sums(objective: Objective, theta: Tensor) -> dict[str, Tensor]:
         "value": torch.tensor(objective.value(theta, raw), dtype=torch.float64),
         "gradient": objective.gradient(theta, residual),
         "hessian": objective.hessian(residual),
-        "product": objective.hessian_product(residual, free),
+        "product": objective.hessian_operator(residual)(free),
         "mean gram": objective.mean_gram(residual),
         "moments": torch.stack(objective.moments),
     }

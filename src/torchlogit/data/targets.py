@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from torchlogit.errors import InputError
 
 Array = NDArray[np.float64]
+MOST_COUNTED = 1000  # small whole numbers are counted, which is quicker than sorting them
 SUM_TO_ONE = 1e-6  # a distribution may miss 1 by this much; it is divided by its sum
 
 ClassWeight = Mapping[Any, float] | Literal["balanced"] | None
@@ -56,12 +57,21 @@ class Targets:
 
 def labels(y: NDArray[Any]) -> Targets:
     """The targets of labels of any type, (n,); InputError for one class only, ValueError for quantities."""
+    if y.dtype.kind == "i" and y.size and (span := int(y.max()) - (least := int(y.min()))) < MOST_COUNTED:
+        above = y.astype(np.int64) - least
+        counted = np.bincount(above, minlength=span + 1) > 0
+        classes, codes = (np.flatnonzero(counted) + least).astype(y.dtype), np.cumsum(counted) - 1
+        return Targets(_several(classes), codes[above], None)
     check_classification_targets(y)
-    classes = np.unique(y)
+    classes = _several(np.unique(y))
+    return Targets(classes, np.searchsorted(classes, y), None)
+
+
+def _several(classes: NDArray[Any]) -> NDArray[Any]:
     if len(classes) < 2:
         only = classes[0].item() if isinstance(classes[0], np.generic) else classes[0]
         raise InputError(f"y has one class only, {only!r}: expected at least two classes; check the target")
-    return Targets(classes, np.searchsorted(classes, y), None)
+    return classes
 
 
 def probabilities(y: ArrayLike) -> Targets | None:
@@ -74,9 +84,10 @@ def probabilities(y: ArrayLike) -> Targets | None:
     if values.dtype.kind != "f" or values.ndim not in (1, 2) or not values.size:
         return None
     if values.ndim == 1:
-        between = ((values >= 0) & (values <= 1)).all() and ((values > 0) & (values < 1)).any()
+        if not (((values >= 0) & (values <= 1)).all() and ((values > 0) & (values < 1)).any()):
+            return None
         share = np.stack([1 - values, values], axis=1).astype(np.float64)
-        return Targets(np.array([0, 1]), None, share) if between else None
+        return Targets(np.array([0, 1]), None, share)
     if values.shape[1] < 2:
         return None
     share = values.astype(np.float64)
