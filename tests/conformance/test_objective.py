@@ -180,6 +180,26 @@ def test_sums_over_many_blocks_are_those_over_one(
     assert_same(one, sums(many, theta))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("loss", LOSSES, ids=cases.named)
+def test_compiled_sums_are_the_others_whatever_the_threads(
+    loss: LossCase, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make(loss, PENALTIES[1], weights="uneven", n=3000, dtype=dtype)
+    theta = cases.random_theta(whole)
+    by_torch = sums(whole, theta)
+    monkeypatch.setattr(design, "COMPILED_VALUES", 0)
+    monkeypatch.setattr(design, "COMPILED_BYTES", 1 << 14)
+    before, compiled = torch.get_num_threads(), []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        compiled.append(sums(make(loss, PENALTIES[1], weights="uneven", n=3000, dtype=dtype), theta))
+    torch.set_num_threads(before)
+    assert_same(by_torch, compiled[0])
+    for other in compiled[1:]:
+        assert all(torch.equal(tensor, other[name]) for name, tensor in compiled[0].items())
+
+
 @pytest.mark.parametrize("loss", LOSSES, ids=cases.named)
 def test_integer_weights_are_repeated_rows(loss: LossCase) -> None:
     weighted = make(loss, PENALTIES[1], weights="counts")
