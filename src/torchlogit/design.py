@@ -41,6 +41,10 @@ class Rows(Protocol):
         """X' diag(w) X for each column w of weights (rows, m): (m, columns, columns); weights may be negative."""
         ...
 
+    def rough_gram(self, weights: Tensor) -> Tensor:
+        """`gram` for weights that are not negative, in about the precision of the data: to precondition with."""
+        ...
+
     def moments(self, weights: Tensor) -> Tensor:
         """Weighted sums of the columns and of their squares: (2, columns)."""
         ...
@@ -98,6 +102,10 @@ class DenseRows:
         """X' diag(w) X for each column w of weights."""
         return torch.stack([self.values.T @ (self.values * w[:, None]) for w in weights.T])
 
+    def rough_gram(self, weights: Tensor) -> Tensor:
+        """The same."""
+        return self.gram(weights)
+
     def moments(self, weights: Tensor) -> Tensor:
         """sum_i w_i x_ij and sum_i w_i x_ij^2."""
         return torch.stack([weights @ self.values, weights @ self.values.square()])
@@ -130,6 +138,11 @@ class CompiledRows:
     def gram(self, weights: Tensor) -> Tensor:
         """X' diag(w) X for each column w of weights."""
         return torch.from_numpy(kernels.gram(self.values, weights.numpy(), intercept=self.has_intercept))
+
+    def rough_gram(self, weights: Tensor) -> Tensor:
+        """X' diag(w) X for each column w of weights, its products in the data's precision."""
+        dtype = self.values.dtype.type
+        return torch.from_numpy(kernels.gram(self.values, weights.numpy(), intercept=self.has_intercept, dtype=dtype))
 
     def moments(self, weights: Tensor) -> Tensor:
         """sum_i w_i x_ij and sum_i w_i x_ij^2."""

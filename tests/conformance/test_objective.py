@@ -387,6 +387,8 @@ def test_design_rows_answer_what_a_matrix_would(
         both = torch.stack([weights[rows], 0.5 - weights[rows]], dim=1)
         grams = torch.einsum("np,nm,nq->mpq", part, both, part)
         torch.testing.assert_close(block.gram(both), grams)
+        rough = block.rough_gram(both[:, :1])
+        torch.testing.assert_close(rough, grams[:1], rtol=1e-5 if dtype == torch.float32 else 1e-12, atol=1e-5)
         torch.testing.assert_close(block.moments(weights[rows])[0], (weights[rows, None] * part).sum(dim=0))
         torch.testing.assert_close(block.moments(weights[rows])[1], (weights[rows, None] * part**2).sum(dim=0))
         torch.testing.assert_close(block.largest(center, precision), ((part - center) ** 2 * precision).amax(dim=1))

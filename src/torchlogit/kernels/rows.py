@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from threadpoolctl import ThreadpoolController
 
 Array = NDArray[np.float64]
 Matrix = NDArray[np.float32] | NDArray[np.float64]
+Real = np.float32 | np.float64
 
 PIECES = 16  # of a block of rows; each is a partial sum
 MIN_PIECE = 256  # rows
@@ -115,19 +116,21 @@ def largest(X: Matrix, center: Array, precision: Array) -> Array:
     return out
 
 
-def gram(X: Matrix, weights: Array, *, intercept: bool) -> Array:
+def gram(X: Matrix, weights: Array, *, intercept: bool, dtype: type[Real] = np.float64) -> Array:
     """X' diag(w) X for each column w of weights (rows, m), (m, p, p), the constant column last where there is one.
 
-    Weights may be negative. Each thread has a BLAS of one thread to itself: one of several waits for all of them at
-    every turn, and on a busy machine that takes seconds.
+    Weights may be negative. dtype: of the products within a few rows; they are added up in float64. Each thread has a
+    BLAS of one thread to itself: one of several waits for all of them at every turn, which on a busy machine takes
+    seconds.
     """
     p, m = X.shape[1] + intercept, weights.shape[1]
-    scale, signs = np.sqrt(np.abs(weights)), [None if (w >= 0).all() else np.sign(w)[:, None] for w in weights.T]
+    scale = np.sqrt(np.abs(weights)).astype(dtype)
+    signs = [None if (w >= 0).all() else np.sign(w).astype(dtype)[:, None] for w in weights.T]
     pieces = _pieces(len(X), count=max(1, min(PIECES, PARTIAL_VALUES // (m * p * p))), least=p)
     parts = np.zeros((len(pieces), m, p, p))
 
     def task(i: int, piece: slice) -> None:
-        for block, rows in float64_blocks(X, piece, intercept=intercept):
+        for block, rows in _blocks(X, piece, intercept, dtype):
             for k, sign in enumerate(signs):
                 scaled = block * scale[rows, k, None]
                 other = scaled if sign is None else scaled * sign[rows]
@@ -141,16 +144,16 @@ def gram(X: Matrix, weights: Array, *, intercept: bool) -> Array:
 def quadratic(X: Matrix, matrix: Array, *, intercept: bool) -> Array:
     """x_i' matrix x_i, (rows,)."""
     out = np.empty(len(X))
-    for block, rows in float64_blocks(X, slice(0, len(X)), intercept=intercept):
+    for block, rows in _blocks(X, slice(0, len(X)), intercept, np.float64):
         out[rows] = ((block @ matrix) * block).sum(axis=1)
     return out
 
 
-def float64_blocks(X: Matrix, piece: slice, *, intercept: bool) -> Iterator[tuple[Array, slice]]:
-    """A few rows of a piece at a time in float64, through one buffer, the constant column last where there is one."""
+def _blocks(X: Matrix, piece: slice, intercept: bool, dtype: type[Real]) -> Iterator[tuple[Any, slice]]:
+    """A few rows of a piece at a time, through one buffer, the constant column last where there is one."""
     n, d = piece.stop - piece.start, X.shape[1]
     size = min(n, max(2 * (d + 1), GRAM_VALUES // (d + 1), MIN_PIECE))
-    buffer = np.ones((size, d + intercept))
+    buffer = np.ones((size, d + intercept), dtype=dtype)
     for start in range(piece.start, piece.stop, max(1, size)):
         rows = slice(start, min(piece.stop, start + size))
         block = buffer[: rows.stop - start]

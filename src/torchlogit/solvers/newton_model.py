@@ -22,7 +22,7 @@ from torchlogit.solvers.sampling import Sampler
 FLOPS_PER_VALUE = 8.0  # a sampled Hessian may cost about what reading X costs: 8 n / p rows of p^2 each
 AMPLE_ROWS = 1000  # rows per parameter, of which more make no step better
 WHOLE = 0.4  # a sample of more than this share of the rows is no saving
-PRECONDITION_ROWS = 4  # rows per column that make a preconditioner,
+PRECONDITION_ROWS = 6  # rows per column that make a preconditioner,
 WIDE = 2500  # and of more columns than these, fewer: what their own Gram matrix allows
 LOOSE, TIGHT, VANISHED = 0.1, 1e-2, 1e-20  # what a step may leave unsolved, as a share of what it promises
 FAR = 1.0  # a preconditioner serves until some row's log-odds have moved by this much,
@@ -257,10 +257,10 @@ class ByOutput:
 
 
 def _gram(design: DesignMatrix, weight: Tensor, precision: Tensor) -> Tensor:
-    """X' diag(weight) X + diag(precision)."""
+    """X' diag(weight) X + diag(precision), roughly."""
     gram = torch.diag(precision)
     for rows, block in design.blocks():
-        gram += block.gram(weight[rows, None])[0]
+        gram += block.rough_gram(weight[rows, None])[0]
     return gram
 
 
