@@ -31,7 +31,8 @@ from torchlogit.losses import Loss
 from torchlogit.penalties import Penalty
 from torchlogit.records import Params
 
-CHUNK = 1 << 16  # entries of the raw prediction that are worked on at once: temporaries stay in the cache
+CHUNK = 1 << 16  # entries of the raw prediction that are worked on at once: temporaries stay in the cache;
+DEVICE_CHUNK = 1 << 24  # on a GPU, enough to fill it
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class Objective:
     def chunks(self) -> Iterator[slice]:
         """The rows, in order, a few at a time: for what is done to raw predictions alone."""
         n, outputs = self.target.shape
-        size = max(1, CHUNK // outputs)
+        size = max(1, (CHUNK if self.target.device.type == "cpu" else DEVICE_CHUNK) // outputs)
         return (slice(start, min(n, start + size)) for start in range(0, n, size))
 
     def dual(self, residual: Tensor) -> Tensor:
