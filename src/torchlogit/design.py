@@ -19,8 +19,8 @@ from torch import Tensor
 from torchlogit.errors import InputError
 from torchlogit.kernels import rows as kernels
 
-BLOCK_BYTES = 4 << 20  # of the float64 copy of a block: large enough to hide the cost of a call, and still in the cache,
-DEVICE_BLOCK_BYTES = 256 << 20  # which on a GPU is that of many launches
+BLOCK_BYTES = 4 << 20  # of the float64 copy of a block: large enough to hide the cost of a call, and still in the cache
+DEVICE_BLOCK_BYTES = 256 << 20  # the same on a GPU, where a call is a launch
 COMPILED_VALUES = 1 << 21  # a matrix of more values than these is worth the compiled loops
 COMPILED_BYTES = 16 << 20  # of one of their blocks
 MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 256, 1 << 16

@@ -115,7 +115,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         offset (n,), or (n, n_classes) for more than two: a fixed addition to every row's raw prediction, in fit alone.
         """
         features, given = self._read(X, y)
-        weight: Array = _check_sample_weight(sample_weight, features, dtype=np.float64, ensure_non_negative=True)
+        weight: Array = np.broadcast_to(1.0, len(features))
+        if sample_weight is not None:
+            weight = _check_sample_weight(sample_weight, features, dtype=np.float64, ensure_non_negative=True)
         targets, weight = given.class_weighted(weight, self.class_weight)
         _refuse_weightless(targets, weight)
         penalty, device = self._penalty(features.shape[1]), self._device()

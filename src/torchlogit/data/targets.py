@@ -25,7 +25,7 @@ class Targets:
     """classes (n_classes,); codes (n,), the index of every row's class, or share (n, n_classes), that of each class."""
 
     classes: NDArray[Any]
-    codes: NDArray[np.int64] | None
+    codes: NDArray[np.integer[Any]] | None
     share: Array | None
 
     def by_class(self, weight: Array) -> Array:
@@ -61,10 +61,14 @@ def labels(y: NDArray[Any]) -> Targets:
         above = y.astype(np.int64) - least
         counted = np.bincount(above, minlength=span + 1) > 0
         classes, codes = (np.flatnonzero(counted) + least).astype(y.dtype), np.cumsum(counted) - 1
-        return Targets(_several(classes), codes[above], None)
+        return Targets(_several(classes), codes.astype(_code_type(classes))[above], None)
     check_classification_targets(y)
     classes = _several(np.unique(y))
-    return Targets(classes, np.searchsorted(classes, y), None)
+    return Targets(classes, np.searchsorted(classes, y).astype(_code_type(classes)), None)
+
+
+def _code_type(classes: NDArray[Any]) -> type[np.integer[Any]]:
+    return np.int16 if len(classes) < 1 << 15 else np.int64
 
 
 def _several(classes: NDArray[Any]) -> NDArray[Any]:
