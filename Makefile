@@ -30,7 +30,7 @@ lint: $(VENV)/.developed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.developed
+bench: $(VENV)/.benched
 	$(BIN)/python -m benchmarks
 
 clean:
@@ -47,3 +47,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.developed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.benched: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[dev,bench]'
+	@touch $@ $(VENV)/.developed $(VENV)/.installed

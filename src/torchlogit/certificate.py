@@ -199,12 +199,11 @@ def _balanced_intercept(objective: Objective, residual: Tensor) -> _DualPoint | 
     basis, loss, target = objective.basis(), objective.loss, objective.target
     total = float(objective.total(lambda rows: residual[rows].abs().sum(dim=1)))
 
-    def curvature(residual: Tensor, rows: slice) -> Tensor:
-        curved = [loss.curvature_product(residual[rows], target[rows], d.expand_as(residual[rows])) for d in basis.T]
-        return (torch.stack(curved, dim=2).mT @ basis).flatten(1).T
-
     for _ in range(4):
-        factored = factor(objective.total(partial(curvature, residual)).reshape(basis.shape[1], -1))
+        variances = (
+            loss.total_variance(residual[rows], target[rows], objective.weight[rows]) for rows in objective.chunks()
+        )
+        factored = factor(basis.T @ torch.stack(list(variances)).sum(dim=0) @ basis)
         excess = objective.total(partial(_transposed, residual)) @ basis
         if float(excess.abs().max()) <= ROUNDING * total:
             reach = (basis.abs() @ factored.inverse().abs()).sum(dim=1)

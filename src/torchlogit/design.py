@@ -21,8 +21,9 @@ from torchlogit.kernels import rows as kernels
 
 BLOCK_BYTES = 4 << 20  # of the float64 copy of a block: large enough to hide the cost of a call, and still in the cache
 DEVICE_BLOCK_BYTES = 256 << 20  # the same on a GPU, where a call is a launch
-COMPILED_VALUES = 1 << 21  # a matrix of more values than these is worth the compiled loops
+COMPILED_VALUES = 1 << 23  # a matrix of more values than these is worth the compiled loops
 COMPILED_BYTES = 16 << 20  # of one of their blocks
+SMALL_VALUES = 1 << 15  # a block of no more gains nothing from threads
 MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 256, 1 << 16
 LARGEST = 1e100  # its square, summed over rows, is still a number
 
@@ -101,6 +102,8 @@ class DenseRows:
 
     def gram(self, weights: Tensor) -> Tensor:
         """X' diag(w) X for each column w of weights."""
+        if self.values.device.type == "cpu" and self.values.numel() > SMALL_VALUES:
+            return torch.from_numpy(kernels.gram(self.values.numpy(), weights.numpy(), intercept=False))
         return torch.stack([self.values.T @ (self.values * w[:, None]) for w in weights.T])
 
     def rough_gram(self, weights: Tensor) -> Tensor:

@@ -51,6 +51,10 @@ class Loss(Protocol):
         """A raw prediction with the probability that `residual` carries, (n, n_outputs)."""
         ...
 
+    def total_variance(self, residual: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """The rows' variances of the probability that `residual` carries, weighted and summed: (n_outputs, n_outputs)."""
+        ...
+
     def curvature(self, residual: Tensor, target: Tensor, weight: Tensor) -> Callable[[slice, Tensor], Tensor]:
         """`curvature_product` times the rows' weights (n,), as a function of some rows and their vector.
 
@@ -125,6 +129,10 @@ class Logistic:
     def canonical(self, residual: Tensor, target: Tensor) -> Tensor:
         """ln q - ln(1 - q)."""
         return _log(target + residual) - _log((1 - target) - residual)
+
+    def total_variance(self, residual: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """sum s q (1 - q)."""
+        return (weight @ ((target + residual) * ((1 - target) - residual)))[:, None]
 
     def curvature(self, residual: Tensor, target: Tensor, weight: Tensor) -> Callable[[slice, Tensor], Tensor]:
         """s q (1 - q) v."""
@@ -202,6 +210,13 @@ class Softmax:
     def canonical(self, residual: Tensor, target: Tensor) -> Tensor:
         """ln q."""
         return _log(target + residual)
+
+    def total_variance(self, residual: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """sum s (diag q - q q'), its diagonal from the products with the others: rows sum to zero."""
+        q = target + residual
+        products = (q * weight[:, None]).T @ q
+        products.fill_diagonal_(0.0)
+        return torch.diag(products.sum(dim=1)) - products
 
     def curvature(self, residual: Tensor, target: Tensor, weight: Tensor) -> Callable[[slice, Tensor], Tensor]:
         """s (diag q - q q') v."""

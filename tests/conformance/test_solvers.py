@@ -40,7 +40,7 @@ def small_samples(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """Let a solver that is to sample do so on a short table, and one that is to read all rows do so on a long one."""
     case = request.node.callspec.params.get("case") if hasattr(request.node, "callspec") else None
     if isinstance(case, SolverCase) and case.small_samples:
-        monkeypatch.setattr(newton_model, "FLOPS_PER_VALUE", 0.0)
+        monkeypatch.setattr(newton_model, "CHEAP", 0.0)
     if isinstance(case, SolverCase) and case.model == "all rows":
         monkeypatch.setattr(newton_model, "WHOLE", 0.0)
 

@@ -124,17 +124,18 @@ def gram(X: Matrix, weights: Array, *, intercept: bool, dtype: type[Real] = np.f
     seconds.
     """
     p, m = X.shape[1] + intercept, weights.shape[1]
-    scale = np.sqrt(np.abs(weights)).astype(dtype)
-    signs = [None if (w >= 0).all() else np.sign(w).astype(dtype)[:, None] for w in weights.T]
+    root = np.sqrt(weights).astype(dtype) if m == 1 and (weights >= 0).all() else None
     pieces = _pieces(len(X), count=max(1, min(PIECES, PARTIAL_VALUES // (m * p * p))), least=p)
     parts = np.zeros((len(pieces), m, p, p))
 
     def task(i: int, piece: slice) -> None:
-        for block, rows in _blocks(X, piece, intercept, dtype):
-            for k, sign in enumerate(signs):
-                scaled = block * scale[rows, k, None]
-                other = scaled if sign is None else scaled * sign[rows]
-                parts[i, k] += other.T @ scaled  # of a matrix with itself, numpy takes the symmetric product
+        for block, rows in _blocks(X, piece, intercept, dtype, copies=m):
+            if root is not None:
+                block *= root[rows]
+                parts[i, 0] += block.T @ block  # of a matrix with itself, numpy takes the symmetric product
+            else:
+                weighted = (block[:, None, :] * weights[rows, :, None]).reshape(len(block), m * p)
+                parts[i] += (weighted.T @ block).reshape(m, p, p)
 
     with _blas().limit(limits=1, user_api="blas"):
         _each(task, pieces)
@@ -149,15 +150,21 @@ def quadratic(X: Matrix, matrix: Array, *, intercept: bool) -> Array:
     return out
 
 
-def _blocks(X: Matrix, piece: slice, intercept: bool, dtype: type[Real]) -> Iterator[tuple[Any, slice]]:
-    """A few rows of a piece at a time, through one buffer, the constant column last where there is one."""
+def _blocks(
+    X: Matrix, piece: slice, intercept: bool, dtype: type[Real], copies: int = 1
+) -> Iterator[tuple[Any, slice]]:
+    """A few rows of a piece at a time, the constant column last where there is one; fewer where each is copied.
+
+    Through one buffer, which may be written to.
+    """
     n, d = piece.stop - piece.start, X.shape[1]
-    size = min(n, max(2 * (d + 1), GRAM_VALUES // (d + 1), MIN_PIECE))
-    buffer = np.ones((size, d + intercept), dtype=dtype)
+    size = min(n, max(2 * (d + 1) // copies, GRAM_VALUES // (copies * (d + 1)), MIN_PIECE))
+    buffer = np.empty((size, d + intercept), dtype=dtype)
     for start in range(piece.start, piece.stop, max(1, size)):
         rows = slice(start, min(piece.stop, start + size))
         block = buffer[: rows.stop - start]
         block[:, :d] = X[rows]
+        block[:, d:] = 1
         yield block, rows
 
 

@@ -19,7 +19,8 @@ from torchlogit.objective import Objective
 from torchlogit.quadratic import Accept, conjugate_gradients, coordinate_descent, factor, low_rank
 from torchlogit.solvers.sampling import Sampler
 
-FLOPS_PER_VALUE = 8.0  # a sampled Hessian may cost about what reading X costs: 8 n / p rows of p^2 each
+CHEAP = 8.0  # operations for each value of X that cost less than reading it: a sample of 8 n / p rows, of p^2 each,
+DEAR = 96.0  # and that cost as much as the conjugate gradients that a better sample saves
 AMPLE_ROWS = 1000  # rows per parameter, of which more make no step better
 WHOLE = 0.4  # a sample of more than this share of the rows is no saving
 PRECONDITION_ROWS = 6  # rows per column that make a preconditioner,
@@ -280,7 +281,7 @@ def model_for(
     """The cheapest model for this shape; `growth` times the rows of what it would be by shape alone."""
     n, p = objective.design.shape
     size = p * objective.basis().shape[1]
-    rows = sample_rows(objective, max_dense)
+    rows = sample_rows(objective, hessian_rows, max_dense)
     dense, smooth = size <= max_dense, objective.penalty.smooth
     if not smooth:
         rows = max(rows, hessian_rows * size)
@@ -294,14 +295,19 @@ def model_for(
     return Preconditioned(by_output, False, max_dense) if smooth else BlocksWithKinks(by_output)
 
 
-def sample_rows(objective: Objective, max_dense: int) -> int:
-    """How many rows a curvature is taken from."""
+def sample_rows(objective: Objective, hessian_rows: int, max_dense: int) -> int:
+    """How many rows a curvature is taken from: enough to precondition, and to go by where that is not too dear."""
     n, p = objective.design.shape
     n_free = objective.basis().shape[1]
     size = p * n_free
-    affordable = min(int(FLOPS_PER_VALUE * n * 2 / (p * (n_free + 1))), AMPLE_ROWS * size)
-    enough = PRECONDITION_ROWS * p if p <= WIDE else WIDE
-    return min(n, max(enough, affordable if size <= max_dense else 0))
+    rows = PRECONDITION_ROWS * p if p <= WIDE else WIDE
+    if size > max_dense:
+        return min(n, rows)
+    as_dear_as_a_pass = n * 2 / (p * (n_free + 1))
+    rows = max(rows, int(min(CHEAP * as_dear_as_a_pass, AMPLE_ROWS * size)))
+    if hessian_rows * size <= DEAR * as_dear_as_a_pass:
+        rows = max(rows, hessian_rows * size)
+    return min(n, rows)
 
 
 def _minimise(objective: Objective, point: Point, hessian: Tensor, passes: float, exact: bool) -> Step:

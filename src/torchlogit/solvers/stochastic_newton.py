@@ -74,7 +74,8 @@ class StochasticNewton:
         """The optimum of the largest sample, nearly, by way of smaller ones; the empty model's where there is none."""
         n, p = objective.design.shape
         size = p * objective.basis().shape[1]
-        theta, largest = objective.feasible(objective.start()), sample_rows(objective, self.max_dense)
+        theta = objective.feasible(objective.start())
+        largest = sample_rows(objective, self.hessian_rows, self.max_dense)
         smallest = max(MIN_ROWS, MIN_PER_PARAMETER * size)
         levels = [rows for i in range(20) if smallest <= (rows := largest // GROWTH**i) <= n / 4]
         for rows in reversed(levels):
