@@ -7,7 +7,7 @@ The true gap F(w) - min F is taken in extended precision. No slack is given but 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import cases
-from cases import PROBLEMS, Problem, Table
+from cases import KINKED, PROBLEMS, Problem, Table
 from reference import exact
 from reference.objective import EXTENDED, REASON, Optimum, Plain, Real, optimum
 from torchlogit import certificate
@@ -42,7 +42,11 @@ UNSHRUNK = [Phase.explicit, Phase.generate]  # a recipe is short already, and sh
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a random problem is made of; `seed` draws the rest."""
+    """What a random problem is made of; `seed` draws the rest.
+
+    factors: of the penalty, "ones", "sized" as the columns are, or those with "zeros". bounds: "none", or of which kinds.
+    offset: added to every column. offsets: whether rows have some.
+    """
 
     n: int
     kinds: tuple[str, ...]
@@ -56,6 +60,10 @@ class Recipe:
     intercept: bool
     single: bool
     seed: int
+    l1: float = 0.0
+    factors: str = "ones"
+    bounds: tuple[str, ...] = ("none",)
+    offsets: bool = False
 
     def objective(self) -> Objective:
         """The problem."""
@@ -73,13 +81,24 @@ class Recipe:
         if weight is not None:
             weight[0] = 1.0
         x = (x + self.offset) * 2.0 ** np.array(self.exponents)  # exact: collinear columns stay so
+        offset = 3 * rng.standard_normal(raw.shape) if self.offsets else None
         return cases.objective_of(
-            Table(x, target, weight),
+            Table(x, target, weight, offset),
             loss_for(self.n_classes),
-            ElasticNet(l2=self.l2),
+            self.penalty(rng),
             intercept=self.intercept,
             dtype=torch.float32 if self.single else torch.float64,
         )
+
+    def penalty(self, rng: np.random.Generator) -> ElasticNet:
+        """Factors and bounds in units of the columns."""
+        unit = torch.tensor(self.exponents, dtype=torch.float64).exp2()
+        d = len(unit)
+        kept = torch.from_numpy((rng.random(d) < 0.5).astype(float)) if self.factors == "zeros" else torch.ones(d)
+        factors = None if self.factors == "ones" else unit * kept
+        kinds = rng.choice(self.bounds, d)
+        lower, upper = torch.tensor([BOUNDS[kind] for kind in kinds], dtype=torch.float64).T
+        return ElasticNet(self.l1, self.l2, factors, lower / unit, upper / unit)
 
     def column(self, rng: np.random.Generator, kind: str) -> NDArray[np.float64]:
         """Values of size one."""
@@ -95,6 +114,12 @@ class Recipe:
         return rng.standard_normal(n)
 
 
+INFINITY = float("inf")
+BOUNDS = {
+    "none": (-INFINITY, INFINITY), "positive": (0.0, INFINITY), "negative": (-INFINITY, 0.0), "box": (-0.1, 0.25),
+    "apart": (0.125, 0.5), "fixed": (-0.25, -0.25), "least": (-0.5, INFINITY),
+}  # fmt: skip
+
 UNBALANCED_INTERCEPT = Recipe(
     n=31, kinds=("constant",), exponents=(0,), n_classes=4, targets="labels", weights="uneven", l2=1.0, signal=2.0,
     offset=0.0, intercept=True, single=True, seed=1198990496,
@@ -103,6 +128,19 @@ UNBALANCED_COLUMNS = Recipe(
     n=38, kinds=("integers", "rare", "integers", "integers"), exponents=(0, -18, 10, 0), n_classes=3, targets="soft",
     weights="uneven", l2=0.0, signal=2.0, offset=10000.0, intercept=False, single=True, seed=1531154376,
 )  # fmt: skip
+
+
+@st.composite
+def kinked_recipes(draw: st.DrawFn) -> Recipe:
+    """The same with kinks, bounds, factors and offsets."""
+    kinds = [("none",), ("none",), ("positive",), ("none", "positive", "negative"), tuple(BOUNDS)]
+    return replace(
+        draw(recipes()),
+        l1=draw(st.sampled_from([0.0, 1e-6, 1e-2, 0.3, 1.0, 10.0])),
+        factors=draw(st.sampled_from(["ones", "sized", "zeros"])),
+        bounds=draw(st.sampled_from(kinds)),
+        offsets=draw(st.booleans()),
+    )
 
 
 @st.composite
@@ -161,7 +199,9 @@ def states(objective: Objective, count: int = STATES, start: Params | None = Non
 
 def features_free(truth: Truth) -> bool:
     """Whether a bound is itself the claim that a minimum exists; where features are penalised, only an infimum is."""
-    return bool((truth.plain.precision == 0).all())
+    plain = truth.plain
+    bare = (plain.precision == 0) & (plain.rate == 0)
+    return bool((bare & ~(np.isfinite(plain.lower) & np.isfinite(plain.upper))).all())
 
 
 def violations(truth: Truth, theta: Tensor, bound: Bound) -> list[str]:
@@ -201,7 +241,7 @@ def assert_holds_anywhere(objective: Objective, seed: int, certify: Certifier = 
         step = size * torch.randn(raw.shape, dtype=torch.float64, generator=generator)
         at = best + cases.random_theta(objective, size, seed + 1)
         wild = objective.loss.dual_point(objective.residual(objective.raw(at)), objective.target, step)
-        for theta in (away, best + away, best):
+        for theta in map(objective.feasible, (away, best + away, best)):
             for dual in (*duals, wild):
                 assert dual is not None
                 assert not violations(truth, theta, certify(objective, theta, dual))
@@ -213,8 +253,14 @@ def test_no_bound_along_newtons_way_is_below_the_gap(recipe: Recipe) -> None:
     assert_holds(recipe.objective())
 
 
+@given(recipe=kinked_recipes())
+@settings(max_examples=150, phases=UNSHRUNK)
+def test_no_bound_along_the_way_is_below_the_gap_with_kinks_and_bounds(recipe: Recipe) -> None:
+    assert_holds(recipe.objective())
+
+
 @pytest.mark.slow
-@given(recipe=recipes())
+@given(recipe=st.one_of(recipes(), kinked_recipes()))
 @settings(max_examples=5_000, derandomize=False)
 def test_no_bound_along_newtons_way_is_below_the_gap_thousands(recipe: Recipe) -> None:
     assert_holds(recipe.objective())
@@ -232,8 +278,14 @@ def test_no_bound_at_any_point_from_any_dual_is_below_the_gap(recipe: Recipe, se
     assert_holds_anywhere(recipe.objective(), seed)
 
 
+@given(recipe=kinked_recipes(), seed=st.integers(0, 2**31))
+@settings(max_examples=60, phases=UNSHRUNK)
+def test_no_bound_at_any_point_from_any_dual_is_below_the_gap_with_kinks_and_bounds(recipe: Recipe, seed: int) -> None:
+    assert_holds_anywhere(recipe.objective(), seed)
+
+
 @pytest.mark.slow
-@given(recipe=recipes(), seed=st.integers(0, 2**31))
+@given(recipe=st.one_of(recipes(), kinked_recipes()), seed=st.integers(0, 2**31))
 @settings(max_examples=3_000, derandomize=False)
 def test_no_bound_at_any_point_from_any_dual_is_below_the_gap_thousands(recipe: Recipe, seed: int) -> None:
     assert_holds_anywhere(recipe.objective(), seed)

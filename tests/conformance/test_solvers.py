@@ -116,8 +116,7 @@ def held_clearly(plain: Plain, best: Optimum, margin: float = 1e-2) -> np.ndarra
     rest = (best.theta == plain.lower[:, None]) | (best.theta == plain.upper[:, None])
     rest |= (best.theta == 0) & (plain.rate[:, None] > 0)
     force = np.maximum(*plain.pull(best.theta)) / np.sqrt((plain.weight[:, None] * plain.x**2).sum(axis=0))[:, None]
-    fixed = plain.lower == plain.upper
-    return rest & ((force < -margin) | fixed[:, None])
+    return rest & (force < -margin)
 
 
 def test_kinked_problems_hold_enough() -> None:
@@ -199,7 +198,8 @@ def test_the_global_generator_is_left_alone(case: SolverCase, seed: int) -> None
     "problem",
     [
         p for p in PROBLEMS
-        if p.plain_scale and p.dtype is torch.float64 and p.l2 >= 0.01 and not p.name.startswith(("soft t", "offset"))
+        if p.plain_scale and p.dtype is torch.float64 and p.l2 >= 0.01
+        and "soft t" not in p.name and "offset" not in p.name
     ],
     ids=cases.named,
 )  # fmt: skip

@@ -164,11 +164,12 @@ class Plain:
     # -- kinks and bounds -------------------------------------------------------------------------
 
     def pull(self, theta: Array) -> tuple[Array, Array]:
-        """How fast F falls where each entry of theta grows, and where it shrinks; 0 where a bound does not let it."""
+        """How fast F falls where each entry of theta grows, and where it shrinks; -inf where a bound does not let it."""
         gradient, rate = self.gradient(theta), self.rate[:, None]
         growing = -(gradient + np.where(theta >= 0, rate, -rate))
         shrinking = gradient + np.where(theta > 0, rate, -rate)
-        return np.where(theta < self.upper[:, None], growing, 0), np.where(theta > self.lower[:, None], shrinking, 0)
+        may_grow, may_shrink = theta < self.upper[:, None], theta > self.lower[:, None]
+        return np.where(may_grow, growing, -np.inf), np.where(may_shrink, shrinking, -np.inf)
 
     def violation(self, theta: Array) -> Array:
         """By how much each entry violates the conditions of optimality: 0 where F falls neither way.
@@ -218,24 +219,26 @@ def _smooth_optimum(plain: Plain, max_steps: int = 200) -> Optimum:
     return Optimum(theta, value, error, bool(float(abs(decrement)) <= 1e-13 * float(value) and value > 1e-30))
 
 
-def _kinked_optimum(plain: Plain, max_steps: int = 2000) -> Optimum:
+def _kinked_optimum(plain: Plain, max_changes: int = 1000, max_steps: int = 60) -> Optimum:
     """By an active set: entries of theta between kinks and bounds take Newton steps, the others rest there.
 
     A step ends where the first of them arrives: there it rests. Once the moving ones have settled, the one at rest that
-    violates the conditions of optimality most is released, until none does.
+    violates the conditions of optimality most is released, until none does. max_changes: of the moving ones. max_steps:
+    between two of those; an infimum far away takes more.
     """
     lower, upper, rate = (part[:, None] for part in (plain.lower, plain.upper, plain.rate))
     theta = np.zeros((plain.x.shape[1], plain.target.shape[1]), Real).clip(lower, upper)
     moving = (lower < theta) & (theta < upper) & ((rate == 0) | (theta != 0))
     sign, value, decrement = np.sign(theta), plain.value(theta), Real(np.inf)
     settled, last, kept = False, Real(np.inf), 1e-17 * np.sqrt(plain.weight.sum())
-    for _ in range(max_steps):
+    changes = steps = 0
+    while changes < max_changes and steps < max_steps:
         if settled:
             violation = np.where(moving, 0, plain.violation(theta))
             if violation.max(initial=0) <= kept:
                 break
             freed = np.unravel_index(violation.argmax(), violation.shape)
-            moving[freed] = True
+            moving[freed], changes, steps = True, changes + 1, 0
             growing, shrinking = plain.pull(theta)
             sign[freed] = 1 if growing[freed] > shrinking[freed] else -1
         step, decrement = _face_step(plain, theta, moving, sign)
@@ -250,7 +253,7 @@ def _kinked_optimum(plain: Plain, max_steps: int = 2000) -> Optimum:
             arrived = moving & (room <= longest) if t == longest else np.zeros_like(moving)
             theta = np.where(arrived, edge, theta)
             moved = plain.value(theta)
-            if moved <= value or t < 1e-6 * longest:
+            if moved <= value or t <= 1e-6 * longest:
                 break
             t /= 2
         if not moved <= value:
@@ -259,6 +262,7 @@ def _kinked_optimum(plain: Plain, max_steps: int = 2000) -> Optimum:
         value, moving = moved, moving & ~arrived
         small = decrement <= EPS * value / 16 or (decrement <= 1e-15 * value and decrement > last / 4)
         settled, last = not arrived.any() and bool(small), decrement
+        changes, steps = changes + bool(arrived.any()), 0 if arrived.any() else steps + 1
     error = float(abs(decrement)) + plain.rounding(theta)
     converged = settled and float(plain.violation(theta).max(initial=0)) <= 1e-7 * float(value) ** 0.5
     finite = converged and float(abs(decrement)) <= 1e-13 * float(value) and value > 1e-30
