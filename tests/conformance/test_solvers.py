@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 import warnings
+from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
@@ -124,8 +125,40 @@ def test_kinked_problems_hold_enough() -> None:
     held = {problem.name: held_clearly(Plain.of(problem.objective()), reference_optimum(problem)) for problem in KINKED}
     assert sum(bool(entries.any()) for entries in held.values()) >= 15
     for problem in KINKED:
-        if problem.lower is not None:
+        if problem.lower is not None and (problem.n_classes == 2 or problem.l1 + problem.l2 > 0):
             assert held[problem.name].any(), problem.name
+
+
+@every_solver
+@pytest.mark.parametrize(
+    ("penalty", "power"),
+    [(ElasticNet(), 0), (ElasticNet(l2=1.0), 2), (ElasticNet(l1=5.0), 1)],
+    ids=["none", "l2", "l1"],
+)
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_the_units_of_the_columns_make_no_difference(
+    case: SolverCase, penalty: ElasticNet, power: int, n_outputs: int
+) -> None:
+    """Columns multiplied by 1e-3 to 1e3, penalty factors to match: the passes, to one, and the predictions."""
+    table, units = cases.table(n_outputs=n_outputs), np.logspace(-3, 3, 5)
+    loss = Logistic() if n_outputs == 1 else Softmax(n_outputs)
+    in_units = replace(penalty, factors=torch.from_numpy(units**power))
+    objectives = [
+        cases.objective_of(table, loss, penalty), cases.objective_of(replace(table, x=table.x * units), loss, in_units)
+    ]  # fmt: skip
+    tol = 1e-6 if penalty.smooth else max(1e-6, case.kinked_tol)
+    plain, scaled = (fit(objective, case.solver, Goal(tol=tol)) for objective in objectives)
+    assert plain.certificate.status is scaled.certificate.status is Status.CERTIFIED
+    assert scaled.passes <= plain.passes + 1
+    if not penalty.smooth and case.kinked_tol:
+        return
+    probabilities = []
+    for objective in objectives:
+        result = fit(objective, case.solver, Goal(tol=1e-12))
+        assert result.certificate.status is Status.CERTIFIED, result.certificate.message
+        reference = Plain.of(objective)
+        probabilities.append(reference.probability(reference.raw(theta_of(objective, result))))
+    assert np.abs(probabilities[0] - probabilities[1]).max() <= 1e-6
 
 
 @every_solver

@@ -164,7 +164,7 @@ class Plain:
     # -- kinks and bounds -------------------------------------------------------------------------
 
     def pull(self, theta: Array) -> tuple[Array, Array]:
-        """How fast F falls where each entry of theta grows, and where it shrinks; -inf where a bound does not let it."""
+        """How fast F falls where each entry of theta grows, and where it shrinks; -inf where a bound stops it."""
         gradient, rate = self.gradient(theta), self.rate[:, None]
         growing = -(gradient + np.where(theta >= 0, rate, -rate))
         shrinking = gradient + np.where(theta > 0, rate, -rate)
