@@ -350,6 +350,27 @@ def test_the_reference_minimum_is_the_fifty_digit_one() -> None:
         assert best.error <= 1e-13 * float(best.value)
 
 
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        ElasticNet(l1=2.0),
+        ElasticNet(l1=2.0, l2=1.0, factors=torch.tensor([0.0, 1.0, 2.0, 1.0], dtype=torch.float64)),
+        ElasticNet(lower=torch.tensor([-0.1, -0.1, 0.0, 0.1]), upper=torch.tensor([0.1, 0.1, 0.3, 0.2])),
+    ],
+    ids=["l1", "elastic net", "box"],
+)
+def test_the_reference_minimum_with_kinks_satisfies_its_conditions(penalty: ElasticNet, outputs: int) -> None:
+    """In fifty digits: F is convex, so that a point where it falls nowhere is its minimum."""
+    table = cases.table(n=30, d=4, n_outputs=outputs, weights=cases.small_counts, offsets=True)
+    plain = Plain.of(cases.objective_of(table, loss_for(max(2, outputs)), penalty))
+    best = optimum(plain)
+    assert best.finite
+    assert exact.pull(plain, best.theta) <= 1e-9
+    with mp.workdps(exact.DIGITS):
+        assert abs(exact.number(best.value) - exact.value(plain, best.theta)) <= best.error
+
+
 # -- what no bound may ever be given to ----------------------------------------------------------------------------
 
 
