@@ -6,7 +6,7 @@ One row each. A new loss, penalty, solver or kind of data gets every test by add
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,14 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reference.penalties import Quadratic
+from reference.penalties import Separable
 from torchlogit.design import Dense
 from torchlogit.losses import Logistic, Loss, Softmax, loss_for
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet, Penalty
 from torchlogit.solvers import Solver
 from torchlogit.solvers.newton_model import AllRows, BlocksWithKinks, Preconditioned, SampleWithKinks
+from torchlogit.solvers.sgd import SGD
 from torchlogit.solvers.stochastic_newton import StochasticNewton
+from torchlogit.solvers.tuning_free import SAGA, DoG, ImplicitSGD
 
 Array = NDArray[np.float64]
 
@@ -45,19 +47,55 @@ LOSSES = [
 
 @dataclass(frozen=True, slots=True)
 class PenaltyCase:
-    """A penalty, and the same penalty by its definition."""
+    """A penalty, for N_FEATURES features, and the same penalty by its definition."""
 
     name: str
     penalty: Penalty
-    reference: Quadratic
+    reference: Separable
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        *,
+        factors: tuple[float, ...] = (),
+        lower: tuple[float, ...] = (),
+        upper: tuple[float, ...] = (),
+        ridge: tuple[float, ...] = (),
+    ) -> PenaltyCase:
+        """Both from the same numbers."""
+        tensors = [torch.tensor(v, dtype=torch.float64) if v else None for v in (factors, lower, upper, ridge)]
+        return cls(name, ElasticNet(l1, l2, *tensors), Separable(l1, l2, factors, lower, upper, ridge))
 
 
+N_FEATURES = 4
+INF = float("inf")
+SIGNS = {"lower": (0.0, -INF, 0.0, -INF), "upper": (INF, 0.0, INF, INF)}
+BOX = {"lower": (-0.5, 0.0, 0.25, 0.25), "upper": (0.5, 1.0, 2.0, 0.25)}
+UNEVEN = (0.0, 1.0, 0.5, 3.0)
 PENALTIES = [
-    PenaltyCase("none", ElasticNet(), Quadratic(0.0)),
-    PenaltyCase("l2", ElasticNet(l2=1.0), Quadratic(1.0)),
-    PenaltyCase("tiny l2", ElasticNet(l2=1e-6), Quadratic(1e-6)),
-    PenaltyCase("large l2", ElasticNet(l2=300.0), Quadratic(300.0)),
+    PenaltyCase.of("none"),
+    PenaltyCase.of("l2", l2=1.0),
+    PenaltyCase.of("tiny l2", l2=1e-6),
+    PenaltyCase.of("large l2", l2=300.0),
+    PenaltyCase.of("l2, factors", l2=0.7, factors=UNEVEN),
+    PenaltyCase.of("l2, factors, ridge", l2=0.7, factors=UNEVEN, ridge=(0.1, 0.0, 2.0, 0.0)),
+    PenaltyCase.of("l1", l1=0.7),
+    PenaltyCase.of("l1, factors", l1=0.7, factors=UNEVEN),
+    PenaltyCase.of("elastic net", l1=0.7, l2=0.3),
+    PenaltyCase.of("elastic net, tiny l2", l1=0.7, l2=1e-9),
+    PenaltyCase.of("elastic net, factors", l1=0.7, l2=0.3, factors=UNEVEN),
+    PenaltyCase.of("signs", **SIGNS),
+    PenaltyCase.of("signs, l2", l2=0.3, **SIGNS),
+    PenaltyCase.of("signs, l1", l1=0.7, **SIGNS),
+    PenaltyCase.of("signs, elastic net, factors", l1=0.7, l2=0.3, factors=UNEVEN, **SIGNS),
+    PenaltyCase.of("box", **BOX),
+    PenaltyCase.of("box, l1, factors", l1=0.7, factors=UNEVEN, **BOX),
+    PenaltyCase.of("box, elastic net", l1=0.7, l2=0.3, **BOX),
 ]
+SMOOTH = [case for case in PENALTIES if case.penalty.smooth]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +136,27 @@ def model_of(model: object) -> str:
             return name
     assert isinstance(model, Preconditioned)
     return "sample" if model.trusted else "preconditioner"
+
+
+@dataclass(frozen=True, slots=True)
+class StochasticCase:
+    """A stochastic solver, and how far above the minimum it may be after 15 passes, columns of one size, relative."""
+
+    name: str
+    solver: SGD | DoG | ImplicitSGD | SAGA
+    after_15_passes: float
+
+    def with_seed(self, seed: int) -> Solver:
+        """The same solver with another seed."""
+        return replace(self.solver, seed=seed)
+
+
+STOCHASTIC = [
+    StochasticCase("sgd, averaged", SGD(0.2, batch_size=16, n_epochs=15, shuffle=True, average_after=5), 0.02),
+    StochasticCase("dog", DoG(batch_size=8), 0.05),
+    StochasticCase("implicit sgd", ImplicitSGD(batch_size=16), 0.01),
+    StochasticCase("saga", SAGA(), 0.003),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +364,6 @@ PROBLEMS = [
 ]  # fmt: skip
 
 
-INFINITY = float("inf")
 UNITS = tuple(10.0**power for power in range(-6, 7, 3))  # of `scaled` columns, five of them
 
 KINKED = [
@@ -325,15 +383,15 @@ KINKED = [
     Problem("l1, thirty columns", partial(table, n=3000, d=30), l1=20.0, l2=0.0),
     Problem("l1, more columns than rows", partial(table, n=40, d=60), l1=1.0, l2=0.0),
     Problem("l2, some columns free", partial(table), factors=(1.0, 0.0, 3.0, 0.0, 1e-3)),
-    Problem("signs, no penalty", partial(table), l2=0.0, lower=(0.0, 0.0, 0.0, -INFINITY, -INFINITY),
-            upper=(INFINITY, INFINITY, INFINITY, 0.0, 0.0)),
+    Problem("signs, no penalty", partial(table), l2=0.0, lower=(0.0, 0.0, 0.0, -INF, -INF),
+            upper=(INF, INF, INF, 0.0, 0.0)),
     Problem("signs, scales, no penalty", partial(table, scaled), l2=0.0, lower=(0.0,) * 5, plain_scale=False),
-    Problem("box, no penalty", partial(table), l2=0.0, lower=(-0.1,) * 5, upper=(0.2, 0.1, 0.3, 0.1, INFINITY)),
-    Problem("box, l2", partial(table), lower=(-0.1,) * 5, upper=(0.2, 0.1, 0.3, 0.1, INFINITY)),
-    Problem("box, l1, off zero", partial(table), l1=3.0, l2=0.0, lower=(0.1, -INFINITY, -0.5, -0.1, -1.0),
-            upper=(0.3, -0.2, 0.5, 0.1, INFINITY)),
-    Problem("fixed coefficients", partial(table), l2=0.0, lower=(0.5, -INFINITY, 0.0, -INFINITY, -0.25),
-            upper=(0.5, INFINITY, 0.0, INFINITY, -0.25)),
+    Problem("box, no penalty", partial(table), l2=0.0, lower=(-0.1,) * 5, upper=(0.2, 0.1, 0.3, 0.1, INF)),
+    Problem("box, l2", partial(table), lower=(-0.1,) * 5, upper=(0.2, 0.1, 0.3, 0.1, INF)),
+    Problem("box, l1, off zero", partial(table), l1=3.0, l2=0.0, lower=(0.1, -INF, -0.5, -0.1, -1.0),
+            upper=(0.3, -0.2, 0.5, 0.1, INF)),
+    Problem("fixed coefficients", partial(table), l2=0.0, lower=(0.5, -INF, 0.0, -INF, -0.25),
+            upper=(0.5, INF, 0.0, INF, -0.25)),
     Problem("signs, collinear, no penalty", partial(table, collinear), l2=0.0, lower=(0.0,) * 5),
     Problem("softmax 3, l1", partial(table, n_outputs=3), n_classes=3, l1=3.0, l2=0.0),
     Problem("softmax 3, elastic net, weights", partial(table, n_outputs=3, weights=small_counts), n_classes=3, l1=5.0),

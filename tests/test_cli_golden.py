@@ -122,6 +122,7 @@ TRANSCRIPTS = {
     "train-maximum-likelihood": Transcript(MLE),
     "train-several-classes": Transcript(PETS_MLE),
     "train-positive": Transcript(f"{TRAIN} --positive no"),
+    "train-l1": Transcript(f"{TRAIN} --l1 2 --l2 0"),
     "train-weight": Transcript(f"{TRAIN} --weight visits"),
     "train-class-weight": Transcript(f"{TRAIN} --class-weight balanced"),
     "train-kinds": Transcript(f"{TRAIN} --categorical visits --drop member,job"),

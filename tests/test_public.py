@@ -12,10 +12,13 @@ import pytest
 import torchlogit
 
 NAMES = [
+    "SAGA",
     "SGD",
     "Certificate",
     "DataError",
     "DivergedError",
+    "DoG",
+    "ImplicitSGD",
     "InputError",
     "LogisticModel",
     "LogisticRegression",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torchlogit.records import Certificate, Status
     from torchlogit.solvers.sgd import SGD
     from torchlogit.solvers.stochastic_newton import StochasticNewton
+    from torchlogit.solvers.tuning_free import SAGA, DoG, ImplicitSGD
 
 __version__ = "0.1.0"
 
@@ -30,10 +31,13 @@ _HOMES = {
     "Certificate": "records",
     "DataError": "errors",
     "DivergedError": "errors",
+    "DoG": "solvers.tuning_free",
+    "ImplicitSGD": "solvers.tuning_free",
     "InputError": "errors",
     "LogisticModel": "model",
     "LogisticRegression": "estimator",
     "ModelFileError": "errors",
+    "SAGA": "solvers.tuning_free",
     "SGD": "solvers.sgd",
     "Status": "records",
     "StochasticNewton": "solvers.stochastic_newton",
@@ -45,10 +49,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "SAGA",
     "SGD",
     "Certificate",
     "DataError",
     "DivergedError",
+    "DoG",
+    "ImplicitSGD",
     "InputError",
     "LogisticModel",
     "LogisticRegression",

@@ -29,6 +29,7 @@ from torchlogit.quadratic import Factor, factor
 
 EPS = torch.finfo(torch.float64).eps
 ROUNDING = 16 * EPS  # per absolute term of a float64 sum over blocks
+NEGLIGIBLE = 0.01  # of the divergence: what may be bounded roughly
 MAX_MOVE = 0.5  # a repair may change the log-odds of a dual probability by this much, no more
 
 
@@ -65,7 +66,7 @@ def newton_dual_bound(objective: Objective, theta: Tensor, dual_residual: Tensor
     losses = _losses(objective, raw, point.residual)
     value = losses.value + objective.penalty.value(objective.coef(theta))
     penalty = objective.penalty.fenchel_young(*(objective.coef(part) for part in (theta, dual, rounding)))
-    hidden = _margin_rounding(objective, theta, losses) + _unseen_in_losses(objective, losses, point)
+    hidden = _margin_rounding(objective, theta, losses) + _unseen_in_losses(objective, raw, losses, point)
     bound = (1 + ROUNDING) * (losses.divergence + ROUNDING * losses.size + penalty + hidden)
     return Bound(bound if math.isfinite(bound) else None, value)
 
@@ -86,15 +87,15 @@ class _DualPoint:
 class _Losses:
     """Weighted sums over the rows, at raw predictions with probabilities p, of
 
-    value: the losses. divergence: KL(q || p). size: the absolute terms of the divergence. apart: |p - q|^2.
-    slope: the divergence's derivative by the log-odds of q, without sign.
+    value: the losses. divergence: KL(q || p). size: the absolute terms of the divergence. entropy: of q. spread: of the
+    raw prediction over the classes.
     """
 
     value: float
     divergence: float
     size: float
-    apart: float
-    slope: float
+    entropy: float
+    spread: float
 
 
 def features_are_free(objective: Objective) -> bool:
@@ -115,9 +116,7 @@ def _losses(objective: Objective, raw: Tensor, residual: Tensor) -> _Losses:
         value, tilt, entropy = loss.value(z, y), r * z, loss.negative_entropy(r, y)
         divergence = (value - tilt.sum(dim=1) + entropy).clamp(min=0)
         size = value + tilt.abs().sum(dim=1) + entropy.abs() + r.abs().sum(dim=1)
-        apart = (loss.residual(z, y) - r).square().sum(dim=1)
-        slope = loss.curvature_product(r, y, loss.canonical(r, y) - z).abs().sum(dim=1)
-        return torch.stack([value, divergence, size, apart, slope], dim=1)
+        return torch.stack([value, divergence, size, entropy.abs(), loss.spread(z)])
 
     return _Losses(*objective.total(terms).tolist())
 
@@ -125,16 +124,29 @@ def _losses(objective: Objective, raw: Tensor, residual: Tensor) -> _Losses:
 def _margin_rounding(objective: Objective, theta: Tensor, losses: _Losses) -> float:
     """What rounding in the margins x_i' theta, whose terms may cancel, can hide in the divergence.
 
-    An error e_i in the margin changes it by at most |p_i - q_i| |e_i| + e_i^2, and the root of sum s_i e_i^2 is at most
-    eps sum_j |theta_j| |x_j|, |x_j| the length of column j.
+    An error e_i in the margin changes it by at most |p_i - q_i| |e_i| + e_i^2; the root of sum s_i e_i^2 is at most
+    eps sum_j |theta_j| |x_j|, |x_j| the length of column j, and sum s_i |p_i - q_i|^2 twice the divergence (Pinsker).
     """
     error = ROUNDING * float((objective.moments[1].sqrt()[:, None] * theta.abs()).sum())
-    return math.sqrt(losses.apart) * error + error**2
+    return math.sqrt(2 * (losses.divergence + ROUNDING * losses.size)) * error + error**2
 
 
-def _unseen_in_losses(objective: Objective, losses: _Losses, point: _DualPoint) -> float:
-    """By how much the divergence of the exactly balanced point may exceed this one's, to second order."""
-    return point.unseen * losses.slope + point.unseen**2 * objective.total_weight
+def _unseen_in_losses(objective: Objective, raw: Tensor, losses: _Losses, point: _DualPoint) -> float:
+    """By how much the divergence of the exactly balanced point may exceed this one's, to second order.
+
+    Its derivative by the log-odds l of q is C (l - z), C the variance at q: at most twice the entropy of q, which
+    bounds C l, and the spread of z. Where that is not negligible it is summed.
+    """
+    loss, target = objective.loss, objective.target
+
+    def slopes(rows: slice) -> Tensor:
+        z, r, y = raw[rows], point.residual[rows], target[rows]
+        return loss.curvature_product(r, y, loss.canonical(r, y) - z).abs().sum(dim=1)
+
+    slope = 2 * losses.entropy + losses.spread
+    if point.unseen * slope > NEGLIGIBLE * losses.divergence:
+        slope = float(objective.total(slopes))
+    return point.unseen * slope + point.unseen**2 * objective.total_weight
 
 
 def _unseen_in_dual(objective: Objective, point: _DualPoint) -> Tensor:
@@ -189,11 +201,11 @@ def _balanced_intercept(objective: Objective, residual: Tensor) -> _DualPoint | 
 
     def curvature(residual: Tensor, rows: slice) -> Tensor:
         curved = [loss.curvature_product(residual[rows], target[rows], d.expand_as(residual[rows])) for d in basis.T]
-        return (torch.stack(curved, dim=2).mT @ basis).flatten(1)
+        return (torch.stack(curved, dim=2).mT @ basis).flatten(1).T
 
     for _ in range(4):
         factored = factor(objective.total(partial(curvature, residual)).reshape(basis.shape[1], -1))
-        excess = objective.total(residual.__getitem__) @ basis
+        excess = objective.total(partial(_transposed, residual)) @ basis
         if float(excess.abs().max()) <= ROUNDING * total:
             reach = (basis.abs() @ factored.inverse().abs()).sum(dim=1)
             unseen = float(excess.abs().max()) + ROUNDING * total
@@ -203,6 +215,10 @@ def _balanced_intercept(objective: Objective, residual: Tensor) -> _DualPoint | 
             return None
         residual = _moved(objective, residual, -shift.expand_as(residual))
     return None
+
+
+def _transposed(values: Tensor, rows: slice) -> Tensor:
+    return values[rows].T
 
 
 def _moved(objective: Objective, residual: Tensor, shift: Tensor) -> Tensor:

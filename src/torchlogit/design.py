@@ -20,6 +20,7 @@ from torchlogit.errors import InputError
 from torchlogit.kernels import rows as kernels
 
 BLOCK_BYTES = 4 << 20  # of the float64 copy of a block: large enough to hide the cost of a call, and still in the cache
+DEVICE_BLOCK_BYTES = 256 << 20  # the same on a GPU, where a call is a launch
 COMPILED_VALUES = 1 << 21  # a matrix of more values than these is worth the compiled loops
 COMPILED_BYTES = 16 << 20  # of one of their blocks
 MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 256, 1 << 16
@@ -39,6 +40,10 @@ class Rows(Protocol):
 
     def gram(self, weights: Tensor) -> Tensor:
         """X' diag(w) X for each column w of weights (rows, m): (m, columns, columns); weights may be negative."""
+        ...
+
+    def rough_gram(self, weights: Tensor) -> Tensor:
+        """`gram` for weights that are not negative, in about the precision of the data: to precondition with."""
         ...
 
     def moments(self, weights: Tensor) -> Tensor:
@@ -98,6 +103,10 @@ class DenseRows:
         """X' diag(w) X for each column w of weights."""
         return torch.stack([self.values.T @ (self.values * w[:, None]) for w in weights.T])
 
+    def rough_gram(self, weights: Tensor) -> Tensor:
+        """The same."""
+        return self.gram(weights)
+
     def moments(self, weights: Tensor) -> Tensor:
         """sum_i w_i x_ij and sum_i w_i x_ij^2."""
         return torch.stack([weights @ self.values, weights @ self.values.square()])
@@ -130,6 +139,11 @@ class CompiledRows:
     def gram(self, weights: Tensor) -> Tensor:
         """X' diag(w) X for each column w of weights."""
         return torch.from_numpy(kernels.gram(self.values, weights.numpy(), intercept=self.has_intercept))
+
+    def rough_gram(self, weights: Tensor) -> Tensor:
+        """X' diag(w) X for each column w of weights, its products in the data's precision."""
+        dtype = self.values.dtype.type
+        return torch.from_numpy(kernels.gram(self.values, weights.numpy(), intercept=self.has_intercept, dtype=dtype))
 
     def moments(self, weights: Tensor) -> Tensor:
         """sum_i w_i x_ij and sum_i w_i x_ij^2."""
@@ -199,7 +213,10 @@ class Dense:
             for rows in _slices(n, COMPILED_BYTES // (self.values.element_size() * p)):
                 yield rows, CompiledRows(matrix[rows], self.has_intercept)
             return
-        slices = _slices(n, BLOCK_BYTES // (8 * p))
+        if self.values.device.type == "cpu":
+            slices = _slices(n, BLOCK_BYTES // (8 * p))
+        else:
+            slices = _slices(n, DEVICE_BLOCK_BYTES // (8 * p), most=n)
         buffer = torch.ones(slices[0].stop if slices else 0, p, dtype=torch.float64, device=self.values.device)
         for rows in slices:
             block = buffer[: rows.stop - rows.start]
@@ -219,9 +236,9 @@ class Dense:
         return values.device.type == "cpu" and values.numel() > COMPILED_VALUES and values.is_contiguous()
 
 
-def _slices(n: int, size: int) -> list[slice]:
+def _slices(n: int, size: int, most: int = MAX_BLOCK_ROWS) -> list[slice]:
     """The rows in micro-blocks of about this size; the size of the last one is what is left."""
-    size = max(1, min(n, MAX_BLOCK_ROWS, max(MIN_BLOCK_ROWS, size)))
+    size = max(1, min(n, most, max(MIN_BLOCK_ROWS, size)))
     return [slice(start, min(n, start + size)) for start in range(0, n, size)]
 
 

@@ -16,18 +16,19 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_random_state, compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from torchlogit.data.encoder import TableEncoder
+from torchlogit.data.targets import Targets, labels, probabilities
 from torchlogit.design import Dense
 from torchlogit.errors import InputError
 from torchlogit.fit import Goal, Step, Watcher, fit
 from torchlogit.inference import CLOSE, Covariance, covariance
 from torchlogit.losses import loss_for
-from torchlogit.metrics import targets
-from torchlogit.model import Facts, Label, LogisticModel, intercept_at, probabilities
+from torchlogit.metrics import targets as hard_targets
+from torchlogit.model import Facts, Label, LogisticModel, intercept_at
+from torchlogit.model import probabilities as probabilities_of
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Certificate, Params, Separation, Status
@@ -36,14 +37,20 @@ from torchlogit.solvers.sgd import SGD
 from torchlogit.solvers.stochastic_newton import StochasticNewton
 
 Array = NDArray[np.float64]
+Bounds = tuple[ArrayLike | None, ArrayLike | None]
 MOST_NAMED = 12  # columns named in a message
+HASHED_ROWS = 10_000  # in a fingerprint: hashing all of X can take longer than the fit
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Logistic regression, softmax for more than two classes, with nothing to tune and a certificate.
 
-    Minimises F(W, b) = sum_i s_i loss(x_i W + b, y_i) + l2 / 2 |W|^2; the intercept is not penalised, X is taken as
-    it is, and l2 = 1 / C of scikit-learn's LogisticRegression (0: plain maximum likelihood).
+    Minimises F(W, b) = sum_i s_i loss(x_i W + b, y_i) + l1 |W|_1 + l2 / 2 |W|^2; the intercept is not penalised, X is
+    taken as it is, and l2 = 1 / C of scikit-learn's LogisticRegression (0 and no l1: plain maximum likelihood).
+
+    penalty_factors: (n_features,) multiples of l1 and l2 by column, 0 for none. bounds: (lower, upper) of the
+    coefficients, each a number, an array (n_features,) or None; (0, None) for none negative. device: "auto" (the CPU),
+    or a torch device to compute on.
 
     solver: "auto" or "newton" (StochasticNewton), "sgd" (SGD's defaults), or a solver. tol: stop once F is proven to
     be within tol of its minimum, relative to it. max_iter: passes over the rows. time_budget: seconds. class_weight:
@@ -63,6 +70,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
+        l1: float = 0.0,
         l2: float = 1.0,
         fit_intercept: bool = True,
         solver: Literal["auto", "newton", "sgd"] | Solver = "auto",
@@ -71,9 +79,13 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         time_budget: float | None = None,
         class_weight: dict[Any, float] | Literal["balanced"] | None = None,
         warm_start: bool = False,
+        device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
+        penalty_factors: ArrayLike | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
+        self.l1 = l1
         self.l2 = l2
         self.fit_intercept = fit_intercept
         self.solver = solver
@@ -82,28 +94,43 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.time_budget = time_budget
         self.class_weight = class_weight
         self.warm_start = warm_start
+        self.device = device
         self.random_state = random_state
         self.verbose = verbose
+        self.penalty_factors = penalty_factors
+        self.bounds = bounds
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """The fitted estimator: X (n, n_features), y (n,) labels of any type, sample_weight (n,) not negative."""
-        features, labels = validate_data(self, X, y, dtype=[np.float64, np.float32], order="C")
-        check_classification_targets(labels)
-        classes, codes = np.unique(labels, return_inverse=True)
-        if len(classes) < 2:
-            only = _plain(classes[0])
-            raise InputError(f"y has one class only, {only!r}: expected at least two classes; check the target")
-        weight = self._weights(features, labels, classes, sample_weight)
-        _refuse_weightless(classes, codes, weight)
-        objective = _objective(features, codes, weight, len(classes), self.l2, self.fit_intercept)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        offset: ArrayLike | None = None,
+    ) -> Self:
+        """The fitted estimator.
+
+        X (n, n_features). y (n,) labels of any type; or probabilities, where all values lie in [0, 1] and some strictly
+        between (classes_ = [0, 1]); or (n, n_classes) floats whose rows sum to 1. sample_weight (n,) not negative.
+        offset (n,), or (n, n_classes) for more than two: a fixed addition to every row's raw prediction, in fit alone.
+        """
+        features, given = self._read(X, y)
+        weight: Array = np.broadcast_to(1.0, len(features))
+        if sample_weight is not None:
+            weight = _check_sample_weight(sample_weight, features, dtype=np.float64, ensure_non_negative=True)
+        targets, weight = given.class_weighted(weight, self.class_weight)
+        _refuse_weightless(targets, weight)
+        penalty, device = self._penalty(features.shape[1]), self._device()
+        objective = _objective(features, targets, weight, offset, penalty, self.fit_intercept, device)
         center = _center(objective)
         if center.any():
-            objective = _objective(features - center, codes, weight, len(classes), self.l2, self.fit_intercept)
-        start = self._start(classes, center)
+            centered = features - center
+            objective = _objective(centered, targets, weight, offset, penalty, self.fit_intercept, device)
+        start = self._start(targets.classes, center)
         result = fit(objective, self._solver(), self._goal(), start=start, watchers=self._watchers(objective))
         if self.verbose:
             print(file=sys.stderr)
-        self.classes_ = classes
+        self.classes_ = targets.classes
         self.coef_ = result.params.coef.T.cpu().numpy().copy()
         self.intercept_ = result.params.intercept.cpu().numpy() - self.coef_ @ center
         self._center = center
@@ -111,9 +138,34 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.certificate_ = result.certificate
         self.history_ = result.history
         self.covariance_ = covariance(objective, result.params, result.certificate)
-        self.training_data_ = _training_data(features, codes, weight)
+        self.training_data_ = _training_data(features, targets, weight)
         self._warn_unless_certified(result.certificate)
         return self
+
+    def _read(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], Targets]:
+        """X and y, checked as scikit-learn does."""
+        soft = None if y is None else probabilities(y)
+        if soft is not None:
+            features = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
+            check_consistent_length(features, y)
+            return features, soft
+        features, values = validate_data(self, X, y, dtype=[np.float64, np.float32], order="C")
+        return features, labels(values)
+
+    def _penalty(self, n_features: int) -> ElasticNet:
+        lower, upper = self.bounds if self.bounds is not None else (None, None)
+        factors = _by_column("penalty_factors", self.penalty_factors, n_features)
+        ends = (_by_column(f"bounds, {name}", end, n_features) for name, end in (("lower", lower), ("upper", upper)))
+        return ElasticNet(float(self.l1), float(self.l2), factors, *ends)
+
+    def _device(self) -> torch.device:
+        try:
+            device = torch.device("cpu" if self.device == "auto" else self.device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"device={self.device!r}: cannot compute there ({reason}); use 'auto' or 'cpu'") from None
+        return device
 
     def decision_function(self, X: ArrayLike) -> Array:
         """The raw prediction X coef' + intercept: (n,) for two classes, (n, n_classes) otherwise."""
@@ -122,7 +174,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """The probability of every class, (n, n_classes), in the order of classes_."""
-        return probabilities(self._raw(X))
+        return probabilities_of(self._raw(X))
 
     def predict_log_proba(self, X: ArrayLike) -> Array:
         """The logarithm of predict_proba, finite wherever the raw prediction is."""
@@ -145,14 +197,6 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         raw: Array = np.asarray(features @ self.coef_.T + self.intercept_, dtype=np.float64)
         return raw
 
-    def _weights(self, X: Array, y: NDArray[Any], classes: NDArray[Any], given: ArrayLike | None) -> Array:
-        weight: Array = _check_sample_weight(given, X, dtype=np.float64, ensure_non_negative=True)
-        if self.class_weight is None:
-            return weight
-        by_class = compute_class_weight(self.class_weight, classes=classes, y=y)
-        product: Array = weight * by_class[np.searchsorted(classes, y)]
-        return product
-
     def _solver(self) -> Solver:
         if not isinstance(self.solver, str):
             if isinstance(self.solver, type) or not hasattr(self.solver, "iterates"):
@@ -174,7 +218,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{name}={value}: expected a positive number")
-        errors = CLOSE if self.l2 == 0 else None
+        free = self.l1 == 0 and self.l2 == 0 and self.bounds is None
+        errors = CLOSE if free else None
         return Goal(self.tol, standard_errors=errors, max_iter=self.max_iter, time_budget=self.time_budget)
 
     def _start(self, classes: NDArray[Any], center: Array) -> Params | None:
@@ -271,7 +316,7 @@ def _facts(encoder: TableEncoder | None, classifier: LogisticRegression, target:
     solver = classifier._solver()
     return Facts(
         target=target,
-        penalty={"l1": 0.0, "l2": float(classifier.l2)},
+        penalty=_penalty_facts(classifier),
         solver={"name": type(solver).__name__, "passes": classifier.n_iter_, "tol": classifier.tol},
         certificate={
             "status": str(certificate.status),
@@ -288,6 +333,17 @@ def _facts(encoder: TableEncoder | None, classifier: LogisticRegression, target:
         standard_errors=_standard_errors(encoder, classifier),
         versions={name: version(name) for name in ("torchlogit", "torch", "numpy", "scikit-learn", "pyarrow")},
     )
+
+
+def _penalty_facts(classifier: LogisticRegression) -> dict[str, Any]:
+    """The strengths, and by column, where they were given, the factors and the bounds (None: no bound)."""
+    penalty = classifier._penalty(classifier.n_features_in_)
+    facts: dict[str, Any] = {"l1": penalty.l1, "l2": penalty.l2}
+    for name in ("factors", "lower", "upper"):
+        values = getattr(penalty, name)
+        if values is not None:
+            facts[name] = [value if np.isfinite(value) else None for value in values.tolist()]
+    return facts
 
 
 def _standard_errors(encoder: TableEncoder | None, classifier: LogisticRegression) -> dict[str, Any]:
@@ -308,16 +364,46 @@ def _standard_errors(encoder: TableEncoder | None, classifier: LogisticRegressio
 
 
 def _objective(
-    X: NDArray[Any], codes: NDArray[np.int64], weight: Array, n_classes: int, l2: float, intercept: bool
+    X: NDArray[Any],
+    targets: Targets,
+    weight: Array,
+    offset: ArrayLike | None,
+    penalty: ElasticNet,
+    intercept: bool,
+    device: torch.device,
 ) -> Objective:
-    loss = loss_for(n_classes)
+    loss = loss_for(len(targets.classes))
+    if targets.codes is not None:
+        target = hard_targets(loss, torch.from_numpy(targets.codes))
+    else:
+        assert targets.share is not None
+        target = torch.from_numpy(targets.share[:, 1:] if loss.n_outputs == 1 else targets.share)
     return Objective.of(
-        Dense.of(_tensor(X), intercept=intercept),
-        targets(loss, torch.from_numpy(codes)),
+        Dense.of(_tensor(X).to(device), intercept=intercept),
+        target.to(device),
         loss=loss,
-        penalty=ElasticNet(l2=l2),
-        weight=_tensor(weight),
+        penalty=penalty,
+        weight=None if (weight == 1).all() else _tensor(weight),
+        offset=None if offset is None else _offset(offset, len(X), loss.n_outputs),
     )
+
+
+def _offset(offset: ArrayLike, n: int, n_outputs: int) -> torch.Tensor:
+    values = np.asarray(offset, dtype=np.float64)
+    if values.shape != ((n,) if n_outputs == 1 else (n, n_outputs)):
+        wanted = f"({n},)" if n_outputs == 1 else f"({n}, {n_outputs})"
+        raise InputError(f"offset has shape {values.shape}: expected {wanted}, a number for each row and output")
+    return torch.from_numpy(np.ascontiguousarray(values.reshape(n, n_outputs)))
+
+
+def _by_column(name: str, values: ArrayLike | None, n_features: int) -> torch.Tensor | None:
+    """One number for each column, from a number for all of them or an array."""
+    if values is None:
+        return None
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim > 1 or (array.ndim == 1 and len(array) != n_features):
+        raise InputError(f"{name} has shape {array.shape}: expected one number, or {n_features}, one for each column")
+    return torch.from_numpy(np.broadcast_to(array, (n_features,)).copy())
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> int:
@@ -348,20 +434,23 @@ def _tensor(array: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(array)
 
 
-def _refuse_weightless(classes: NDArray[Any], codes: NDArray[np.int64], weight: Array) -> None:
+def _refuse_weightless(targets: Targets, weight: Array) -> None:
     """A class without weight has no finite intercept."""
-    by_class = np.bincount(codes, weights=weight)
+    by_class = targets.by_class(weight)
     if np.count_nonzero(by_class) < 2:
         raise InputError("y has one class only among the rows of positive sample_weight: expected at least two classes")
     if not by_class.all():
-        empty = _plain(classes[int(np.argmin(by_class))])
+        empty = _plain(targets.classes[int(np.argmin(by_class))])
         raise InputError(f"class {empty!r} has no row of positive sample_weight: leave its rows out, or give it weight")
 
 
-def _training_data(X: NDArray[Any], codes: NDArray[np.int64], weight: Array) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    for part in (X, codes, weight):
-        digest.update(np.ascontiguousarray(part).data)
+def _training_data(X: NDArray[Any], targets: Targets, weight: Array) -> dict[str, Any]:
+    """Rows, weight and a fingerprint: SHA-256 of the shape, and of every k-th row, k such that some 10,000 are read."""
+    k = max(1, len(X) // HASHED_ROWS)
+    digest = hashlib.sha256(str(X.shape).encode())
+    for part in (X, targets.codes, targets.share, weight):
+        if part is not None:
+            digest.update(np.ascontiguousarray(part[::k]).data)
     return {"rows": len(X), "weight": float(weight.sum()), "fingerprint": digest.hexdigest()}
 
 

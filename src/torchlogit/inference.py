@@ -60,7 +60,7 @@ def covariance(objective: Objective, params: Params, certificate: Certificate) -
 
 
 def _refusal(objective: Objective, certificate: Certificate) -> str:
-    if bool((objective.precision() > 0).any()):
+    if bool((objective.precision() > 0).any()) or not objective.penalty.smooth:
         return "a penalty biases the coefficients, and standard errors would hide that: fit with l2=0 for them"
     if certificate.status is Status.SEPARATED:
         return "the classes are separated: coefficients that run off to infinity have no standard errors"

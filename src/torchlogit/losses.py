@@ -9,6 +9,7 @@ small, and with it every curvature and entropy below. The mean of the raw predic
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,6 +49,13 @@ class Loss(Protocol):
 
     def canonical(self, residual: Tensor, target: Tensor) -> Tensor:
         """A raw prediction with the probability that `residual` carries, (n, n_outputs)."""
+        ...
+
+    def curvature(self, residual: Tensor, target: Tensor, weight: Tensor) -> Callable[[slice, Tensor], Tensor]:
+        """`curvature_product` times the rows' weights (n,), as a function of some rows and their vector.
+
+        What does not depend on the vector is worked out once.
+        """
         ...
 
     def dual_point(self, residual: Tensor, target: Tensor, raw_step: Tensor) -> Tensor:
@@ -109,12 +117,19 @@ class Logistic:
         return (target + residual) * ((1 - target) - residual) * vector
 
     def negative_entropy(self, residual: Tensor, target: Tensor) -> Tensor:
-        """q ln q + (1 - q) ln(1 - q)."""
-        return (_q_log_q(residual, target) + _q_log_q(-residual, 1 - target)).squeeze(1)
+        """a ln a + (1 - a) ln(1 - a), a the smaller of q and 1 - q."""
+        smaller = torch.minimum(target + residual, (1 - target) - residual).clamp_(min=0)
+        other = torch.log1p(-smaller).mul_(1 - smaller)
+        return torch.xlogy(smaller, smaller).add_(other).squeeze(1)
 
     def canonical(self, residual: Tensor, target: Tensor) -> Tensor:
         """ln q - ln(1 - q)."""
         return _log(target + residual) - _log((1 - target) - residual)
+
+    def curvature(self, residual: Tensor, target: Tensor, weight: Tensor) -> Callable[[slice, Tensor], Tensor]:
+        """s q (1 - q) v."""
+        each = (target + residual).mul_((1 - target).sub_(residual)).mul_(weight[:, None])
+        return lambda rows, vector: each[rows] * vector
 
     def dual_point(self, residual: Tensor, target: Tensor, raw_step: Tensor) -> Tensor:
         """p + p (1 - p) step, with q >= p / 16 and 1 - q >= (1 - p) / 16."""
@@ -187,6 +202,12 @@ class Softmax:
     def canonical(self, residual: Tensor, target: Tensor) -> Tensor:
         """ln q."""
         return _log(target + residual)
+
+    def curvature(self, residual: Tensor, target: Tensor, weight: Tensor) -> Callable[[slice, Tensor], Tensor]:
+        """s (diag q - q q') v."""
+        return lambda rows, vector: self.curvature_product(residual[rows], target[rows], vector).mul_(
+            weight[rows, None]
+        )
 
     def dual_point(self, residual: Tensor, target: Tensor, raw_step: Tensor) -> Tensor:
         """p_k (1 + step_k - mean step), each factor at least 1/16, renormalised."""

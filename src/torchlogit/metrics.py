@@ -115,7 +115,7 @@ def targets(loss: Loss, codes: Tensor) -> Tensor:
     """The target probabilities of these classes, (n, n_outputs), float64: 0 and 1."""
     if loss.n_outputs == 1:
         return codes.to(torch.float64)[:, None]
-    return torch.nn.functional.one_hot(codes, loss.n_outputs).to(torch.float64)
+    return torch.nn.functional.one_hot(codes.to(torch.int64), loss.n_outputs).to(torch.float64)
 
 
 def area_under_curve(score: Array, positive: NDArray[np.bool_], weight: Array) -> float | None:

@@ -31,7 +31,8 @@ from torchlogit.losses import Loss
 from torchlogit.penalties import Penalty
 from torchlogit.records import Params
 
-CHUNK = 1 << 16  # entries of the raw prediction that are worked on at once: temporaries stay in the cache
+CHUNK = 1 << 16  # entries of the raw prediction that are worked on at once: temporaries stay in the cache;
+DEVICE_CHUNK = 1 << 24  # on a GPU, enough to fill it
 
 
 @dataclass(frozen=True)
@@ -167,14 +168,17 @@ class Objective:
         return result
 
     def total(self, term: Callable[[slice], Tensor]) -> Tensor:
-        """The weighted sum of a term over the rows, from functions of a few rows at a time: no pass."""
-        parts = [self.weight[rows] @ term(rows) for rows in self.chunks()]
+        """The weighted sum of a term over the rows, from a function of a few rows at a time: no pass.
+
+        The term is (rows,), or (terms, rows) for several at once.
+        """
+        parts = [term(rows) @ self.weight[rows] for rows in self.chunks()]
         return torch.stack(parts).sum(dim=0)
 
     def chunks(self) -> Iterator[slice]:
         """The rows, in order, a few at a time: for what is done to raw predictions alone."""
         n, outputs = self.target.shape
-        size = max(1, CHUNK // outputs)
+        size = max(1, (CHUNK if self.target.device.type == "cpu" else DEVICE_CHUNK) // outputs)
         return (slice(start, min(n, start + size)) for start in range(0, n, size))
 
     def dual(self, residual: Tensor) -> Tensor:
@@ -222,15 +226,16 @@ class Objective:
         hessian.diagonal().add_(self.precision().repeat(n_free))
         return hessian
 
-    def hessian_product(self, residual: Tensor, free: Tensor) -> Tensor:
-        """That Hessian times a vector of free coordinates: one pass, X read once."""
-        direction = self.from_free(free)
+    def hessian_operator(self, residual: Tensor) -> Callable[[Tensor], Tensor]:
+        """That Hessian as a function of a vector of free coordinates: one pass a call, X read once."""
+        curvature = self.loss.curvature(residual, self.target, self.weight)
 
-        def product(rows: slice, block: Rows) -> Tensor:
-            curved = self.loss.curvature_product(residual[rows], self.target[rows], block.matmul(direction))
-            return block.rmatmul(curved * self.weight[rows, None])
+        def operator(free: Tensor) -> Tensor:
+            direction = self.from_free(free)
+            curved = self._sum(lambda rows, block: block.rmatmul(curvature(rows, block.matmul(direction))))
+            return self.to_free(curved + self.precision()[:, None] * direction)
 
-        return self.to_free(self._sum(product) + self.precision()[:, None] * direction)
+        return operator
 
     def mean_gram(self, residual: Tensor) -> Tensor:
         """X' diag(s * mean curvature over the free coordinates) X, (p, p), without penalty: one reading of X."""

@@ -92,7 +92,7 @@ class ElasticNet:
     def __post_init__(self) -> None:
         for name, strength in (("l1", self.l1), ("l2", self.l2)):
             if not 0 <= strength < math.inf:
-                raise InputError(f"{name}={strength}: expected a finite number that is not negative (0 for none)")
+                raise InputError(f"{name}={strength}: expected a positive finite number (use {name}=0 for no penalty)")
         given = {"factors": self.factors, "lower": self.lower, "upper": self.upper, "ridge": self.ridge}
         sizes = {name: tuple(values.shape) for name, values in given.items() if values is not None}
         if any(len(shape) != 1 for shape in sizes.values()) or len(set(sizes.values())) > 1:
@@ -162,9 +162,7 @@ class ElasticNet:
         outside = (dual < low - 8 * slack) | (dual > high + 8 * slack)
         if bool((outside & (low < high)).any()):
             return math.inf
-        gaps = [
-            _gap(coef, held(end, low, high), rate, precision, lower, upper) for end in (dual - slack, dual + slack)
-        ]
+        gaps = [_gap(coef, held(end, low, high), rate, precision, lower, upper) for end in (dual - slack, dual + slack)]
         return float(torch.maximum(*gaps).sum())
 
     def plus(self, precision: Tensor) -> ElasticNet:

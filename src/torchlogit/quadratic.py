@@ -14,7 +14,7 @@ Accept = Callable[[Tensor, Tensor, float], bool]
 PIVOT = 1e-12  # smallest squared pivot, with unit diagonal, that still counts as independent of the columns before it
 ROUNDING = 4 * torch.finfo(torch.float64).eps  # per absolute term of a gradient
 DAMPING = 1e-13  # per coordinate, with unit diagonal: what gives a singular matrix a Cholesky factor
-SWEEPS = 5, 0.01  # before a Newton step, and more per coordinate: about what that costs
+SWEEPS = 50  # before a Newton step: about what that costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,26 +151,26 @@ def coordinate_descent(
     >>> coordinate_descent(hessian, zero - 1, zero, zero + 0.5, -free, free, tol=0, max_sweeps=100).solution
     tensor([0.1667, 0.1667], dtype=torch.float64)
     """
+    device = start.device
     if len(start) == 0:
         return Descent(start.clone(), 0.0, 0)
-    diagonal = hessian.diagonal()
-    scale = torch.where(diagonal > 0, diagonal, torch.ones_like(diagonal)).sqrt()
-    model, linear = _unit_model(hessian, linear / scale, l1 / scale, lower * scale, upper * scale, scale)
+    hessian, linear, start, l1, lower, upper = (part.cpu() for part in (hessian, linear, start, l1, lower, upper))
+    linear, lower, upper = _flat_settled(hessian.diagonal() <= 0, linear, l1, lower, upper)
+    scale = torch.where(hessian.diagonal() > 0, hessian.diagonal(), 1.0).sqrt()
+    model, linear = _Boxed.of(hessian, l1, lower, upper, scale), linear / scale
     x = held(start * scale, model.lower, model.upper)
     gradient = model.hessian @ x + linear
     violation = model.violation(x, gradient)
-    goal, sweeps = tol * float(violation.max()), 0
-    while sweeps < max_sweeps:
-        rounding = ROUNDING * float(x.abs().sum() + linear.abs().max())
-        if float(violation.max()) <= max(goal, rounding):
-            break
+    goal, sweeps, rounds = tol * float(violation.max()), 0, 0
+    while sweeps < max_sweeps and float(violation.max()) > max(goal, _rounding(x, linear)):
         moving = (model.between(x) | (violation > 0)).nonzero()[:, 0]
-        x[moving], taken = model.part(moving).descend(x[moving], gradient[moving], goal, max_sweeps - sweeps)
+        part, rounds = model.part(moving), rounds + 1
+        x[moving], taken = part.descend(x[moving], gradient[moving], goal, max_sweeps - sweeps, 1 + rounds // 4)
         sweeps += taken
         gradient = model.hessian @ x + linear
         violation = model.violation(x, gradient)
     solution = torch.where(x <= model.lower, lower, torch.where(x >= model.upper, upper, x / scale))
-    return Descent(held(solution, lower, upper), float(violation.max()), sweeps)
+    return Descent(held(solution, lower, upper).to(device), float(violation.max()), sweeps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +182,18 @@ class _Boxed:
     lower: Tensor
     upper: Tensor
 
+    @classmethod
+    def of(cls, hessian: Tensor, rates: Tensor, lower: Tensor, upper: Tensor, scale: Tensor) -> _Boxed:
+        """In units of 1 / scale, the root of the diagonal; coordinates without curvature are given some."""
+        unit = (hessian / scale[:, None]).div_(scale).contiguous()
+        unit.diagonal().fill_(1.0)
+        return cls(unit, rates / scale, lower * scale, upper * scale)
+
     def part(self, moving: Tensor) -> _Boxed:
         """These coordinates, all others staying where they are."""
         if len(moving) == len(self.rates):
             return self
-        hessian = self.hessian[moving[:, None], moving]
+        hessian = self.hessian.index_select(0, moving).index_select(1, moving)
         return _Boxed(hessian, self.rates[moving], self.lower[moving], self.upper[moving])
 
     def violation(self, x: Tensor, gradient: Tensor) -> Tensor:
@@ -197,21 +204,26 @@ class _Boxed:
         """Whether each coordinate is on neither a kink nor a bound."""
         return (self.lower < x) & (x < self.upper) & ((x != 0) | (self.rates == 0))
 
-    def descend(self, x: Tensor, gradient: Tensor, goal: float, max_sweeps: int) -> tuple[Tensor, int]:
-        """x after some sweeps and a Newton step, and the number of sweeps."""
+    def descend(self, x: Tensor, gradient: Tensor, goal: float, max_sweeps: int, max_steps: int) -> tuple[Tensor, int]:
+        """x after some sweeps, and Newton steps until one is not stopped; and the number of sweeps."""
         from torchlogit.kernels.sweeps import sweep
 
         arrays = [part.numpy() for part in (self.hessian, x, gradient, self.rates, self.lower, self.upper)]
-        least, more = SWEEPS
-        for taken in range(1, min(max_sweeps, int(least + more * len(x))) + 1):
+        for taken in range(1, min(max_sweeps, SWEEPS) + 1):
             if sweep(*arrays) <= goal and float(self.violation(x, gradient).max()) <= goal:
                 return x, taken
-        return self.newton(x, gradient), taken
+        for _ in range(max_steps):
+            end, stopped = self.newton(x, gradient)
+            gradient, x = gradient + self.hessian @ (end - x), end
+            if not stopped:
+                break
+        return x, taken
 
-    def newton(self, x: Tensor, gradient: Tensor) -> Tensor:
-        """x after a Newton step of the coordinates between kinks and bounds, which they may reach but not cross.
+    def newton(self, x: Tensor, gradient: Tensor) -> tuple[Tensor, bool]:
+        """x after a Newton step of the coordinates between kinks and bounds, and whether one of those stopped it.
 
-        Held there one by one where that lowers the quadratic, else stopped as a whole where the first one arrives.
+        Coordinates may arrive at a kink or a bound but not cross it: each is stopped there alone where that lowers the
+        function, else the step ends where the first one arrives.
         """
         between = self.between(x).nonzero()[:, 0]
         slope = gradient[between] + self.rates[between] * x[between].sign()
@@ -220,13 +232,14 @@ class _Boxed:
         low = torch.where((self.rates > 0) & (x > 0), self.lower.clamp(min=0), self.lower)
         high = torch.where((self.rates > 0) & (x < 0), self.upper.clamp(max=0), self.upper)
         end = held(x + step, low, high)
-        change = end - x
-        if bool((end == x + step).all()) or self._rise(x, change, gradient) < 0:
-            return end
-        room = torch.where(step > 0, high - x, x - low) / step.abs()
-        first = torch.where(step == 0, torch.inf, room)
-        share = first.min()
-        return torch.where(first == share, torch.where(step > 0, high, low), x + share * step)
+        if bool((end == x + step).all()):
+            return end, False
+        if self._rise(x, end - x, gradient) < 0:
+            return end, True
+        edge = torch.where(step > 0, high, low)
+        share = torch.where(step == 0, torch.inf, (edge - x) / step)
+        first = share.min()
+        return torch.where(share == first, edge, x + first * step), True
 
     def _rise(self, x: Tensor, change: Tensor, gradient: Tensor) -> float:
         """By how much the change raises the function."""
@@ -234,28 +247,31 @@ class _Boxed:
         return float(gradient @ change + 0.5 * change @ (self.hessian @ change) + kinks)
 
 
-def _unit_model(
-    hessian: Tensor, linear: Tensor, rates: Tensor, lower: Tensor, upper: Tensor, scale: Tensor
-) -> tuple[_Boxed, Tensor]:
-    """The problem in scaled coordinates, and its linear part.
+def _flat_settled(
+    flat: Tensor, linear: Tensor, rates: Tensor, lower: Tensor, upper: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """linear, lower and upper with every flat coordinate, one without curvature, fixed where its slope drives it.
 
-    A coordinate without curvature goes to the bound that its slope drives it to, and is given a curvature of one.
+    Where that is no bound, linear is zero: the coordinate then goes to zero, or as near as its bounds let it.
     """
-    unit = (hessian / scale[:, None] / scale[None, :]).contiguous()
-    flat = hessian.diagonal() <= 0
     slope = shrunk(linear, rates)
-    driven = torch.where(slope > 0, lower, torch.where(slope < 0, upper, torch.nan))
-    fixed = flat & driven.isfinite()
-    linear = torch.where(flat & ~fixed, 0.0, linear)
-    unit.diagonal().fill_(1.0)
-    return _Boxed(unit, rates, torch.where(fixed, driven, lower), torch.where(fixed, driven, upper)), linear
+    end = torch.where(slope > 0, lower, torch.where(slope < 0, upper, torch.inf))
+    fixed = flat & end.isfinite()
+    return torch.where(flat, 0.0, linear), torch.where(fixed, end, lower), torch.where(fixed, end, upper)
+
+
+def _rounding(x: Tensor, linear: Tensor) -> float:
+    """A violation that is no more than rounding in the gradient."""
+    return ROUNDING * float(x.abs().sum() + linear.abs().max())
 
 
 def _damped_solve(matrix: Tensor, right: Tensor) -> Tensor:
     """(matrix + a little I)^-1 right, refined once: close to a solution where there is one, else far along the way."""
     damping = DAMPING * len(right)
     while True:
-        root, info = torch.linalg.cholesky_ex(matrix + damping * torch.eye(len(right), dtype=matrix.dtype))
+        damped = matrix.clone()
+        damped.diagonal().add_(damping)
+        root, info = torch.linalg.cholesky_ex(damped)
         if int(info) == 0:
             break
         damping *= 100

@@ -12,7 +12,7 @@ from mpmath import mp
 from torch import Tensor
 
 import cases
-from cases import LOSSES, PENALTIES, LossCase, PenaltyCase, Table
+from cases import LOSSES, PENALTIES, SMOOTH, LossCase, PenaltyCase, Table
 from reference import exact
 from reference.objective import EXTENDED, REASON, Plain, Real
 from torchlogit import design
@@ -48,7 +48,7 @@ def every_objective() -> list[Any]:
     """All combinations."""
     combinations = itertools.product(
         LOSSES,
-        PENALTIES,
+        SMOOTH,
         (True, False),
         (("ones", "labels"), ("counts", "soft"), ("uneven", "labels")),
         (torch.float32, torch.float64),
@@ -99,7 +99,7 @@ def test_sums_are_those_of_the_reference(loss: LossCase, penalty: PenaltyCase, o
     agree(ours, hessian)
     agree(ours, ours.T.numpy(), 1e-15)
     free = torch.randn(size, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-    agree(objective.hessian_product(residual, free), hessian @ free.numpy(), 1e-12)
+    agree(objective.hessian_operator(residual)(free), hessian @ free.numpy(), 1e-12)
 
     curvature = np.einsum("ikl,km,lm->i", plain.curvature(plain.raw(at)), basis, basis) / basis.shape[1]
     agree(objective.mean_gram(residual), np.einsum("i,ia,ib->ab", plain.weight * curvature, plain.x, plain.x))
@@ -144,7 +144,7 @@ def sums(objective: Objective, theta: Tensor) -> dict[str, Tensor]:
         "value": torch.tensor(objective.value(theta, raw), dtype=torch.float64),
         "gradient": objective.gradient(theta, residual),
         "hessian": objective.hessian(residual),
-        "product": objective.hessian_product(residual, free),
+        "product": objective.hessian_operator(residual)(free),
         "mean gram": objective.mean_gram(residual),
         "moments": torch.stack(objective.moments),
     }
@@ -178,6 +178,26 @@ def test_sums_over_many_blocks_are_those_over_one(
     many = make(loss, PENALTIES[1], weights="uneven", n=300)
     assert len(list(many.design.blocks())) == -(-300 // block_rows)
     assert_same(one, sums(many, theta))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("loss", LOSSES, ids=cases.named)
+def test_compiled_sums_are_the_others_whatever_the_threads(
+    loss: LossCase, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make(loss, PENALTIES[1], weights="uneven", n=3000, dtype=dtype)
+    theta = cases.random_theta(whole)
+    by_torch = sums(whole, theta)
+    monkeypatch.setattr(design, "COMPILED_VALUES", 0)
+    monkeypatch.setattr(design, "COMPILED_BYTES", 1 << 14)
+    before, compiled = torch.get_num_threads(), []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        compiled.append(sums(make(loss, PENALTIES[1], weights="uneven", n=3000, dtype=dtype), theta))
+    torch.set_num_threads(before)
+    assert_same(by_torch, compiled[0])
+    for other in compiled[1:]:
+        assert all(torch.equal(tensor, other[name]) for name, tensor in compiled[0].items())
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=cases.named)
@@ -367,6 +387,8 @@ def test_design_rows_answer_what_a_matrix_would(
         both = torch.stack([weights[rows], 0.5 - weights[rows]], dim=1)
         grams = torch.einsum("np,nm,nq->mpq", part, both, part)
         torch.testing.assert_close(block.gram(both), grams)
+        rough = block.rough_gram(both[:, :1])
+        torch.testing.assert_close(rough, grams[:1], rtol=1e-5 if dtype == torch.float32 else 1e-12, atol=1e-5)
         torch.testing.assert_close(block.moments(weights[rows])[0], (weights[rows, None] * part).sum(dim=0))
         torch.testing.assert_close(block.moments(weights[rows])[1], (weights[rows, None] * part**2).sum(dim=0))
         torch.testing.assert_close(block.largest(center, precision), ((part - center) ** 2 * precision).amax(dim=1))

@@ -527,3 +527,21 @@ def test_seconds_within_ten_minutes(l2: float) -> None:
     table = cases.table(lambda rng, n, d: 1.6e9 + np.round(600 * rng.standard_normal((n, d))), d=1, signal=3.0)
     result = fit(cases.objective_of(table, Logistic(), ElasticNet(l2=l2)), StochasticNewton())
     assert result.certificate.status is Status.CERTIFIED
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@every_problem
+def test_cuda_gives_the_same_answer(problem: Problem) -> None:
+    here = problem.objective()
+    assert isinstance(here.design, Dense)
+    there = Objective.of(
+        Dense(here.design.values.cuda(), here.design.has_intercept),
+        here.target.cuda(),
+        loss=here.loss,
+        penalty=here.penalty,
+        weight=here.weight.cuda(),
+    )
+    result, best = fit(there, StochasticNewton(), Goal(tol=problem.tol)), reference_optimum(problem)
+    assert result.certificate.status is Status.CERTIFIED
+    theta = here.theta(Params(result.params.coef.cpu(), result.params.intercept.cpu())).numpy().astype(Real)
+    assert float(Plain.of(here).value(theta) - best.value) <= problem.tol * float(best.value)

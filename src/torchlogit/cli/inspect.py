@@ -62,7 +62,7 @@ def _facts(model: LogisticModel) -> str:
     lines = [
         f"target       {facts.target}: {', '.join(map(str, model.classes))}",
         f"trained on   {facts.training_data['rows']:,} rows, {n_features} feature{'s' * (n_features != 1)}",
-        f"penalty      l2 = {facts.penalty['l2']:g}",
+        f"penalty      l1 = {facts.penalty['l1']:g}, l2 = {facts.penalty['l2']:g}",
         f"solver       {facts.solver['name']}, {facts.solver['passes']:.1f} passes",
         f"objective    {facts.certificate['objective'] / weight:.8f} a row",
         f"status       {facts.certificate['status']}: {facts.certificate['message']}",

@@ -49,7 +49,8 @@ def _data(run: Run) -> str:
             lines.append(f"{kind.value:<{NAME}} {_some([_described(column) for column in columns])}")
     if schema.dropped:
         lines.append(f"left out     {_some([f'{column.name} ({column.reason})' for column in schema.dropped])}")
-    lines.append(f"features     {len(model.feature_names)}")
+    used = f", {int((model.coef != 0).any(axis=1).sum())} of them used" if model.facts.penalty["l1"] else ""
+    lines.append(f"features     {len(model.feature_names)}{used}")
     shares = [
         f"{label} {count:,} ({count / rows:.1%})" for label, count in zip(model.classes, run.counts, strict=True)
     ]
@@ -82,8 +83,10 @@ def _some(names: list[str]) -> str:
 
 def _answer(run: Run) -> str:
     certificate, weight = run.classifier.certificate_, run.model.facts.training_data["weight"]
-    l2 = run.model.facts.penalty["l2"]
-    penalty = f"mean log loss + {l2:g} / (2 * {weight:g}) |coef|^2" if l2 else "mean log loss, no penalty"
+    l1, l2 = run.model.facts.penalty["l1"], run.model.facts.penalty["l2"]
+    first = f" + {l1:g} / {weight:g} |coef|" if l1 else ""
+    second = f" + {l2:g} / (2 * {weight:g}) |coef|^2" if l2 else ""
+    penalty = f"mean log loss{first}{second}" if first or second else "mean log loss, no penalty"
     lines = [f"objective    {certificate.objective / weight:.8f}  ({penalty})"]
     if certificate.status is Status.CERTIFIED:
         assert certificate.bound is not None

@@ -36,6 +36,8 @@ MOST_THREADS = 1024  # tens of thousands crash OpenMP
 @click.option("--valid", metavar="DATA", multiple=True, help="A table to measure the model on; may be repeated.")
 @click.option("--holdout", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="SHARE",
               help="Measure on this share of the rows, drawn at random, and train on the rest.")  # fmt: skip
+@click.option("--l1", type=click.FloatRange(0), default=0.0, show_default=True,
+              help="Penalty l1 |coef|, besides l2: it leaves columns out.")  # fmt: skip
 @click.option("--l2", type=click.FloatRange(0), default=1.0, show_default=True,
               help="Penalty: F = sum of losses + l2/2 |coef|^2; 0 for maximum likelihood.")  # fmt: skip
 @click.option("--tol", type=click.FloatRange(0, min_open=True), default=1e-6, show_default=True,
@@ -54,6 +56,7 @@ MOST_THREADS = 1024  # tens of thousands crash OpenMP
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
               help="Of the holdout and the solver's samples.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="Threads to compute with [default: all].")
+@click.option("--device", metavar="DEVICE", default="auto", show_default=True, help="To compute on: cpu, cuda, cuda:1.")
 @click.option("--require-certificate", is_flag=True, help="Exit with 3 where the answer is not certified.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
@@ -63,6 +66,7 @@ def command(
     output: str | None,
     valid: tuple[str, ...],
     holdout: float | None,
+    l1: float,
     l2: float,
     tol: float,
     max_iter: float,
@@ -78,6 +82,7 @@ def command(
     names: str | None,
     seed: int,
     threads: int | None,
+    device: str,
     require_certificate: bool,
     as_json: bool,
     quiet: bool,
@@ -119,12 +124,14 @@ def command(
 
         torch.set_num_threads(threads)
     classifier = LogisticRegression(
+        l1=l1,
         l2=l2,
         solver=solver,  # type: ignore[arg-type]
         tol=tol,
         max_iter=max_iter,
         time_budget=seconds,
         class_weight=class_weight,  # type: ignore[arg-type]
+        device=device,
         random_state=seed,
         verbose=int(sys.stderr.isatty() and not quiet),
     )

@@ -14,18 +14,21 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 Array = NDArray[np.float64]
 Matrix = NDArray[np.float32] | NDArray[np.float64]
+Real = np.float32 | np.float64
 
 PIECES = 16  # of a block of rows; each is a partial sum
 MIN_PIECE = 256  # rows
-GRAM_VALUES = 1 << 18  # of the float64 copy that a Gram matrix is made from at a time
+GRAM_VALUES = 1 << 17  # of the float64 copy that a Gram matrix is made from at a time
+PARTIAL_VALUES = 1 << 24  # of its partial sums, all together
 
 
 class _Compiled(Protocol):
@@ -50,8 +53,13 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="torchlogit")
 
 
-def _pieces(n: int) -> list[slice]:
-    size = max(MIN_PIECE, -(-n // PIECES))
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _pieces(n: int, count: int = PIECES, least: int = 1) -> list[slice]:
+    size = max(MIN_PIECE, least, -(-n // count))
     return [slice(start, min(n, start + size)) for start in range(0, n, size)]
 
 
@@ -108,37 +116,46 @@ def largest(X: Matrix, center: Array, precision: Array) -> Array:
     return out
 
 
-def gram(X: Matrix, weights: Array, *, intercept: bool) -> Array:
+def gram(X: Matrix, weights: Array, *, intercept: bool, dtype: type[Real] = np.float64) -> Array:
     """X' diag(w) X for each column w of weights (rows, m), (m, p, p), the constant column last where there is one.
 
-    Weights may be negative. Rows are taken a few at a time, in float64.
+    Weights may be negative. dtype: of the products within a few rows; they are added up in float64. Each thread has a
+    BLAS of one thread to itself: one of several waits for all of them at every turn, which on a busy machine takes
+    seconds.
     """
-    p = X.shape[1] + intercept
-    total = np.zeros((weights.shape[1], p, p))
-    scale, signs = np.sqrt(np.abs(weights)), [None if (w >= 0).all() else np.sign(w)[:, None] for w in weights.T]
-    for block, rows in float64_blocks(X, intercept=intercept):
-        for k, sign in enumerate(signs):
-            scaled = block * scale[rows, k, None]
-            other = scaled if sign is None else scaled * sign[rows]
-            total[k] += other.T @ scaled  # of a matrix with itself, numpy takes the symmetric product at half the price
-    return total
+    p, m = X.shape[1] + intercept, weights.shape[1]
+    scale = np.sqrt(np.abs(weights)).astype(dtype)
+    signs = [None if (w >= 0).all() else np.sign(w).astype(dtype)[:, None] for w in weights.T]
+    pieces = _pieces(len(X), count=max(1, min(PIECES, PARTIAL_VALUES // (m * p * p))), least=p)
+    parts = np.zeros((len(pieces), m, p, p))
+
+    def task(i: int, piece: slice) -> None:
+        for block, rows in _blocks(X, piece, intercept, dtype):
+            for k, sign in enumerate(signs):
+                scaled = block * scale[rows, k, None]
+                other = scaled if sign is None else scaled * sign[rows]
+                parts[i, k] += other.T @ scaled  # of a matrix with itself, numpy takes the symmetric product
+
+    with _blas().limit(limits=1, user_api="blas"):
+        _each(task, pieces)
+    return _added(parts)
 
 
 def quadratic(X: Matrix, matrix: Array, *, intercept: bool) -> Array:
     """x_i' matrix x_i, (rows,)."""
     out = np.empty(len(X))
-    for block, rows in float64_blocks(X, intercept=intercept):
+    for block, rows in _blocks(X, slice(0, len(X)), intercept, np.float64):
         out[rows] = ((block @ matrix) * block).sum(axis=1)
     return out
 
 
-def float64_blocks(X: Matrix, *, intercept: bool) -> Iterator[tuple[Array, slice]]:
-    """A few rows at a time in float64, through one buffer, the constant column last where there is an intercept."""
-    n, d = X.shape
+def _blocks(X: Matrix, piece: slice, intercept: bool, dtype: type[Real]) -> Iterator[tuple[Any, slice]]:
+    """A few rows of a piece at a time, through one buffer, the constant column last where there is one."""
+    n, d = piece.stop - piece.start, X.shape[1]
     size = min(n, max(2 * (d + 1), GRAM_VALUES // (d + 1), MIN_PIECE))
-    buffer = np.ones((size, d + intercept))
-    for start in range(0, n, size):
-        rows = slice(start, min(n, start + size))
+    buffer = np.ones((size, d + intercept), dtype=dtype)
+    for start in range(piece.start, piece.stop, max(1, size)):
+        rows = slice(start, min(piece.stop, start + size))
         block = buffer[: rows.stop - start]
         block[:, :d] = X[rows]
         yield block, rows

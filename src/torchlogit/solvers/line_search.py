@@ -99,7 +99,7 @@ def _land(ray: Ray, t: float) -> Landing:
     def losses_and_slopes(rows: slice) -> Tensor:
         raw, target = torch.add(ray.raw[rows], ray.raw_step[rows], alpha=t), objective.target[rows]
         ray.residual[rows] = residual = loss.residual(raw, target)
-        return torch.stack([loss.value(raw, target), (residual * ray.raw_step[rows]).sum(dim=1)], dim=1)
+        return torch.stack([loss.value(raw, target), (residual * ray.raw_step[rows]).sum(dim=1)])
 
     losses, slope = objective.total(losses_and_slopes).tolist()
     theta = ray.at(t)

@@ -20,8 +20,9 @@ from torchlogit.quadratic import Accept, conjugate_gradients, coordinate_descent
 from torchlogit.solvers.sampling import Sampler
 
 FLOPS_PER_VALUE = 8.0  # a sampled Hessian may cost about what reading X costs: 8 n / p rows of p^2 each
+AMPLE_ROWS = 1000  # rows per parameter, of which more make no step better
 WHOLE = 0.4  # a sample of more than this share of the rows is no saving
-PRECONDITION_ROWS = 4  # rows per column that make a preconditioner,
+PRECONDITION_ROWS = 6  # rows per column that make a preconditioner,
 WIDE = 2500  # and of more columns than these, fewer: what their own Gram matrix allows
 LOOSE, TIGHT, VANISHED = 0.1, 1e-2, 1e-20  # what a step may leave unsolved, as a share of what it promises
 FAR = 1.0  # a preconditioner serves until some row's log-odds have moved by this much,
@@ -165,7 +166,7 @@ class Preconditioned:
             self._at, self._known = point, None
             return _smooth(objective, point, self._solve(right), spent, exact=False)
         free, products = conjugate_gradients(
-            lambda v: objective.hessian_product(point.residual, v),
+            objective.hessian_operator(point.residual),
             right,
             self._solve,
             _certifiably(objective, right) if exact else self._roughly(),
@@ -256,10 +257,10 @@ class ByOutput:
 
 
 def _gram(design: DesignMatrix, weight: Tensor, precision: Tensor) -> Tensor:
-    """X' diag(weight) X + diag(precision)."""
+    """X' diag(weight) X + diag(precision), roughly."""
     gram = torch.diag(precision)
     for rows, block in design.blocks():
-        gram += block.gram(weight[rows, None])[0]
+        gram += block.rough_gram(weight[rows, None])[0]
     return gram
 
 
@@ -298,7 +299,7 @@ def sample_rows(objective: Objective, max_dense: int) -> int:
     n, p = objective.design.shape
     n_free = objective.basis().shape[1]
     size = p * n_free
-    affordable = int(FLOPS_PER_VALUE * n * 2 / (p * (n_free + 1)))
+    affordable = min(int(FLOPS_PER_VALUE * n * 2 / (p * (n_free + 1))), AMPLE_ROWS * size)
     enough = PRECONDITION_ROWS * p if p <= WIDE else WIDE
     return min(n, max(enough, affordable if size <= max_dense else 0))
 

@@ -6,25 +6,33 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from torchlogit.errors import DivergedError, InputError
 from torchlogit.objective import Objective
 from torchlogit.records import Params, State
+from torchlogit.solvers.batches import average, batch_gradient, batches, refuse_kinks, state
 
 Optimizer = Callable[..., torch.optim.Optimizer]
+Scheduler = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
 
 
 @dataclass(frozen=True, slots=True)
 class SGD:
     """Stochastic gradient descent on F divided by the sum of weights, as a PyTorch loop has it.
 
-    A step moves against the mean gradient of `batch_size` rows plus the penalty's gradient per row. `optimizer`
-    is called as optimizer([theta], lr=learning_rate): a class of torch.optim, or a functools.partial of one.
-    A state is yielded after each of `n_epochs` epochs. Raises DivergedError, with the batch and the rate.
+    A step moves against the mean gradient of `batch_size` rows plus the penalty's gradient per row. A state is yielded
+    after each of `n_epochs` epochs. Raises DivergedError, with the batch and the rate.
 
-    >>> SGD(learning_rate=0.05, batch_size=5, n_epochs=20).shuffle
-    False
+    shuffle: every epoch takes the rows in an order drawn from `seed`. optimizer: called as optimizer([theta],
+    lr=learning_rate), a class of torch.optim or a functools.partial of one (momentum: partial(torch.optim.SGD,
+    momentum=0.9)). scheduler: called as scheduler(optimizer), a partial of a class of torch.optim.lr_scheduler whose
+    step() needs no argument; stepped after every epoch. average_after: the answer is the mean of the points after each
+    step of all but the first so many epochs (Polyak and Juditsky 1992, doi:10.1137/0330046); None: the last point.
+
+    >>> from functools import partial
+    >>> halved = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5)
+    >>> SGD(learning_rate=0.5, batch_size=32, shuffle=True, scheduler=halved, average_after=1).n_epochs
+    20
     """
 
     learning_rate: float = 0.05
@@ -32,6 +40,8 @@ class SGD:
     n_epochs: int = 20
     shuffle: bool = False
     optimizer: Optimizer = torch.optim.SGD
+    scheduler: Scheduler | None = None
+    average_after: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -41,30 +51,31 @@ class SGD:
             raise InputError(
                 f"batch_size={self.batch_size}, n_epochs={self.n_epochs}: expected at least 1 of each"
             )
+        if self.average_after is not None and not 0 <= self.average_after < self.n_epochs:
+            raise InputError(
+                f"average_after={self.average_after}: expected fewer than n_epochs={self.n_epochs}, or None"
+            )
 
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
         """The state after each epoch, n_epochs of them. What is read to evaluate F is not counted as a pass."""
-        generator = torch.Generator().manual_seed(self.seed)
+        refuse_kinks(objective, "SGD")
+        generator = torch.Generator().manual_seed(self.seed) if self.shuffle else None
         theta = objective.theta(start) if start is not None else torch.zeros_like(objective.start())
         optimizer = self.optimizer([theta], lr=self.learning_rate)
-        n = objective.design.shape[0]
+        scheduler = self.scheduler(optimizer) if self.scheduler is not None else None
+        mean, averaged = theta.clone(), 0
         for epoch in range(self.n_epochs):
-            order = torch.randperm(n, generator=generator) if self.shuffle else torch.arange(n)
-            for batch, indices in enumerate(torch.split(order.to(theta.device), self.batch_size)):
-                theta.grad = _mean_gradient(objective, theta, indices)
+            for number, batch in enumerate(batches(objective, self.batch_size, generator), start=1):
+                theta.grad = batch_gradient(objective, batch, theta)
                 optimizer.step()
                 if not bool(torch.isfinite(theta).all()):
                     raise DivergedError(
-                        f"the coefficients left the range of floats in epoch {epoch + 1}, batch {batch + 1}, with "
+                        f"the coefficients left the range of floats in epoch {epoch + 1}, batch {number}, with "
                         f"learning_rate={self.learning_rate}: lower it, scale the columns, or use the default solver"
                     )
-            raw = objective.raw(theta)
-            yield State(objective.params(theta), epoch + 1.0, objective.value(theta, raw), raw=raw)
-
-
-def _mean_gradient(objective: Objective, theta: Tensor, indices: Tensor) -> Tensor:
-    """Gradient of the mean loss of these rows, plus the penalty's per unit of weight."""
-    batch = objective.sample(indices, torch.ones((), dtype=theta.dtype, device=theta.device))
-    total = batch.weight.sum().clamp(min=1e-300)
-    losses = -batch.dual(batch.residual(batch.raw(theta))) / total
-    return losses + objective.penalty_gradient(theta) / objective.total_weight
+                if self.average_after is not None and epoch >= self.average_after:
+                    averaged += 1
+                    mean = average(mean, theta, averaged)
+            if scheduler is not None:
+                scheduler.step()
+            yield state(objective, mean if averaged else theta, epoch + 1.0)

@@ -1,0 +1,88 @@
+"""What the solvers that step batch by batch share: batches without a DataLoader, a batch's gradient, the average."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from torchlogit.errors import InputError
+from torchlogit.objective import Objective
+from torchlogit.records import Params, State
+
+
+def batches(objective: Objective, batch_size: int, generator: torch.Generator | None) -> Iterator[Objective]:
+    """Every row once, `batch_size` at a time: in their order as views, or gathered in the order of a shuffle.
+
+    generator: draws the shuffle, None for the order of the rows. The last batch has what is left.
+    """
+    n = objective.design.shape[0]
+    if generator is None:
+        for start in range(0, n, batch_size):
+            yield objective.rows(start, min(n, start + batch_size))
+        return
+    order = torch.randperm(n, generator=generator).to(objective.target.device)
+    for indices in torch.split(order, batch_size):
+        yield rows_at(objective, indices)
+
+
+def rows_at(objective: Objective, indices: Tensor) -> Objective:
+    """The objective of these rows, as they are."""
+    return objective.sample(indices, torch.ones((), dtype=torch.float64, device=objective.target.device))
+
+
+def share(objective: Objective, batch: Objective) -> float:
+    """n / (b N): a batch's sum of b rows times this is, on average over the batches, the sum of all rows over N.
+
+    N is the sum of the weights, so that a row of weight 2 counts as two rows do.
+    """
+    return objective.design.shape[0] / (batch.design.shape[0] * objective.total_weight)
+
+
+def batch_gradient(objective: Objective, batch: Objective, theta: Tensor) -> Tensor:
+    """The gradient of F / N, estimated from a batch, (p, n_outputs): the rows' mean gradient and the penalty's."""
+    losses = -batch.dual(batch.residual(batch.raw(theta)))
+    return share(objective, batch) * losses + objective.penalty_gradient(theta) / objective.total_weight
+
+
+def penalty_step(objective: Objective, theta: Tensor, rate: float) -> Tensor:
+    """argmin_t Omega(t) / N + |t - theta|^2 / (2 rate): the step against the penalty, taken implicitly."""
+    theta = theta.clone()
+    coef = objective.coef(theta)
+    coef.copy_(objective.penalty.prox(coef, rate / objective.total_weight))
+    return theta
+
+
+def refuse_kinks(objective: Objective, name: str) -> None:
+    """InputError where the penalty has kinks or bounds, of which a gradient step knows nothing."""
+    if not objective.penalty.smooth:
+        raise InputError(f"{name} steps along gradients: expected no l1 and no bounds; use the default solver")
+
+
+def average(mean: Tensor, theta: Tensor, step: int, power: float = 0.0) -> Tensor:
+    """The running mean of the points after `step` steps, 1, 2, ..., where point t has a weight of about t^power.
+
+        mean + (power + 1) / (power + step) * (theta - mean)
+
+    power 0 is the plain mean of Polyak and Juditsky 1992, doi:10.1137/0330046; larger ones forget the way there
+    (Shamir and Zhang 2013, arXiv:1212.1824).
+
+    >>> points, mean = torch.tensor([1.0, 2.0, 6.0]), torch.tensor(0.0)
+    >>> for step, point in enumerate(points, start=1):
+    ...     mean = average(mean, point, step)
+    >>> mean
+    tensor(3.)
+    """
+    return torch.lerp(mean, theta, (power + 1) / (power + step))
+
+
+def starting_point(objective: Objective, start: Params | None) -> Tensor:
+    """The start given, or the empty model's optimum."""
+    return objective.start() if start is None else objective.visible(objective.theta(start))
+
+
+def state(objective: Objective, theta: Tensor, passes: float) -> State:
+    """The state at theta. What is read here to evaluate F is not counted as a pass."""
+    raw = objective.raw(theta)
+    return State(objective.params(theta), passes, objective.value(theta, raw), raw=raw)
