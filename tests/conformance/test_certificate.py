@@ -254,7 +254,7 @@ def test_no_bound_along_newtons_way_is_below_the_gap(recipe: Recipe) -> None:
 
 
 @given(recipe=kinked_recipes())
-@settings(max_examples=100, phases=UNSHRUNK)
+@settings(max_examples=60, phases=UNSHRUNK)
 def test_no_bound_along_the_way_is_below_the_gap_with_kinks_and_bounds(recipe: Recipe) -> None:
     assert_holds(recipe.objective())
 
@@ -279,7 +279,7 @@ def test_no_bound_at_any_point_from_any_dual_is_below_the_gap(recipe: Recipe, se
 
 
 @given(recipe=kinked_recipes(), seed=st.integers(0, 2**31))
-@settings(max_examples=40, phases=UNSHRUNK)
+@settings(max_examples=30, phases=UNSHRUNK)
 def test_no_bound_at_any_point_from_any_dual_is_below_the_gap_with_kinks_and_bounds(recipe: Recipe, seed: int) -> None:
     assert_holds_anywhere(recipe.objective(), seed)
 

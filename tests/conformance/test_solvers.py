@@ -59,6 +59,12 @@ def reachable(case: SolverCase, problem: Problem) -> float:
     return problem.tol if problem.penalty().smooth else max(problem.tol, case.kinked_tol)
 
 
+@cache
+def fitted(case: SolverCase, problem: Problem) -> FitResult:
+    """What this solver reaches; called under the fixture above, which depends on the case alone."""
+    return fit(problem.objective(), case.solver, Goal(tol=reachable(case, problem)))
+
+
 def theta_of(objective: Objective, result: FitResult) -> np.ndarray:
     return objective.theta(result.params).numpy().astype(Real)
 
@@ -69,7 +75,7 @@ def test_reaches_the_reference_optimum_and_proves_it(case: SolverCase, problem: 
     objective = problem.objective()
     plain, best = Plain.of(objective), reference_optimum(problem)
     tol = reachable(case, problem)
-    result = fit(objective, case.solver, Goal(tol=tol))
+    result = fitted(case, problem)
     certificate = result.certificate
     assert certificate.status is Status.CERTIFIED, certificate.message
     assert certificate.relative_bound is not None
@@ -104,7 +110,7 @@ def test_zeros_and_bounds_are_exact(case: SolverCase, problem: Problem) -> None:
     """Every coefficient is within its bounds; what the optimum clearly holds on a kink or a bound, is on it."""
     objective = problem.objective()
     plain, best = Plain.of(objective), reference_optimum(problem)
-    theta = theta_of(objective, fit(objective, case.solver, Goal(tol=reachable(case, problem))))
+    theta = theta_of(objective, fitted(case, problem))
     assert bool(((plain.lower[:, None] <= theta) & (theta <= plain.upper[:, None])).all())
     held = held_clearly(plain, best)
     assert np.array_equal(theta[held], best.theta[held])
