@@ -21,7 +21,7 @@ from torchlogit.losses import Logistic, Loss, Softmax, loss_for
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet, Penalty
 from torchlogit.solvers import Solver
-from torchlogit.solvers.newton_model import AllRows, Preconditioned
+from torchlogit.solvers.newton_model import AllRows, BlocksWithKinks, Preconditioned, SampleWithKinks
 from torchlogit.solvers.sgd import SGD
 from torchlogit.solvers.stochastic_newton import StochasticNewton
 from torchlogit.solvers.tuning_free import SAGA, DoG, ImplicitSGD
@@ -102,31 +102,38 @@ SMOOTH = [case for case in PENALTIES if case.penalty.smooth]
 class SolverCase:
     """A solver that reaches the optimum. model: how its steps are made, see `model_of`, on tables of 300 rows or more.
 
-    small_samples: let a sample have as few rows as the solver asks for, however short the table is. passes: at most.
+    kinked: the same where the penalty has kinks or bounds. small_samples: let a sample have as few rows as the solver
+    asks for, however short the table is. passes: it may take. kinked_tol: the least relative bound with kinks.
     """
 
     name: str
     solver: Solver
     model: str | None = None
+    kinked: str | None = None
     small_samples: bool = False
     passes: float = 60
+    kinked_tol: float = 0.0
 
 
 SOLVERS = [
-    SolverCase("newton, all rows", StochasticNewton(), "all rows"),
-    SolverCase("newton, sampled", StochasticNewton(hessian_rows=1), "sample", small_samples=True),
+    SolverCase("newton, all rows", StochasticNewton(), "all rows", "all rows"),
+    SolverCase("newton, sampled", StochasticNewton(hessian_rows=1), "sample", "sample", small_samples=True),
     SolverCase(
-        "newton, preconditioned", StochasticNewton(hessian_rows=10**6), "preconditioner", small_samples=True, passes=200
+        "newton, preconditioned", StochasticNewton(hessian_rows=10**6), "preconditioner", "all rows",
+        small_samples=True, passes=200,
     ),
-    SolverCase("newton, matrix-free", StochasticNewton(max_dense=1), "preconditioner", passes=200),
+    SolverCase("newton, matrix-free", StochasticNewton(max_dense=1), "preconditioner", "blocks", passes=200,
+               kinked_tol=1e-6),
     SolverCase("newton, default", StochasticNewton(seed=3)),
-]
+]  # fmt: skip
 
 
 def model_of(model: object) -> str:
     """How a Newton model makes its steps."""
-    if isinstance(model, AllRows):
-        return "all rows"
+    names: list[tuple[type, str]] = [(AllRows, "all rows"), (SampleWithKinks, "sample"), (BlocksWithKinks, "blocks")]
+    for kind, name in names:
+        if isinstance(model, kind):
+            return name
     assert isinstance(model, Preconditioned)
     return "sample" if model.trusted else "preconditioner"
 
@@ -154,16 +161,17 @@ STOCHASTIC = [
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows as arrays: x (n, d), target (n, n_outputs), weight (n,) or None for ones."""
+    """Rows as arrays: x (n, d), target and offset (n, n_outputs), weight (n,); None for weights of one, no offset."""
 
     x: Array
     target: Array
     weight: Array | None = None
+    offset: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A table, and what is to be minimised on it.
+    """A table, and what is to be minimised on it: l1, l2, and for each column a factor of both and its bounds.
 
     tol: the relative bound that every solver can reach; 1e-9, or what rounding leaves where that is more.
     plain_scale: columns of one size, so that solvers without preconditioning agree too.
@@ -173,6 +181,10 @@ class Problem:
     table: Callable[[], Table]
     n_classes: int = 2
     l2: float = 1.0
+    l1: float = 0.0
+    factors: tuple[float, ...] | None = None
+    lower: tuple[float, ...] | None = None
+    upper: tuple[float, ...] | None = None
     intercept: bool = True
     dtype: torch.dtype = torch.float64
     tol: float = 1e-9
@@ -180,10 +192,15 @@ class Problem:
 
     def objective(self) -> Objective:
         """F of this problem."""
-        table = self.table()
         return objective_of(
-            table, loss_for(self.n_classes), ElasticNet(l2=self.l2), intercept=self.intercept, dtype=self.dtype
+            self.table(), loss_for(self.n_classes), self.penalty(), intercept=self.intercept, dtype=self.dtype
         )
+
+    def penalty(self) -> ElasticNet:
+        """Omega of this problem."""
+        given = (self.factors, self.lower, self.upper)
+        factors, lower, upper = (None if part is None else torch.tensor(part, dtype=torch.float64) for part in given)
+        return ElasticNet(self.l1, self.l2, factors, lower, upper)
 
 
 def objective_of(
@@ -191,8 +208,10 @@ def objective_of(
 ) -> Objective:
     """F of a table."""
     design = Dense.of(torch.from_numpy(table.x).to(dtype), intercept=intercept)
-    weight = None if table.weight is None else torch.from_numpy(table.weight)
-    return Objective.of(design, torch.from_numpy(table.target), loss=loss, penalty=penalty, weight=weight)
+    weight, offset = (None if part is None else torch.from_numpy(part) for part in (table.weight, table.offset))
+    return Objective.of(
+        design, torch.from_numpy(table.target), loss=loss, penalty=penalty, weight=weight, offset=offset
+    )
 
 
 def labels(rng: np.random.Generator, raw: Array) -> Array:
@@ -223,6 +242,7 @@ def table(
     base_rate: float = 0.0,
     targets: Callable[[np.random.Generator, Array], Array] = labels,
     weights: Callable[[np.random.Generator, int], Array] | None = None,
+    offsets: bool = False,
     seed: int = 0,
 ) -> Table:
     """A random table: columns, then labels drawn from a random linear model on them, standardised."""
@@ -231,7 +251,9 @@ def table(
     spread = x.std(axis=0)
     units = (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1)
     raw = signal * units @ rng.standard_normal((x.shape[1], n_outputs)) / np.sqrt(x.shape[1]) + base_rate
-    return Table(x, targets(rng, raw), weights(rng, n) if weights else None)
+    offset = 2 * rng.standard_normal(raw.shape) if offsets else None
+    target = targets(rng, raw if offset is None else raw + offset)
+    return Table(x, target, weights(rng, n) if weights else None, offset)
 
 
 # -- columns ----------------------------------------------------------------------------------------
@@ -334,8 +356,53 @@ PROBLEMS = [
     Problem("softmax 5, no intercept, weights", partial(table, n_outputs=5, weights=small_counts), n_classes=5,
             intercept=False),
     Problem("softmax 5, soft targets", partial(table, n_outputs=5, targets=soft), n_classes=5),
+    Problem("offsets", partial(table, offsets=True)),
+    Problem("offsets, no penalty", partial(table, offsets=True), l2=0.0),
+    Problem("softmax 3, offsets, no penalty", partial(table, n_outputs=3, offsets=True), n_classes=3, l2=0.0),
     Problem("one column", partial(table, d=1)),
     Problem("thirty columns", partial(table, n=3000, d=30)),
+]  # fmt: skip
+
+
+UNITS = tuple(10.0**power for power in range(-6, 7, 3))  # of `scaled` columns, five of them
+
+KINKED = [
+    Problem("l1", partial(table), l1=25.0, l2=0.0),
+    Problem("l1, empty model", partial(table), l1=300.0, l2=0.0),
+    Problem("elastic net", partial(table), l1=25.0),
+    Problem("elastic net, soft targets, no intercept", partial(table, targets=soft), l1=5.0, intercept=False),
+    Problem("l1, tiny l2", partial(table), l1=25.0, l2=1e-6),
+    Problem("l1, float32", partial(table), l1=25.0, l2=0.0, dtype=torch.float32),
+    Problem("l1, some columns free", partial(table), l1=10.0, l2=0.0, factors=(1.0, 0.0, 3.0, 0.0, 0.5)),
+    Problem("l1, collinear", partial(table, collinear), l1=3.0, l2=0.0),
+    Problem("l1, rare columns", partial(table, rare, d=8), l1=0.5, l2=0.0),
+    Problem("l1, constant column", partial(table, constant), l1=3.0, l2=0.0),
+    Problem("l1, uneven weights", partial(table, weights=uneven), l1=3000.0, l2=0.0),
+    Problem("l1, scales 1e-6 to 1e6", partial(table, scaled), l1=30.0, l2=0.0, factors=UNITS, plain_scale=False),
+    Problem("elastic net, scales, one factor", partial(table, scaled), l1=1.0, plain_scale=False),
+    Problem("l1, thirty columns", partial(table, n=3000, d=30), l1=20.0, l2=0.0),
+    Problem("l1, more columns than rows", partial(table, n=40, d=60), l1=1.0, l2=0.0),
+    Problem("l2, some columns free", partial(table), factors=(1.0, 0.0, 3.0, 0.0, 1e-3)),
+    Problem("signs, no penalty", partial(table), l2=0.0, lower=(0.0, 0.0, 0.0, -INF, -INF),
+            upper=(INF, INF, INF, 0.0, 0.0)),
+    Problem("signs, scales, no penalty", partial(table, scaled), l2=0.0, lower=(0.0,) * 5, plain_scale=False),
+    Problem("box, no penalty", partial(table), l2=0.0, lower=(-0.1,) * 5, upper=(0.2, 0.1, 0.3, 0.1, INF)),
+    Problem("box, l2", partial(table), lower=(-0.1,) * 5, upper=(0.2, 0.1, 0.3, 0.1, INF)),
+    Problem("box, l1, off zero", partial(table), l1=3.0, l2=0.0, lower=(0.1, -INF, -0.5, -0.1, -1.0),
+            upper=(0.3, -0.2, 0.5, 0.1, INF)),
+    Problem("fixed coefficients", partial(table), l2=0.0, lower=(0.5, -INF, 0.0, -INF, -0.25),
+            upper=(0.5, INF, 0.0, INF, -0.25)),
+    Problem("signs, collinear, no penalty", partial(table, collinear), l2=0.0, lower=(0.0,) * 5),
+    Problem("softmax 3, l1", partial(table, n_outputs=3), n_classes=3, l1=3.0, l2=0.0),
+    Problem("softmax 3, elastic net, weights", partial(table, n_outputs=3, weights=small_counts), n_classes=3, l1=5.0),
+    Problem("softmax 3, box", partial(table, n_outputs=3), n_classes=3, l2=0.0, lower=(-0.1,) * 5, upper=(0.2,) * 5),
+    Problem("softmax 3, signs, l2", partial(table, n_outputs=3), n_classes=3, lower=(0.0,) * 5),
+    Problem("softmax 3, signs, no intercept", partial(table, n_outputs=3), n_classes=3, l2=0.0, lower=(0.0,) * 5,
+            intercept=False),
+    Problem("softmax 5, l1, some columns free", partial(table, n_outputs=5, d=3), n_classes=5, l1=3.0, l2=0.0,
+            factors=(1.0, 0.0, 2.0)),
+    Problem("l1, offsets", partial(table, offsets=True), l1=20.0, l2=0.0),
+    Problem("softmax 3, l1, offsets", partial(table, n_outputs=3, offsets=True), n_classes=3, l1=3.0, l2=0.0),
 ]  # fmt: skip
 
 

@@ -62,8 +62,8 @@ def find_separation(objective: Objective, raw: Tensor) -> Separation | None:
     direction = objective.coef(objective.visible(found.direction))
     places = (direction.abs() > 1e-6 * direction.abs().max().clamp(min=1e-300)).nonzero()
     signs = tuple((int(j), int(k), 1 if float(direction[j, k]) > 0 else -1) for j, k in places)
-    complete = bool((found.margin > 0).all()) or (search.all_free and all_classified(objective, raw))
-    return Separation(complete=complete, directions=signs)
+    classified = bool((found.margin > 0).all()) or (search.all_free and all_classified(objective, raw))
+    return Separation(complete=classified or search.separates_all(), directions=signs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,11 @@ class _Search:
             return None if split is None else split[: len(self.gain)] - split[len(self.gain) :]
 
         return program
+
+    def separates_all(self) -> bool:
+        """Whether some direction leaves no row tied, though the one of most gain may."""
+        every = torch.ones_like(self.objective.weight, dtype=torch.bool)
+        return self.solve(self.least_size(every), every) is not None
 
     def _constraints(self) -> Array:
         """The rows' margins as linear functions of v, each row scaled to a largest entry of 1."""

@@ -7,7 +7,7 @@ The true gap F(w) - min F is taken in extended precision. No slack is given but 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import cases
-from cases import PROBLEMS, Problem, Table
+from cases import KINKED, PROBLEMS, Problem, Table
 from reference import exact
 from reference.objective import EXTENDED, REASON, Optimum, Plain, Real, optimum
 from torchlogit import certificate
@@ -42,7 +42,11 @@ UNSHRUNK = [Phase.explicit, Phase.generate]  # a recipe is short already, and sh
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a random problem is made of; `seed` draws the rest."""
+    """What a random problem is made of; `seed` draws the rest.
+
+    factors: of the penalty, "ones", "sized" as the columns are, or those with "zeros". bounds: of which kinds.
+    offset: added to every column. offsets: whether rows have some.
+    """
 
     n: int
     kinds: tuple[str, ...]
@@ -56,6 +60,10 @@ class Recipe:
     intercept: bool
     single: bool
     seed: int
+    l1: float = 0.0
+    factors: str = "ones"
+    bounds: tuple[str, ...] = ("none",)
+    offsets: bool = False
 
     def objective(self) -> Objective:
         """The problem."""
@@ -73,13 +81,24 @@ class Recipe:
         if weight is not None:
             weight[0] = 1.0
         x = (x + self.offset) * 2.0 ** np.array(self.exponents)  # exact: collinear columns stay so
+        offset = 3 * rng.standard_normal(raw.shape) if self.offsets else None
         return cases.objective_of(
-            Table(x, target, weight),
+            Table(x, target, weight, offset),
             loss_for(self.n_classes),
-            ElasticNet(l2=self.l2),
+            self.penalty(rng),
             intercept=self.intercept,
             dtype=torch.float32 if self.single else torch.float64,
         )
+
+    def penalty(self, rng: np.random.Generator) -> ElasticNet:
+        """Factors and bounds in units of the columns."""
+        unit = torch.tensor(self.exponents, dtype=torch.float64).exp2()
+        d = len(unit)
+        kept = torch.from_numpy((rng.random(d) < 0.5).astype(float)) if self.factors == "zeros" else torch.ones(d)
+        factors = None if self.factors == "ones" else unit * kept
+        kinds = rng.choice(self.bounds, d)
+        lower, upper = torch.tensor([BOUNDS[kind] for kind in kinds], dtype=torch.float64).T
+        return ElasticNet(self.l1, self.l2, factors, lower / unit, upper / unit)
 
     def column(self, rng: np.random.Generator, kind: str) -> NDArray[np.float64]:
         """Values of size one."""
@@ -95,6 +114,12 @@ class Recipe:
         return rng.standard_normal(n)
 
 
+INFINITY = float("inf")
+BOUNDS = {
+    "none": (-INFINITY, INFINITY), "positive": (0.0, INFINITY), "negative": (-INFINITY, 0.0), "box": (-0.1, 0.25),
+    "apart": (0.125, 0.5), "fixed": (-0.25, -0.25), "least": (-0.5, INFINITY),
+}  # fmt: skip
+
 UNBALANCED_INTERCEPT = Recipe(
     n=31, kinds=("constant",), exponents=(0,), n_classes=4, targets="labels", weights="uneven", l2=1.0, signal=2.0,
     offset=0.0, intercept=True, single=True, seed=1198990496,
@@ -103,6 +128,19 @@ UNBALANCED_COLUMNS = Recipe(
     n=38, kinds=("integers", "rare", "integers", "integers"), exponents=(0, -18, 10, 0), n_classes=3, targets="soft",
     weights="uneven", l2=0.0, signal=2.0, offset=10000.0, intercept=False, single=True, seed=1531154376,
 )  # fmt: skip
+
+
+@st.composite
+def kinked_recipes(draw: st.DrawFn) -> Recipe:
+    """The same with kinks, bounds, factors and offsets."""
+    kinds = [("none",), ("none",), ("positive",), ("none", "positive", "negative"), tuple(BOUNDS)]
+    return replace(
+        draw(recipes()),
+        l1=draw(st.sampled_from([0.0, 1e-6, 1e-2, 0.3, 1.0, 10.0])),
+        factors=draw(st.sampled_from(["ones", "sized", "zeros"])),
+        bounds=draw(st.sampled_from(kinds)),
+        offsets=draw(st.booleans()),
+    )
 
 
 @st.composite
@@ -161,7 +199,9 @@ def states(objective: Objective, count: int = STATES, start: Params | None = Non
 
 def features_free(truth: Truth) -> bool:
     """Whether a bound is itself the claim that a minimum exists; where features are penalised, only an infimum is."""
-    return bool((truth.plain.precision == 0).all())
+    plain = truth.plain
+    bare = (plain.precision == 0) & (plain.rate == 0)
+    return bool((bare & ~(np.isfinite(plain.lower) & np.isfinite(plain.upper))).all())
 
 
 def violations(truth: Truth, theta: Tensor, bound: Bound) -> list[str]:
@@ -201,7 +241,7 @@ def assert_holds_anywhere(objective: Objective, seed: int, certify: Certifier = 
         step = size * torch.randn(raw.shape, dtype=torch.float64, generator=generator)
         at = best + cases.random_theta(objective, size, seed + 1)
         wild = objective.loss.dual_point(objective.residual(objective.raw(at)), objective.target, step)
-        for theta in (away, best + away, best):
+        for theta in map(objective.feasible, (away, best + away, best)):
             for dual in (*duals, wild):
                 assert dual is not None
                 assert not violations(truth, theta, certify(objective, theta, dual))
@@ -213,8 +253,14 @@ def test_no_bound_along_newtons_way_is_below_the_gap(recipe: Recipe) -> None:
     assert_holds(recipe.objective())
 
 
+@given(recipe=kinked_recipes())
+@settings(max_examples=60, phases=UNSHRUNK)
+def test_no_bound_along_the_way_is_below_the_gap_with_kinks_and_bounds(recipe: Recipe) -> None:
+    assert_holds(recipe.objective())
+
+
 @pytest.mark.slow
-@given(recipe=recipes())
+@given(recipe=st.one_of(recipes(), kinked_recipes()))
 @settings(max_examples=5_000, derandomize=False)
 def test_no_bound_along_newtons_way_is_below_the_gap_thousands(recipe: Recipe) -> None:
     assert_holds(recipe.objective())
@@ -232,8 +278,14 @@ def test_no_bound_at_any_point_from_any_dual_is_below_the_gap(recipe: Recipe, se
     assert_holds_anywhere(recipe.objective(), seed)
 
 
+@given(recipe=kinked_recipes(), seed=st.integers(0, 2**31))
+@settings(max_examples=30, phases=UNSHRUNK)
+def test_no_bound_at_any_point_from_any_dual_is_below_the_gap_with_kinks_and_bounds(recipe: Recipe, seed: int) -> None:
+    assert_holds_anywhere(recipe.objective(), seed)
+
+
 @pytest.mark.slow
-@given(recipe=recipes(), seed=st.integers(0, 2**31))
+@given(recipe=st.one_of(recipes(), kinked_recipes()), seed=st.integers(0, 2**31))
 @settings(max_examples=3_000, derandomize=False)
 def test_no_bound_at_any_point_from_any_dual_is_below_the_gap_thousands(recipe: Recipe, seed: int) -> None:
     assert_holds_anywhere(recipe.objective(), seed)
@@ -241,10 +293,11 @@ def test_no_bound_at_any_point_from_any_dual_is_below_the_gap_thousands(recipe: 
 
 # -- the table of problems -------------------------------------------------------------------------------------
 
-SMALL = [p for p in PROBLEMS if p.name not in ("thirty columns", "more columns than rows", "imbalanced 1%")]
+LARGE = ("thirty columns", "more columns than rows", "imbalanced 1%", "l1, thirty columns")
+SMALL, SMALL_KINKED = ([p for p in problems if p.name not in LARGE] for problems in (PROBLEMS, KINKED))
 
 
-@pytest.mark.parametrize("problem", SMALL, ids=cases.named)
+@pytest.mark.parametrize("problem", SMALL + SMALL_KINKED, ids=cases.named)
 def test_bounds_hold_and_become_tight(problem: Problem) -> None:
     """The last one is as small as asked for, and while the gap is above rounding, no bound is far from it."""
     objective = problem.objective()
@@ -295,6 +348,27 @@ def test_the_reference_minimum_is_the_fifty_digit_one() -> None:
             difference = exact.number(best.value) - exact.minimum(plain, best.theta)
         assert abs(difference) <= best.error
         assert best.error <= 1e-13 * float(best.value)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        ElasticNet(l1=2.0),
+        ElasticNet(l1=2.0, l2=1.0, factors=torch.tensor([0.0, 1.0, 2.0, 1.0], dtype=torch.float64)),
+        ElasticNet(lower=torch.tensor([-0.1, -0.1, 0.0, 0.1]), upper=torch.tensor([0.1, 0.1, 0.3, 0.2])),
+    ],
+    ids=["l1", "elastic net", "box"],
+)
+def test_the_reference_minimum_with_kinks_satisfies_its_conditions(penalty: ElasticNet, outputs: int) -> None:
+    """In fifty digits: F is convex, so that a point where it falls nowhere is its minimum."""
+    table = cases.table(n=30, d=4, n_outputs=outputs, weights=cases.small_counts, offsets=True)
+    plain = Plain.of(cases.objective_of(table, loss_for(max(2, outputs)), penalty))
+    best = optimum(plain)
+    assert best.finite
+    assert exact.pull(plain, best.theta) <= 1e-9
+    with mp.workdps(exact.DIGITS):
+        assert abs(exact.number(best.value) - exact.value(plain, best.theta)) <= best.error
 
 
 # -- what no bound may ever be given to ----------------------------------------------------------------------------
@@ -429,3 +503,82 @@ def test_a_dual_of_the_wrong_sign_is_never_tight(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(certificate, "_raw_and_dual", lambda *args: (honest(*args)[0], -honest(*args)[1]))
     with pytest.raises(AssertionError):
         test_bounds_hold_and_become_tight(PROBLEMS[0])
+
+
+REPRESENTATIVE = ("l1", "elastic net", "signs, no penalty", "box, no penalty", "softmax 3, l1")
+
+
+def kinks_caught() -> bool:
+    """Whether some problem with kinks or bounds shows that bounds do not hold, or are never tight."""
+    for problem in (p for p in KINKED if p.name in REPRESENTATIVE):
+        try:
+            test_bounds_hold_and_become_tight(problem)
+            assert_holds_anywhere(problem.objective(), 0)
+        except AssertionError:
+            return True
+    return False
+
+
+def test_the_bound_itself_is_not_caught_with_kinks() -> None:
+    assert not kinks_caught()
+
+
+def quadratic_part(penalty: ElasticNet, coef: Tensor, dual: Tensor, rounding: Tensor) -> float:
+    """The Fenchel-Young gap of the same penalty without kinks."""
+    precision = penalty.precision(len(coef))[:, None]
+    return float(torch.where(precision > 0, (precision * coef - dual).square() / (2 * precision), 0.0).sum())
+
+
+def unbounded(honest: Callable[..., float], penalty: ElasticNet, *args: Tensor) -> float:
+    """The Fenchel-Young gap of the same penalty without bounds, where that is finite."""
+    gap = honest(replace(penalty, lower=None, upper=None), *args)
+    return gap if gap < INFINITY else 0.0
+
+
+def of_both_sides(objective: Objective, residual: Tensor, dual: Tensor) -> Tensor:
+    """The coordinates to be balanced but for those free on one side only."""
+    low, high = (end.expand_as(dual) for end in objective.dual_range())
+    return ((low == 0) & (high == 0)).T.reshape(-1)
+
+
+def test_a_missing_kink_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ElasticNet, "fenchel_young", quadratic_part)
+    assert kinks_caught()
+
+
+def test_missing_bounds_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = ElasticNet.fenchel_young
+    monkeypatch.setattr(ElasticNet, "fenchel_young", lambda *args: unbounded(honest, *args))
+    assert kinks_caught()
+
+
+def loose_bounds(problem: Problem) -> list[Bound]:
+    """Bounds at the first state from dual points a little off its own."""
+    objective = problem.objective()
+    state = next(states(objective))
+    theta, raw = objective.theta(state.params), objective.raw(objective.theta(state.params))
+    generator = torch.Generator().manual_seed(0)
+    steps = [0.1 * torch.randn(raw.shape, dtype=torch.float64, generator=generator) for _ in range(5)]
+    duals = [objective.loss.dual_point(objective.residual(raw), objective.target, step) for step in steps]
+    return [newton_dual_bound(objective, theta, dual) for dual in duals]
+
+
+@pytest.mark.parametrize("name", ["l1", "softmax 3, l1", "signs, no penalty", "l1, some columns free"])
+@pytest.mark.parametrize("mutation", ["none", "share", "one side"])
+def test_any_dual_point_is_made_to_serve(name: str, mutation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shrunk until it is in range, balanced on columns free on one side: else some have no bound."""
+    if mutation == "share":
+        monkeypatch.setattr(certificate, "_share_within_range", lambda *_: 1.0)
+    if mutation == "one side":
+        monkeypatch.setattr(certificate, "_to_be_balanced", of_both_sides)
+    bounds = loose_bounds(next(p for p in KINKED if p.name == name))
+    needed = mutation == "none" or (mutation == "one side") != name.startswith("signs")
+    assert all(bound.value is not None for bound in bounds) == needed
+
+
+def test_an_offset_that_is_left_out_is_never_tight(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = certificate._raw_and_dual
+    without = lambda objective, *args: honest(replace(objective, offset=None), *args)  # noqa: E731
+    monkeypatch.setattr(certificate, "_raw_and_dual", without)
+    with pytest.raises(AssertionError):
+        test_bounds_hold_and_become_tight(next(p for p in PROBLEMS if p.name == "offsets"))

@@ -459,3 +459,159 @@ def test_separation_is_found_from_any_starting_point() -> None:
         found = find_separation(objective, raw.double())
         assert found is not None
         assert found.directions == ((1, 0, 1),)
+
+
+# -- bounds, penalty factors and offsets -----------------------------------------------------------------------------
+
+ANY, NONE = -torch.inf, torch.inf
+
+
+def bounded(x: Array, y: Array, penalty: ElasticNet, offset: Array | None = None) -> FitResult:
+    target = np.asarray(y, dtype=float)
+    table = Table(np.asarray(x, dtype=float), target[:, None] if target.ndim == 1 else target, offset=offset)
+    return solved(cases.objective_of(table, loss_for(max(2, table.target.shape[1])), penalty))
+
+
+def limits(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def a_category_of_one_class(label: int, rows: int = 6) -> tuple[Array, Array]:
+    """Three columns, the second a category all of whose rows are of one class: quasi-complete."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((200, 3)), (rng.random(200) < 0.5).astype(float)
+    x[:, 1] = 0
+    x[:rows, 1], y[:rows] = 1, label
+    return x, y
+
+
+def a_threshold(sign: int) -> tuple[Array, Array]:
+    """Two columns, the first of which decides: complete."""
+    rng = np.random.default_rng(2)
+    x = rng.integers(-20, 21, (200, 2)).astype(float)
+    x[x[:, 0] == 0, 0] = 1
+    return x, (sign * x[:, 0] > 0).astype(float)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_a_sign_that_is_not_allowed_does_not_separate(sign: int, scale: float) -> None:
+    x, y = a_threshold(sign)
+    away = ElasticNet(lower=limits(0, ANY)) if sign < 0 else ElasticNet(upper=limits(0, NONE))
+    result = bounded(x * scale, y, away)
+    assert result.certificate.status is Status.CERTIFIED, result.certificate.message
+    assert result.certificate.separation is None
+    assert float(result.params.coef[0]) == 0
+    along = ElasticNet(lower=limits(0, ANY)) if sign > 0 else ElasticNet(upper=limits(0, NONE))
+    result = bounded(x * scale, y, along)
+    assert directions(result) == {(0, 0, sign)}
+    assert result.certificate.separation is not None
+    assert result.certificate.separation.complete
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_category_of_one_class_and_the_sign_of_its_coefficient(label: int) -> None:
+    x, y = a_category_of_one_class(label)
+    positive, negative = ElasticNet(lower=limits(ANY, 0, ANY)), ElasticNet(upper=limits(NONE, 0, NONE))
+    along, away = (positive, negative) if label else (negative, positive)
+    result = bounded(x, y, along)
+    assert directions(result) == {(1, 0, 1 if label else -1)}
+    assert result.certificate.separation is not None
+    assert not result.certificate.separation.complete
+    result = bounded(x, y, away)
+    assert result.certificate.status is Status.CERTIFIED, result.certificate.message
+    assert float(result.params.coef[1]) == 0
+
+
+def test_bounds_on_both_sides_do_not_separate() -> None:
+    for x, y in (a_threshold(1), a_category_of_one_class(1)):
+        d = x.shape[1]
+        result = bounded(x, y, ElasticNet(lower=limits(*[-0.5] * d), upper=limits(*[2.0] * d)))
+        assert result.certificate.status is Status.CERTIFIED, result.certificate.message
+
+
+@pytest.mark.parametrize("strength", [{"l1": 0.1}, {"l2": 0.1}, {"l1": 0.1, "l2": 0.1}])
+def test_a_penalty_on_the_column_that_separates_is_enough(strength: dict[str, float]) -> None:
+    x, y = a_category_of_one_class(1)
+    held = bounded(x, y, ElasticNet(**strength, factors=limits(0, 1, 0)))
+    assert held.certificate.status is Status.CERTIFIED, held.certificate.message
+    assert held.certificate.separation is None
+    assert float(held.params.coef[1]) > 0
+    free = bounded(x, y, ElasticNet(**strength, factors=limits(1, 0, 1)))
+    assert directions(free) == {(1, 0, 1)}
+
+
+def test_an_offset_that_decides_every_row_does_not_separate() -> None:
+    """Whatever is added to a row, F has a minimum where the columns overlap, and none where they separate."""
+    rng = np.random.default_rng(5)
+    x, y = rng.standard_normal((200, 3)), (rng.random(200) < 0.5).astype(float)
+    offset = (40 * (2 * y - 1))[:, None] * np.abs(rng.standard_normal((200, 1)))
+    table = Table(x, y[:, None], offset=offset)
+    objective = cases.objective_of(table, loss_for(2), ElasticNet())
+    assert not all_classified(objective, objective.raw(objective.start()))
+    assert find_separation(objective, objective.raw(objective.start())) is None
+    assert bounded(x, y, ElasticNet(), 0.1 * offset).certificate.status is Status.CERTIFIED
+
+
+@pytest.mark.parametrize("size", [-30.0, -1.0, 1.0, 30.0])
+def test_an_offset_does_not_hide_a_separation(size: float) -> None:
+    x, y = a_category_of_one_class(1)
+    offset = size * np.abs(np.random.default_rng(6).standard_normal((200, 1)))
+    assert directions(bounded(x, y, ElasticNet(), offset)) == {(1, 0, 1)}
+    x, y = a_threshold(-1)
+    assert directions(bounded(x, y, ElasticNet(), offset)) == {(0, 0, -1)}
+
+
+def test_a_class_and_the_signs_of_its_coefficients() -> None:
+    """With coefficients of one sign a category's class is still set apart: by its own, or by those of the others."""
+    x, _ = a_category_of_one_class(1)
+    y = np.random.default_rng(7).integers(0, 3, 200)
+    y[:6] = 2
+    target = np.eye(3)[y]
+    positive = directions(bounded(x, target, ElasticNet(lower=limits(ANY, 0, ANY))))
+    assert positive == {(1, 2, 1)}
+    negative = directions(bounded(x, target, ElasticNet(upper=limits(NONE, 0, NONE))))
+    assert negative == {(1, 0, -1), (1, 1, -1)}
+    held = bounded(x, target, ElasticNet(lower=limits(ANY, 0, ANY), upper=limits(NONE, 4, NONE)))
+    assert held.certificate.status is Status.CERTIFIED, held.certificate.message
+
+
+def truth_with_signs(table: Table, intercept: bool, signs: Array) -> bool | None:
+    """Whether some direction of these signs (-1, 1, or 0 for any) separates; None where it is too close to call."""
+    a = margins(table, intercept)
+    per_output = [*signs, *[0] * intercept]
+    box = [(-1.0 * (s <= 0), 1.0 * (s >= 0)) for s in per_output] * (a.shape[1] // len(per_output))
+    most = linprog(-a.sum(axis=0), A_ub=-a, b_ub=np.zeros(len(a)), bounds=box, method="highs")
+    return None if 1e-9 <= -most.fun < 1e-4 else bool(-most.fun >= 1e-4)
+
+
+@given(recipe=recipes("complete", "ties", "random"), drawn=st.integers(0, 2**32 - 1))
+@settings(max_examples=100, phases=UNSHRUNK)
+def test_with_signs_the_status_is_the_truth(recipe: Recipe, drawn: int) -> None:
+    check_with_signs(recipe, drawn)
+
+
+@pytest.mark.slow
+@given(recipe=recipes("complete", "ties", "overlap", "random"), drawn=st.integers(0, 2**32 - 1))
+@settings(max_examples=3_000, derandomize=False)
+def test_with_signs_the_status_is_the_truth_thousands(recipe: Recipe, drawn: int) -> None:
+    check_with_signs(recipe, drawn)
+
+
+def check_with_signs(recipe: Recipe, drawn: int) -> None:
+    table = recipe.table()
+    assume(classes_present(table))
+    signs = np.random.default_rng(drawn).integers(-1, 2, recipe.d)
+    known = truth_with_signs(table, recipe.intercept, signs)
+    assume(known is not None)
+    lower = torch.from_numpy(np.where(signs > 0, 0.0, -np.inf))
+    upper = torch.from_numpy(np.where(signs < 0, 0.0, np.inf))
+    objective = cases.objective_of(
+        table, loss_for(recipe.n_classes), ElasticNet(lower=lower, upper=upper), intercept=recipe.intercept
+    )
+    certificate = solved(objective).certificate
+    assert certificate.status is (Status.SEPARATED if known else Status.CERTIFIED), certificate.message
+    if certificate.separation is not None:
+        assert certificate.bound is None
+        for feature, _, sign in certificate.separation.directions:
+            assert feature == recipe.d or signs[feature] in (0, sign)

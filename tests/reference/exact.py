@@ -25,9 +25,9 @@ def _rows(array: Array) -> list[list[mpf]]:
 
 
 def raw(plain: Plain, theta: list[list[mpf]]) -> list[list[mpf]]:
-    """X theta, row by row."""
-    outputs = range(plain.target.shape[1])
-    return [[mp.fsum(a * theta[j][k] for j, a in enumerate(row)) for k in outputs] for row in _rows(plain.x)]
+    """X theta + offset, row by row."""
+    outputs, rows = range(plain.target.shape[1]), zip(_rows(plain.x), _rows(plain.offset), strict=True)
+    return [[mp.fsum(a * theta[j][k] for j, a in enumerate(row)) + offset[k] for k in outputs] for row, offset in rows]
 
 
 def value(plain: Plain, theta: Array) -> mpf:
@@ -37,7 +37,30 @@ def value(plain: Plain, theta: Array) -> mpf:
         target, weight = _rows(plain.target), [number(w) for w in plain.weight]
         total = mp.fsum(w * losses.value(z, y) for w, z, y in zip(weight, raw(plain, point), target, strict=True))
         squares = (number(q) * v * v / 2 for q, row in zip(plain.precision, point, strict=True) for v in row)
-        return total + mp.fsum(squares)
+        kinks = (number(r) * abs(v) for r, row in zip(plain.rate, point, strict=True) for v in row)
+        return total + mp.fsum(squares) + mp.fsum(kinks)
+
+
+def pull(plain: Plain, theta: Array) -> mpf:
+    """How fast F falls, at most, where one entry of theta moves within its bounds: not at all at a minimum.
+
+    Per unit of the column's length.
+    """
+    with mp.workdps(DIGITS):
+        x, point, fastest = _rows(plain.x), _rows(theta), mpf(0)
+        weight, target = [number(w) for w in plain.weight], _rows(plain.target)
+        moved = [losses.residual(z, y) for z, y in zip(raw(plain, point), target, strict=True)]
+        for j, row in enumerate(point):
+            length = mp.sqrt(mp.fsum(w * a[j] ** 2 for w, a in zip(weight, x, strict=True)))
+            rate, lower, upper = number(plain.rate[j]), mpf(float(plain.lower[j])), mpf(float(plain.upper[j]))
+            for k, v in enumerate(row):
+                assert lower <= v <= upper
+                slope = mp.fsum(w * a[j] * r[k] for w, a, r in zip(weight, x, moved, strict=True))
+                slope += number(plain.precision[j]) * v
+                growing = -(slope + (rate if v >= 0 else -rate)) if v < upper else 0
+                shrinking = slope + (rate if v > 0 else -rate) if v > lower else 0
+                fastest = max(fastest, growing / length, shrinking / length)
+        return fastest
 
 
 def minimum(plain: Plain, start: Array, steps: int = 6) -> mpf:
