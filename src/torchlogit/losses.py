@@ -39,6 +39,10 @@ class Loss(Protocol):
         """Derivative of the loss by the raw prediction, probability - target, (n, n_outputs)."""
         ...
 
+    def evaluate(self, raw: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """`value` and `residual` together."""
+        ...
+
     def curvature_product(self, residual: Tensor, target: Tensor, vector: Tensor) -> Tensor:
         """The variance of the probability that `residual` carries, times `vector`, row by row."""
         ...
@@ -52,7 +56,7 @@ class Loss(Protocol):
         ...
 
     def total_variance(self, residual: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """The rows' variances of the probability that `residual` carries, weighted and summed: (n_outputs, n_outputs)."""
+        """The weighted sum of the rows' variances of the probability in `residual`, (n_outputs, n_outputs)."""
         ...
 
     def curvature(self, residual: Tensor, target: Tensor, weight: Tensor) -> Callable[[slice, Tensor], Tensor]:
@@ -116,6 +120,10 @@ class Logistic:
         """(1 - y) sigma(z) - y sigma(-z)."""
         return torch.sigmoid(raw).mul_(1 - target).sub_(torch.sigmoid(-raw).mul_(target))
 
+    def evaluate(self, raw: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """One after the other: they share nothing that costs."""
+        return self.value(raw, target), self.residual(raw, target)
+
     def curvature_product(self, residual: Tensor, target: Tensor, vector: Tensor) -> Tensor:
         """q (1 - q) v."""
         return (target + residual) * ((1 - target) - residual) * vector
@@ -159,6 +167,12 @@ class Logistic:
         return (2 * target - 1)[:, None, :]
 
 
+def _varied(q: Tensor, likeliest: Tensor, vector: Tensor) -> Tensor:
+    """(diag q - q q') v, with v measured from the likeliest class, so that nothing cancels."""
+    relative = vector - vector.gather(1, likeliest)
+    return relative.sub_((q * relative).sum(dim=1, keepdim=True)).mul_(q)
+
+
 @dataclass(frozen=True, slots=True)
 class Softmax:
     """K classes, K raw predictions: log sum_k e^(z_k) - sum_k y_k z_k.
@@ -184,24 +198,27 @@ class Softmax:
 
     def value(self, raw: Tensor, target: Tensor) -> Tensor:
         """log(1 + sum of the others' e^(z_k - max)) + sum_k y_k (max - z_k)."""
-        top, arg = raw.max(dim=1, keepdim=True)
-        others = torch.exp(raw - top).scatter_(1, arg, 0.0).sum(dim=1)
-        return torch.log1p(others) + (target * (top - raw)).sum(dim=1)
+        return self.evaluate(raw, target)[0]
 
     def residual(self, raw: Tensor, target: Tensor) -> Tensor:
         """p_k (1 - y_k) - y_k (1 - p_k), with 1 - p_k summed from the others' terms."""
+        return self.evaluate(raw, target)[1]
+
+    def evaluate(self, raw: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Both, from the same e^(z_k - max)."""
         top, arg = raw.max(dim=1, keepdim=True)
-        e = torch.exp(raw - top)
+        below = raw - top
+        e = torch.exp(below)
         others_of_top = e.scatter(1, arg, 0.0).sum(dim=1, keepdim=True)
+        value = torch.log1p(others_of_top).squeeze(1).sub_((target * below).sum(dim=1))
         total = 1 + others_of_top
         others = (total - e).scatter_(1, arg, others_of_top)
-        return (e * (1 - target) - target * others) / total
+        return value, e.mul_(1 - target).sub_(others.mul_(target)).div_(total)
 
     def curvature_product(self, residual: Tensor, target: Tensor, vector: Tensor) -> Tensor:
         """(diag q - q q') v, as q_k (v_k - sum_l q_l v_l) with v measured from the likeliest class."""
         q = target + residual
-        relative = vector - vector.gather(1, q.argmax(dim=1, keepdim=True))
-        return q * (relative - (q * relative).sum(dim=1, keepdim=True))
+        return _varied(q, q.argmax(dim=1, keepdim=True), vector)
 
     def negative_entropy(self, residual: Tensor, target: Tensor) -> Tensor:
         """sum_k q_k ln q_k."""
@@ -220,7 +237,8 @@ class Softmax:
 
     def curvature(self, residual: Tensor, target: Tensor, weight: Tensor) -> Callable[[slice, Tensor], Tensor]:
         """s (diag q - q q') v."""
-        return lambda rows, vector: self.curvature_product(residual[rows], target[rows], vector).mul_(
+        likeliest = (target + residual).argmax(dim=1, keepdim=True)
+        return lambda rows, vector: _varied(target[rows] + residual[rows], likeliest[rows], vector).mul_(
             weight[rows, None]
         )
 
