@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from functools import cache, partial
 from itertools import islice
 
@@ -46,7 +47,7 @@ every_small = pytest.mark.parametrize("objective", SMALL.values(), ids=SMALL)
 
 def float64(objective: Objective) -> Plain:
     plain = Plain.of(objective)
-    return Plain(*(getattr(plain, name).astype(np.float64) for name in ("x", "target", "weight", "precision")))
+    return Plain(*(getattr(plain, field.name).astype(np.float64) for field in fields(Plain)))
 
 
 def in_order() -> list[list[int]]:

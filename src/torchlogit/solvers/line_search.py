@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchlogit.objective import Objective
 
-FLAT = 0.5  # the slope, as a share of the first one, at which a step is long enough
+FLAT = 0.1  # the slope, as a share of the first one, at which a step is long enough
 ENOUGH = 0.1  # the share of what the slope promises that a step past a kink has to keep
 MAX_TRIALS = 30
 
@@ -57,7 +57,7 @@ def search(ray: Ray) -> Landing:
 
 
 def _exact(ray: Ray) -> Landing:
-    """The point where F is no higher and its slope half of the first.
+    """The point where F is no higher and its slope a tenth of the first.
 
     Newton's method in t inside a bracket of the zero, halved where Newton leaves it. Forward moves are damped to
     ln(1 + r dt) / r, r = max_i |x_i' step|, under which a logistic loss provably falls (Bach 2010,
