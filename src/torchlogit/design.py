@@ -9,7 +9,7 @@ in main memory are read by the compiled loops of kernels/rows.py, all others thr
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -175,7 +175,7 @@ class CompiledRows:
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """A matrix of float32 or float64 values, never copied as a whole.
+    """A matrix of float32 or float64 values, never copied as a whole. compiled: by which loops its rows are read.
 
     >>> design = Dense.of(torch.tensor([[1.0], [2.0]]))
     >>> [rows.matmul(torch.tensor([[3.0], [1.0]], dtype=torch.float64)).tolist() for _, rows in design.blocks()]
@@ -184,6 +184,7 @@ class Dense:
 
     values: Tensor
     has_intercept: bool
+    compiled: bool = False
 
     @classmethod
     def of(cls, values: Tensor, *, intercept: bool = True) -> Dense:
@@ -200,7 +201,8 @@ class Dense:
                 f"X holds {float(values[row, column])} at row {row}, column {column}: "
                 f"expected numbers between -{LARGEST:g} and {LARGEST:g}; correct or drop such rows"
             )
-        return cls(values, intercept)
+        large = values.device.type == "cpu" and values.numel() > COMPILED_VALUES and values.is_contiguous()
+        return cls(values, intercept, compiled=large)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -211,7 +213,7 @@ class Dense:
         """The rows in float64 through one buffer whose last column stays 1, or as they are for the compiled loops."""
         n, p = self.shape
         d = self.values.shape[1]
-        if self._compiled():
+        if self.compiled:
             matrix = self.values.numpy()
             for rows in _slices(n, COMPILED_BYTES // (self.values.element_size() * p)):
                 yield rows, CompiledRows(matrix[rows], self.has_intercept)
@@ -228,15 +230,11 @@ class Dense:
 
     def rows(self, start: int, stop: int) -> Dense:
         """A design of the rows from start to before stop: a view."""
-        return Dense(self.values[start:stop], self.has_intercept)
+        return replace(self, values=self.values[start:stop])
 
     def take(self, indices: Tensor) -> Dense:
         """A design of these rows, copied."""
-        return Dense(self.values[indices], self.has_intercept)
-
-    def _compiled(self) -> bool:
-        values = self.values
-        return values.device.type == "cpu" and values.numel() > COMPILED_VALUES and values.is_contiguous()
+        return replace(self, values=self.values[indices])
 
 
 def _slices(n: int, size: int, most: int = MAX_BLOCK_ROWS) -> list[slice]:

@@ -46,7 +46,7 @@ class StochasticNewton:
     """
 
     hessian_rows: int = 30
-    exact_below: float = 1e-5
+    exact_below: float = 3e-5
     max_dense: int = 2500
     seed: int = 0
 
