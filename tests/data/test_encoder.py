@@ -28,7 +28,7 @@ from torchlogit.data.tables import read_table
 from torchlogit.errors import ModelFileError, TorchlogitWarning
 from torchlogit.records import CategoricalColumn, Column, ColumnKind, NumericColumn, Schema
 
-ADULT = Path("/work/shared/data/adult/adult-train.csv")
+ADULT = Path(__file__).resolve().parents[3] / "shared" / "data" / "adult" / "adult-train.csv"
 
 
 def learned(values: Sequence[object] | pa.Array, **options: Sequence[str]) -> Column:
@@ -455,7 +455,7 @@ def test_a_schema_alone_rebuilds_the_encoder() -> None:
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not ADULT.exists(), reason="needs the shared data folder")
+@pytest.mark.skipif(not ADULT.exists(), reason="needs the shared data folder beside the project")
 def test_adult() -> None:
     table = read_table([ADULT], has_header=False).table.drop_columns(["column_15"])
     encoder = TableEncoder()
