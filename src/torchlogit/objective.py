@@ -237,15 +237,6 @@ class Objective:
 
         return operator
 
-    def mean_gram(self, residual: Tensor) -> Tensor:
-        """X' diag(s * mean curvature over the free coordinates) X, (p, p), without penalty: one reading of X."""
-        basis = self.basis()
-        return self._sum(
-            lambda rows, block: block.gram(
-                self._curvature(rows, residual, basis).diagonal(dim1=1, dim2=2).mean(dim=1, keepdim=True)
-            )
-        )[0]
-
     @cached_property
     def moments(self) -> tuple[Tensor, Tensor]:
         """Weighted sums of every column and of its square, (p,) each: one reading of X, once."""

@@ -101,8 +101,6 @@ def test_sums_are_those_of_the_reference(loss: LossCase, penalty: PenaltyCase, o
     free = torch.randn(size, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     agree(objective.hessian_operator(residual)(free), hessian @ free.numpy(), 1e-12)
 
-    curvature = np.einsum("ikl,km,lm->i", plain.curvature(plain.raw(at)), basis, basis) / basis.shape[1]
-    agree(objective.mean_gram(residual), np.einsum("i,ia,ib->ab", plain.weight * curvature, plain.x, plain.x))
     agree(objective.moments[0], plain.weight @ plain.x)
     agree(objective.moments[1], plain.weight @ plain.x**2)
 
@@ -145,7 +143,6 @@ def sums(objective: Objective, theta: Tensor) -> dict[str, Tensor]:
         "gradient": objective.gradient(theta, residual),
         "hessian": objective.hessian(residual),
         "product": objective.hessian_operator(residual)(free),
-        "mean gram": objective.mean_gram(residual),
         "moments": torch.stack(objective.moments),
     }
 
