@@ -284,7 +284,7 @@ def model_for(
     rows = sample_rows(objective, hessian_rows, max_dense)
     dense, smooth = size <= max_dense, objective.penalty.smooth
     if not smooth:
-        rows = max(rows, hessian_rows * size)
+        rows = max(rows, hessian_rows * (size if dense else p))  # a block has p parameters
     if dense and growth * rows >= WHOLE * n:
         return AllRows()
     if dense and not smooth:
