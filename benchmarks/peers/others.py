@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from benchmarks.peers.peer import LIBLINEAR_ENTRIES, PRECISIONS, TIGHT, Fit, beyond, counts, missing, row
+from benchmarks.peers.peer import PRECISIONS, TIGHT, Fit, beyond, counts, liblinear_cannot, missing, row
 from benchmarks.problems import Problem
 
 STATSMODELS_ENTRIES = 2e7  # of X, of which it makes several copies
@@ -153,13 +153,7 @@ class Liblinear:
 
     def cannot(self, problem: Problem) -> str | None:
         """No softmax, no mixture, no lack of a penalty."""
-        if problem.n_classes > 2:
-            return "no softmax"
-        if problem.l1 and problem.l2:
-            return "l1 or l2, not both"
-        if not (problem.l1 or problem.l2):
-            return "always penalises"
-        return missing("liblinear") or beyond(problem, LIBLINEAR_ENTRIES)
+        return liblinear_cannot(problem) or missing("liblinear")
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
         """liblinear.train on rows in its own format, whose making counts."""

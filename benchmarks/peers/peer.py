@@ -76,6 +76,17 @@ def beyond(problem: Problem, entries: float) -> str | None:
     return "would take many minutes" if problem.X.size > entries else None
 
 
+def liblinear_cannot(problem: Problem) -> str | None:
+    """Why LIBLINEAR, in whichever package, cannot do this problem, in one phrase, or None."""
+    if problem.n_classes > 2:
+        return "no softmax"
+    if problem.l1 and problem.l2:
+        return "l1 or l2, not both"
+    if not (problem.l1 or problem.l2):
+        return "always penalises"
+    return beyond(problem, LIBLINEAR_ENTRIES)
+
+
 def counts(*first: float, last: float) -> tuple[float, ...]:
     """These counts, then 1, 2, 5, 10, ... up to the last.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 
-from benchmarks.peers.peer import LIBLINEAR_ENTRIES, PRECISIONS, TIGHT, Fit, beyond
+from benchmarks.peers.peer import PRECISIONS, TIGHT, Fit, liblinear_cannot
 from benchmarks.problems import Problem
 
 HESSIAN_SIDE = 2000
@@ -44,13 +44,7 @@ class ScikitLearn:
         if problem.l1 and self.solver not in ("saga", "liblinear"):
             return "no l1"
         if self.solver == "liblinear":
-            if problem.n_classes > 2:
-                return "no softmax"
-            if problem.l1 and problem.l2:
-                return "l1 or l2, not both"
-            if not (problem.l1 or problem.l2):
-                return "always penalises"
-            return beyond(problem, LIBLINEAR_ENTRIES)
+            return liblinear_cannot(problem)
         if self.solver == "newton-cholesky" and problem.n_classes > 2:
             return _hopeless_hessian(problem)
         return None
