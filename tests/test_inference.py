@@ -268,7 +268,7 @@ def reason(fitted: LogisticRegression) -> str:
 def test_none_with_a_penalty() -> None:
     fitted = LogisticRegression(l2=1e-3).fit([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1])
     assert reason(fitted) == (
-        "a penalty biases the coefficients, and standard errors would hide that: fit with l2=0 for them"
+        "a penalty or bounds bias the coefficients, which standard errors would hide: fit without either to have them"
     )
     assert to_model(fitted).facts.standard_errors == {"reason": reason(fitted)}
     assert all(line.standard_error is None for part in to_model(fitted).in_original_units() for line in part)
@@ -317,3 +317,14 @@ def test_levels_and_the_intercept_that_determine_each_other_have_none() -> None:
     errors = {line.feature: line.standard_error for line in [*intercepts, *coefficients]}
     assert errors.pop("x") == pytest.approx(0.2, rel=0.5)
     assert errors == {"(intercept)": None, "job=clerk": None, "job=cook": None, "job=smith": None}
+
+
+@pytest.mark.parametrize("settings", [{"l1": 1.0, "l2": 0.0}, {"l2": 0.0, "bounds": (-9.0, 9.0)}], ids=["l1", "bounds"])
+def test_kinks_and_bounds_withhold_them_too(settings: dict[str, Any]) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 3))
+    y = (X[:, 0] + rng.logistic(size=200) > 0).astype(int)
+    known = LogisticRegression(**settings).fit(X, y).covariance_
+    assert isinstance(known, Refusal)
+    assert known.reason.startswith("a penalty or bounds bias the coefficients")
+    assert isinstance(LogisticRegression(l2=0.0).fit(X, y).covariance_, Covariance)
