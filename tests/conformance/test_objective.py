@@ -15,8 +15,9 @@ import cases
 from cases import LOSSES, PENALTIES, SMOOTH, LossCase, PenaltyCase, Table
 from reference import exact
 from reference.objective import EXTENDED, REASON, Plain, Real
-from torchlogit import design
 from torchlogit.design import Dense
+from torchlogit.design import dense as design
+from torchlogit.design import matrix as design_matrix
 from torchlogit.errors import InputError
 from torchlogit.kernels import rows as kernels
 from torchlogit.losses import Logistic
@@ -171,7 +172,7 @@ def test_sums_over_many_blocks_are_those_over_one(
     assert len(list(whole.design.blocks())) == 1
     one = sums(whole, theta)
     monkeypatch.setattr(design, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(design, "MIN_BLOCK_ROWS", block_rows)
+    monkeypatch.setattr(design_matrix, "MIN_BLOCK_ROWS", block_rows)
     many = make(loss, PENALTIES[1], weights="uneven", n=300)
     assert len(list(many.design.blocks())) == -(-300 // block_rows)
     assert_same(one, sums(many, theta))
@@ -362,7 +363,7 @@ def test_design_rows_answer_what_a_matrix_would(
     monkeypatch.setattr(design, "BLOCK_BYTES", 1)
     monkeypatch.setattr(design, "COMPILED_BYTES", 1)
     monkeypatch.setattr(design, "COMPILED_VALUES", 0 if compiled else 10**9)
-    monkeypatch.setattr(design, "MIN_BLOCK_ROWS", 7)
+    monkeypatch.setattr(design_matrix, "MIN_BLOCK_ROWS", 7)
     monkeypatch.setattr(kernels, "MIN_PIECE", 2)
     table = cases.table(cases.rare, n=30, d=4)
     matrix = torch.from_numpy(table.x).to(dtype)

@@ -51,9 +51,7 @@ def _data(run: Run) -> str:
         lines.append(f"left out     {_some([f'{column.name} ({column.reason})' for column in schema.dropped])}")
     used = f", {int((model.coef != 0).any(axis=1).sum())} of them used" if model.facts.penalty["l1"] else ""
     lines.append(f"features     {len(model.feature_names)}{used}")
-    shares = [
-        f"{label} {count:,} ({count / rows:.1%})" for label, count in zip(model.classes, run.counts, strict=True)
-    ]
+    shares = [f"{label} {count:,} ({count / rows:.1%})" for label, count in zip(model.classes, run.counts, strict=True)]
     lines.append(f"target       {model.facts.target}: {_some(shares)}")
     return "\n".join(lines)
 

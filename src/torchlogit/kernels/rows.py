@@ -5,7 +5,8 @@ rows. These loops read the rows once, as they are, and add up in float64. They r
 over pieces whose size depends on the shape alone, and partial sums are added in the pieces' order: the same bits
 whatever the number of threads.
 
-Only design.py calls them, for large matrices in main memory. numba is imported on first use, and caches what it makes.
+Only design/dense.py calls them, for large matrices in main memory. numba is imported on first use; it caches what it
+makes.
 """
 
 from __future__ import annotations

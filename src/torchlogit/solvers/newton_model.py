@@ -320,14 +320,10 @@ def _minimise(objective: Objective, point: Point, hessian: Tensor, passes: float
     return _kinked(objective, point, free, float(free @ hessian @ free), passes, exact)
 
 
-def _boxed(
-    hessian: Tensor, start: Tensor, gradient: Tensor, rates: Tensor, lower: Tensor, upper: Tensor
-) -> Tensor:
+def _boxed(hessian: Tensor, start: Tensor, gradient: Tensor, rates: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     """The step from start to the minimum of the quadratic with kinks and bounds."""
     linear = gradient - hessian @ start
-    found = coordinate_descent(
-        hessian, linear, start, rates, lower, upper, tol=QUADRATIC_TOL, max_sweeps=MAX_SWEEPS
-    )
+    found = coordinate_descent(hessian, linear, start, rates, lower, upper, tol=QUADRATIC_TOL, max_sweeps=MAX_SWEEPS)
     return found.solution - start
 
 

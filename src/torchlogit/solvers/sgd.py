@@ -48,9 +48,7 @@ class SGD:
         if not self.learning_rate > 0:
             raise InputError(f"learning_rate={self.learning_rate}: expected a positive number")
         if self.batch_size < 1 or self.n_epochs < 1:
-            raise InputError(
-                f"batch_size={self.batch_size}, n_epochs={self.n_epochs}: expected at least 1 of each"
-            )
+            raise InputError(f"batch_size={self.batch_size}, n_epochs={self.n_epochs}: expected at least 1 of each")
         if self.average_after is not None and not 0 <= self.average_after < self.n_epochs:
             raise InputError(
                 f"average_after={self.average_after}: expected fewer than n_epochs={self.n_epochs}, or None"

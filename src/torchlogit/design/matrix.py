@@ -1,0 +1,80 @@
+"""The design matrix: rows of features, with the constant column of the intercept added where there is one.
+
+Whoever sums over rows loops over `blocks()`: fixed micro-blocks whose size depends on the number of
+columns alone, in a fixed order, so that the same rows give the same bits however they were read.
+A block answers in float64 (the data stay as they were given) and never asks what the rows are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from torch import Tensor
+
+MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 256, 1 << 16
+LARGEST = 1e100  # its square, summed over rows, is still a number
+
+
+class Rows(Protocol):
+    """Some consecutive rows of the design, in float64, the intercept's column last."""
+
+    def matmul(self, theta: Tensor) -> Tensor:
+        """X theta: (rows, outputs)."""
+        ...
+
+    def rmatmul(self, residual: Tensor) -> Tensor:
+        """X' residual: (columns, outputs)."""
+        ...
+
+    def gram(self, weights: Tensor) -> Tensor:
+        """X' diag(w) X for each column w of weights (rows, m): (m, columns, columns); weights may be negative."""
+        ...
+
+    def rough_gram(self, weights: Tensor) -> Tensor:
+        """`gram` for weights that are not negative, in about the precision of the data: to precondition with."""
+        ...
+
+    def moments(self, weights: Tensor) -> Tensor:
+        """Weighted sums of the columns and of their squares: (2, columns)."""
+        ...
+
+    def largest(self, center: Tensor, precision: Tensor) -> Tensor:
+        """max over the columns of precision_j (x_ij - center_j)^2, (rows,)."""
+        ...
+
+    def quadratic(self, matrix: Tensor) -> Tensor:
+        """x_i' matrix x_i, (rows,)."""
+        ...
+
+
+class DesignMatrix(Protocol):
+    """All rows. `shape` counts the intercept's column, which is the last one where `has_intercept`."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns), the intercept's column included."""
+        ...
+
+    @property
+    def has_intercept(self) -> bool:
+        """Whether the last column is the constant 1."""
+        ...
+
+    def blocks(self) -> Iterator[tuple[slice, Rows]]:
+        """The rows as micro-blocks, in order; a block is valid until the next one is asked for."""
+        ...
+
+    def rows(self, start: int, stop: int) -> DesignMatrix:
+        """A design of the rows from start to before stop: a view."""
+        ...
+
+    def take(self, indices: Tensor) -> DesignMatrix:
+        """A design of these rows, copied."""
+        ...
+
+
+def micro_blocks(n: int, size: int, most: int = MAX_BLOCK_ROWS) -> list[slice]:
+    """The rows in micro-blocks of about this size; the size of the last one is what is left."""
+    size = max(1, min(n, most, max(MIN_BLOCK_ROWS, size)))
+    return [slice(start, min(n, start + size)) for start in range(0, n, size)]
