@@ -18,7 +18,7 @@ Conventions, written once:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -153,7 +153,7 @@ class Objective:
 
     def value(self, theta: Tensor, raw: Tensor) -> float:
         """F, from the raw prediction at theta: no pass."""
-        losses = self.total(lambda rows: self.loss.value(raw[rows], self.target[rows]))
+        losses = self.total(lambda rows: [self.loss.value(raw[rows], self.target[rows])])
         return float(losses) + self.penalty.value(self.coef(theta))
 
     def residual(self, raw: Tensor) -> Tensor:
@@ -167,12 +167,17 @@ class Objective:
             result[rows] = term(rows)
         return result
 
-    def total(self, term: Callable[[slice], Tensor]) -> Tensor:
-        """The weighted sum of a term over the rows, from a function of a few rows at a time: no pass.
+    def total(self, terms: Callable[[slice], Sequence[Tensor]]) -> Tensor:
+        """The weighted sum over the rows of each term, from a function of a few rows at a time: no pass.
 
-        The term is (rows,), or (terms, rows) for several at once.
+        A term is (rows,), or (rows, outputs), which are then added up too.
         """
-        parts = [term(rows) @ self.weight[rows] for rows in self.chunks()]
+        parts = []
+        for rows in self.chunks():
+            weight = self.weight[rows]
+            parts.append(
+                torch.stack([(term * (weight if term.ndim == 1 else weight[:, None])).sum() for term in terms(rows)])
+            )
         return torch.stack(parts).sum(dim=0)
 
     def chunks(self) -> Iterator[slice]:
