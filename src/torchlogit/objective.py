@@ -160,6 +160,16 @@ class Objective:
         """Derivative of each row's loss, unweighted, (n, n_outputs): no pass."""
         return self.each(lambda rows: self.loss.residual(raw[rows], self.target[rows]))
 
+    def evaluate(self, theta: Tensor, raw: Tensor) -> tuple[float, Tensor]:
+        """`value` and `residual` together."""
+        residual = torch.empty_like(self.target)
+
+        def losses(rows: slice) -> list[Tensor]:
+            value, residual[rows] = self.loss.evaluate(raw[rows], self.target[rows])
+            return [value]
+
+        return float(self.total(losses)) + self.penalty.value(self.coef(theta)), residual
+
     def each(self, term: Callable[[slice], Tensor]) -> Tensor:
         """The term of every row, (n, n_outputs), from functions of a few rows at a time: no pass."""
         result = torch.empty_like(self.target)
