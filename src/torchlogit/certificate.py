@@ -127,8 +127,9 @@ def _margin_rounding(objective: Objective, theta: Tensor, losses: _Losses) -> fl
     An error e_i in the margin changes it by at most |p_i - q_i| |e_i| + e_i^2; the root of sum s_i e_i^2 is at most
     eps sum_j |theta_j| |x_j|, |x_j| the length of column j, and sum s_i |p_i - q_i|^2 twice the divergence (Pinsker).
     """
+    # products in place of powers, here and below: a power raises an error where it is infinite
     error = ROUNDING * float((objective.moments[1].sqrt()[:, None] * theta.abs()).sum())
-    return math.sqrt(2 * (losses.divergence + ROUNDING * losses.size)) * error + error**2
+    return math.sqrt(2 * (losses.divergence + ROUNDING * losses.size)) * error + error * error
 
 
 def _unseen_in_losses(objective: Objective, raw: Tensor, losses: _Losses, point: _DualPoint) -> float:
@@ -146,7 +147,7 @@ def _unseen_in_losses(objective: Objective, raw: Tensor, losses: _Losses, point:
     slope = 2 * losses.entropy + losses.spread
     if point.unseen * slope > NEGLIGIBLE * losses.divergence:
         slope = float(objective.total(slopes))
-    return point.unseen * slope + point.unseen * point.unseen * objective.total_weight  # inf, where ** would raise
+    return point.unseen * slope + point.unseen * point.unseen * objective.total_weight
 
 
 def _unseen_in_dual(objective: Objective, point: _DualPoint) -> Tensor:

@@ -115,6 +115,7 @@ class Recipe:
 
 
 INFINITY = float("inf")
+FAR = 1e30  # extended precision follows what runs off to infinity further than float64 can
 BOUNDS = {
     "none": (-INFINITY, INFINITY), "positive": (0.0, INFINITY), "negative": (-INFINITY, 0.0), "box": (-0.1, 0.25),
     "apart": (0.125, 0.5), "fixed": (-0.25, -0.25), "least": (-0.5, INFINITY),
@@ -127,6 +128,14 @@ UNBALANCED_INTERCEPT = Recipe(
 UNBALANCED_COLUMNS = Recipe(
     n=38, kinds=("integers", "rare", "integers", "integers"), exponents=(0, -18, 10, 0), n_classes=3, targets="soft",
     weights="uneven", l2=0.0, signal=2.0, offset=10000.0, intercept=False, single=True, seed=1531154376,
+)  # fmt: skip
+INFINITE_ALLOWANCE = Recipe(
+    n=14, kinds=("normal", "normal", "normal", "rare"), exponents=(-4, 7, -4, 0), n_classes=4, targets="labels",
+    weights="ones", l2=1.0, signal=0.0, offset=10000.0, intercept=True, single=False, seed=3658,
+)  # fmt: skip
+ABSENT_CLASS = Recipe(
+    n=7, kinds=("heavy", "normal", "normal", "integers"), exponents=(0, 0, 0, 0), n_classes=4, targets="soft",
+    weights="uneven", l2=0.0, signal=0.0, offset=10.0, intercept=True, single=False, seed=27483, bounds=("positive",),
 )  # fmt: skip
 
 
@@ -234,7 +243,7 @@ def assert_holds_anywhere(objective: Objective, seed: int, certify: Certifier = 
     truth = Truth.of(objective)
     generator = torch.Generator().manual_seed(seed)
     duals = [state.dual_residual for state in states(objective)][-2:]
-    best = torch.from_numpy(truth.best.theta.astype(float))
+    best = torch.from_numpy(truth.best.theta.clip(-FAR, FAR).astype(float))
     for size in (1e-6, 0.1, 2.0, 30.0):
         away = cases.random_theta(objective, size, seed)
         raw = objective.raw(best)
@@ -264,6 +273,17 @@ def test_no_bound_along_the_way_is_below_the_gap_with_kinks_and_bounds(recipe: R
 @settings(max_examples=5_000, derandomize=False)
 def test_no_bound_along_newtons_way_is_below_the_gap_thousands(recipe: Recipe) -> None:
     assert_holds(recipe.objective())
+
+
+def test_an_allowance_too_large_for_a_number_is_no_error() -> None:
+    """A class whose probabilities are 1e-194 can be balanced to rounding only: by as much as rounding hides there."""
+    assert_holds(INFINITE_ALLOWANCE.objective())
+
+
+def test_a_class_without_target_has_no_minimum_and_no_false_bound() -> None:
+    """Its intercept runs off to minus infinity."""
+    assert not optimum(Plain.of(ABSENT_CLASS.objective())).finite
+    assert_holds_anywhere(ABSENT_CLASS.objective(), 0)
 
 
 @pytest.mark.parametrize(("recipe", "seed"), [(UNBALANCED_INTERCEPT, 42), (UNBALANCED_COLUMNS, 339)])
@@ -431,7 +451,7 @@ def test_points_whose_raw_predictions_cancel(offset: float, l2: float) -> None:
     truth = Truth.of(objective)
     dual = list(states(objective))[-1].dual_residual
     assert dual is not None
-    best = torch.from_numpy(truth.best.theta.astype(float))
+    best = torch.from_numpy(truth.best.theta.clip(-FAR, FAR).astype(float))
     for seed in range(20):
         generator = torch.Generator().manual_seed(seed)
         coef = best[:-1] + torch.randn(2, 1, dtype=torch.float64, generator=generator)

@@ -265,7 +265,7 @@ def _kinked_optimum(plain: Plain, max_changes: int = 1000, max_steps: int = 60) 
         changes, steps = changes + bool(arrived.any()), 0 if arrived.any() else steps + 1
     error = float(abs(decrement)) + plain.rounding(theta)
     converged = settled and float(plain.violation(theta).max(initial=0)) <= 1e-7 * float(value) ** 0.5
-    finite = converged and float(abs(decrement)) <= 1e-13 * float(value) and value > 1e-30
+    finite = converged and float(abs(decrement)) <= 1e-13 * float(value) and value > 1e-30 and np.isfinite(error)
     return Optimum(theta, value, error, bool(finite))
 
 

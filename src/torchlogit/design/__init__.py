@@ -1,4 +1,4 @@
-"""The design matrix, dense; only here and in the compiled loops is it known what rows are made of."""
+"""The design matrix. What its rows are made of is known here and in the compiled loops, nowhere else."""
 
 from torchlogit.design.dense import Dense
 from torchlogit.design.matrix import DesignMatrix, Rows
