@@ -101,7 +101,9 @@ def test_sums_are_those_of_the_reference(loss: LossCase, penalty: PenaltyCase, o
     agree(ours, hessian)
     agree(ours, ours.T.numpy(), 1e-15)
     free = torch.randn(size, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-    agree(objective.hessian_operator(residual)(free), hessian @ free.numpy(), 1e-12)
+    product = objective.hessian_operator(residual)(objective.from_free(free))
+    agree(objective.to_free(product), hessian @ free.numpy(), 1e-12)
+    agree(objective.hessian_diagonal(residual), np.einsum("kaka->ak", plain.hessian(at)))
 
     agree(objective.moments[0], plain.weight @ plain.x)
     agree(objective.moments[1], plain.weight @ plain.x**2)
@@ -139,12 +141,13 @@ def sums(objective: Objective, theta: Tensor) -> dict[str, Tensor]:
     """Everything that sums over rows, at a point."""
     raw = objective.raw(theta)
     residual = objective.residual(raw)
-    free = torch.linspace(-1, 2, len(objective.to_free(theta)), dtype=torch.float64)
+    direction = torch.linspace(-1, 2, theta.numel(), dtype=torch.float64).reshape(theta.shape)
     return {
         "value": torch.tensor(objective.value(theta, raw), dtype=torch.float64),
         "gradient": objective.gradient(theta, residual),
         "hessian": objective.hessian(residual),
-        "product": objective.hessian_operator(residual)(free),
+        "product": objective.hessian_operator(residual)(direction),
+        "diagonal": objective.hessian_diagonal(residual),
         "moments": torch.stack(objective.moments),
     }
 

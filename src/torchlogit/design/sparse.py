@@ -56,6 +56,11 @@ class SparseRows:
         sums = kernels.moments(self.values, weights.contiguous().numpy(), intercept=self.has_intercept)
         return torch.from_numpy(sums).T
 
+    def squares(self, weights: Tensor) -> Tensor:
+        """sum_i w_i x_ij^2 for each column w of weights."""
+        sums = kernels.squares(self.values, weights.contiguous().numpy(), intercept=self.has_intercept)
+        return torch.from_numpy(sums)
+
     def largest(self, center: Tensor, precision: Tensor) -> Tensor:
         """An upper bound of max_j precision_j (x_ij - center_j)^2: the zeros of all columns count in every row."""
         zeros = precision * center.square()
@@ -116,9 +121,19 @@ class Sparse:
         n, d = self.values.shape
         return n, d + self.has_intercept
 
+    def dense(self) -> Tensor:
+        """The rows in float64, (rows, columns), zeros and all."""
+        values = torch.from_numpy(self.values.toarray()).to(torch.float64)
+        return torch.nn.functional.pad(values, (0, int(self.has_intercept)), value=1.0)
+
     def csr(self) -> scipy.sparse.csr_array:
         """The rows without the intercept's column: the matrix itself."""
         return self.values
+
+    @property
+    def n_values(self) -> int:
+        """Those that are stored."""
+        return int(self.values.nnz)
 
     def blocks(self) -> Iterator[tuple[slice, Rows]]:
         """The rows as views, in blocks whose size depends on the shape and the number of values."""
