@@ -109,7 +109,7 @@ class Sparse:
 
         Its values are finite numbers up to 1e100; InputError otherwise. Duplicates are added up.
         """
-        values = _canonical(_csr(matrix))
+        values = as_csr(matrix)
         if values.shape[0] == 0:
             raise InputError("X has no rows: expected at least one of each class")
         _refuse_unusable(values)
@@ -154,8 +154,11 @@ class Sparse:
         return replace(self, values=_sorted(self.values[indices.numpy()]))
 
 
-def _csr(matrix: Any) -> scipy.sparse.csr_array:
-    """A csr_array of this matrix, sharing its memory where it can."""
+def as_csr(matrix: Any) -> scipy.sparse.csr_array:
+    """A sparse matrix of scipy or torch as a csr_array of float32 or float64, columns ascending and none twice.
+
+    Shares its memory where it can. InputError where it is none, not on the CPU, or no matrix of real numbers.
+    """
     if isinstance(matrix, Tensor):
         matrix = _from_torch(matrix)
     if not scipy.sparse.issparse(matrix):
@@ -165,7 +168,7 @@ def _csr(matrix: Any) -> scipy.sparse.csr_array:
     if matrix.dtype.kind not in "biuf":
         raise InputError(f"X holds values of type {matrix.dtype}: expected real numbers; convert it")
     csr = scipy.sparse.csr_array(matrix)
-    return csr if csr.dtype in (np.float32, np.float64) else csr.astype(np.float64)
+    return _canonical(csr if csr.dtype in (np.float32, np.float64) else csr.astype(np.float64))
 
 
 def _from_torch(tensor: Tensor) -> scipy.sparse.sparray:
