@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from torchlogit.design import DesignMatrix
+from torchlogit.errors import InputError
 from torchlogit.objective import Objective
 from torchlogit.quadratic import Accept, conjugate_gradients, coordinate_descent, factor, low_rank
 from torchlogit.solvers.sampling import Sampler
@@ -30,6 +31,7 @@ LOOSE, TIGHT, VANISHED = 0.1, 1e-2, 1e-20  # what a step may leave unsolved, as 
 FAR = 1.0  # a preconditioner serves until some row's log-odds have moved by this much,
 EASY = 6  # or for as long as so many products do
 MAX_PRODUCTS = 60
+MOST_KINKED = 10_000  # columns, whose square is the size of what coordinate descent goes by
 QUADRATIC_TOL, MAX_SWEEPS = 1e-9, 1000  # of the inner coordinate descent
 
 Solve = Callable[[Tensor], Tensor]  # of a direction of theta, (p, n_outputs)
@@ -295,6 +297,11 @@ def model_for(
     size = p * objective.basis().shape[1]
     rows = sample_rows(objective, hessian_rows, max_dense)
     dense, smooth = size <= max_dense, objective.penalty.smooth
+    if not smooth and p > MOST_KINKED:
+        raise InputError(
+            f"X has {p - objective.design.has_intercept:,} columns: with l1 or bounds this solver takes "
+            f"{MOST_KINKED:,} at most; use l2 alone"
+        )
     if not smooth:
         rows = max(rows, hessian_rows * (size if dense else p))  # a block has p parameters
     if dense and growth * rows >= WHOLE * n:
