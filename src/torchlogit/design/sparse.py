@@ -144,7 +144,7 @@ class Sparse:
             yield rows, SparseRows(whole.rows(rows), self.has_intercept)
 
     def rows(self, start: int, stop: int) -> Sparse:
-        """A design of the rows from start to before stop: a view."""
+        """A design of the rows from start to before stop: a view, but where they are few of many, a copy."""
         indptr, part = self.values.indptr[start : stop + 1], slice(*self.values.indptr[[start, stop]])
         arrays = self.values.data[part], self.values.indices[part], indptr - indptr[0]
         return replace(self, values=_sorted(scipy.sparse.csr_array(arrays, shape=(stop - start, self.values.shape[1]))))
@@ -175,6 +175,8 @@ def _from_torch(tensor: Tensor) -> scipy.sparse.sparray:
     """The scipy matrix of a torch tensor of layout CSR, CSC or COO, sharing the memory of the first two."""
     if tensor.device.type != "cpu":
         raise InputError(f"X is sparse and on {tensor.device}: expected it on the CPU; move it with X.cpu()")
+    if tensor.layout not in (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc):
+        raise InputError(f"X has layout {tensor.layout}: expected sparse CSR, CSC or COO; use X.to_sparse_csr()")
     if tensor.ndim != 2 or tensor.dense_dim() != 0:
         raise InputError(f"X is a sparse tensor of shape {tuple(tensor.shape)}: expected rows and features; reshape it")
     tensor = tensor.detach()
@@ -185,10 +187,8 @@ def _from_torch(tensor: Tensor) -> scipy.sparse.sparray:
     if tensor.layout == torch.sparse_csr:
         parts = tensor.values().numpy(), tensor.col_indices().numpy(), tensor.crow_indices().numpy()
         return scipy.sparse.csr_array(parts, shape=tuple(tensor.shape))
-    if tensor.layout == torch.sparse_csc:
-        parts = tensor.values().numpy(), tensor.row_indices().numpy(), tensor.ccol_indices().numpy()
-        return scipy.sparse.csc_array(parts, shape=tuple(tensor.shape))
-    raise InputError(f"X is a tensor of layout {tensor.layout}: expected sparse CSR, CSC or COO; use X.to_sparse_csr()")
+    parts = tensor.values().numpy(), tensor.row_indices().numpy(), tensor.ccol_indices().numpy()
+    return scipy.sparse.csc_array(parts, shape=tuple(tensor.shape))
 
 
 def _canonical(csr: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
