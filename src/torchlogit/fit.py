@@ -16,6 +16,7 @@ from torchlogit.solvers import Solver
 from torchlogit.solvers.stochastic_newton import StochasticNewton
 
 WORTH_CERTIFYING = 100.0  # a step that promises this many times the tolerance may already have reached it
+NEARLY = 1.5  # a bound that is expected to be this many times the tolerance is worth a look
 WORTH_DOUBTING = 1e-4  # a step that promises this share of F and yet gives no bound may be on its way to infinity
 ROUNDED = 1e-10  # and one that promises this little will do no better, whatever the tolerance
 STALLED = 4  # steps in a row without any decrease: rounding is all that is left
@@ -142,6 +143,8 @@ def fit(
     reason = reason or Reason(Status.BUDGET, f"the solver ended after {_passes(state.passes)}")
     if state.expected_gap is None and goal.time_budget is None and reason is not INTERRUPTED:
         certificate = _measured(objective, state, goal, examine)  # the solver cannot tell how far it is
+    if state.expected_bound is not None and state.dual_residual is not None and certificate.bound is None:
+        certificate = examine.bound(state)
     if certificate.status is Status.SEPARATED or goal.met(certificate):
         return FitResult(state.params, _named(certificate, goal), tuple(history))
     return FitResult(state.params, _unfinished(certificate, reason), tuple(history))
@@ -168,6 +171,11 @@ class _Examiner:
             return _separated(state, separation)
         if state.dual_residual is None or not self.worth_certifying(state):
             return Certificate(Status.BUDGET, state.objective, None, "no bound yet")
+        return self.bound(state)
+
+    def bound(self, state: State) -> Certificate:
+        """The bound from the state's dual point, or the separation that there is instead."""
+        assert state.dual_residual is not None
         bound = newton_dual_bound(self.objective, self.objective.theta(state.params), state.dual_residual)
         if bound.value is None and (separation := self.separation(state)):
             return _separated(state, separation)
@@ -175,6 +183,8 @@ class _Examiner:
 
     def worth_certifying(self, state: State) -> bool:
         """Whether a bound computed now may be small enough, or its absence telling."""
+        if state.expected_bound is not None:
+            return state.expected_bound <= NEARLY * self.goal.tol * state.objective
         if state.expected_gap is None:
             return True
         limit = max(WORTH_CERTIFYING * self.goal.tol, WORTH_DOUBTING if self.may_be_separated else ROUNDED)
