@@ -251,6 +251,8 @@ def _stalled(objective: Objective, state: State, history: list[Step]) -> Reason 
         return Reason(Status.UNCERTIFIABLE, "the optimum, to all appearances, but without a penalty on so many columns")
     if state.dual_residual is None or len(history) <= STALLED:
         return None
+    if state.expected_bound is not None and state.expected_bound > ROUNDED * state.objective:
+        return None  # a dual method is not done before its gap is: F itself may rise on its way
     if history[-1].objective < history[-1 - STALLED].objective:
         return None
     return Reason(Status.UNCERTIFIABLE, "the objective no longer falls: this is the best that float64 can tell apart")
