@@ -31,6 +31,7 @@ from torchlogit.records import Status
 from torchlogit.solvers import newton_model
 from torchlogit.solvers.newton_model import Diagonal, Preconditioned, model_for
 from torchlogit.solvers.stochastic_newton import StochasticNewton
+from torchlogit.solvers.tuning_free import SAGA
 
 Array = NDArray[Any]
 
@@ -450,6 +451,12 @@ def test_kinks_on_many_columns_are_refused() -> None:
     x, y = wide(300, 20_000)
     with pytest.raises(InputError, match="20,000 columns: with l1"):
         LogisticRegression(l1=1.0).fit(x, y)
+
+
+def test_saga_does_not_form_a_matrix_of_many_columns() -> None:
+    x, y = wide(300, 20_000)
+    with pytest.raises(InputError, match="SAGA takes"):
+        LogisticRegression(solver=SAGA()).fit(x, y)
 
 
 def test_a_table_is_the_same_from_a_sparse_one() -> None:

@@ -39,6 +39,7 @@ FIRST_MOVE = 1e-6  # how far DoG's first step goes, relative to 1 + |start|
 CURVATURE = 0.25  # the most that a logistic loss has, by its raw prediction
 SETTLED = 1e-7  # the last Newton step of an implicit one moves no log-odds by more; the error is its square
 MOST_NEWTON_STEPS = 100
+MOST_COLUMNS = 10_000  # of X'X, from which SAGA's rate is
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +212,8 @@ def _smoothness(objective: Objective, size: int) -> float:
     v bounds the variance of a label: 1/4 for two classes, 1/2 for more. One reading of X.
     """
     n, p = objective.design.shape
+    if p > MOST_COLUMNS:
+        raise InputError(f"SAGA takes {MOST_COLUMNS:,} columns at most: X has {p:,}; use the default solver")
     identity = torch.eye(p, dtype=torch.float64, device=objective.target.device)
     gram, largest = torch.zeros_like(identity), 0.0
     for rows, block in objective.design.blocks():
