@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from torchlogit.certificate import Bound, features_are_free, newton_dual_bound
-from torchlogit.errors import DivergedError
+from torchlogit.certificate import Bound, features_are_free, newton_dual_bound, too_many_free
+from torchlogit.errors import DivergedError, InputError
 from torchlogit.objective import Objective
 from torchlogit.records import Certificate, Params, Separation, State, Status
 from torchlogit.separation import all_classified, find_separation
@@ -16,6 +16,7 @@ from torchlogit.solvers import Solver
 from torchlogit.solvers.stochastic_newton import StochasticNewton
 
 WORTH_CERTIFYING = 100.0  # a step that promises this many times the tolerance may already have reached it
+NEARLY = 1.5  # a bound that is expected to be this many times the tolerance is worth a look
 WORTH_DOUBTING = 1e-4  # a step that promises this share of F and yet gives no bound may be on its way to infinity
 ROUNDED = 1e-10  # and one that promises this little will do no better, whatever the tolerance
 STALLED = 4  # steps in a row without any decrease: rounding is all that is left
@@ -115,6 +116,7 @@ def fit(
     (<Status.CERTIFIED: 'certified'>, 0.453)
     """
     goal, watchers = goal or Goal(), tuple(watchers)
+    _refuse_undetermined(objective)
     began, history = time.perf_counter(), list[Step]()
     examine = _Examiner(objective, goal)
     latest: tuple[State, Certificate] | None = None
@@ -127,7 +129,7 @@ def fit(
             asked = [watcher(history[-1]) for watcher in watchers]
             if certificate.status is Status.SEPARATED or goal.met(certificate):
                 return FitResult(state.params, _named(certificate, goal), tuple(history))
-            reason = goal.spent(history[-1]) or (ON_REQUEST if any(asked) else _stalled(state, history))
+            reason = goal.spent(history[-1]) or (ON_REQUEST if any(asked) else _stalled(objective, state, history))
             if reason is not None:
                 break
     except KeyboardInterrupt:
@@ -141,6 +143,8 @@ def fit(
     reason = reason or Reason(Status.BUDGET, f"the solver ended after {_passes(state.passes)}")
     if state.expected_gap is None and goal.time_budget is None and reason is not INTERRUPTED:
         certificate = _measured(objective, state, goal, examine)  # the solver cannot tell how far it is
+    if state.expected_bound is not None and state.dual_residual is not None and certificate.bound is None:
+        certificate = examine.bound(state)
     if certificate.status is Status.SEPARATED or goal.met(certificate):
         return FitResult(state.params, _named(certificate, goal), tuple(history))
     return FitResult(state.params, _unfinished(certificate, reason), tuple(history))
@@ -160,13 +164,18 @@ class _Examiner:
 
     def __init__(self, objective: Objective, goal: Goal) -> None:
         self.objective, self.goal = objective, goal
-        self.may_be_separated = features_are_free(objective)
+        self.may_be_separated = features_are_free(objective) and not too_many_free(objective)
 
     def __call__(self, state: State) -> Certificate:
         if separation := self.complete_separation(state):
             return _separated(state, separation)
         if state.dual_residual is None or not self.worth_certifying(state):
             return Certificate(Status.BUDGET, state.objective, None, "no bound yet")
+        return self.bound(state)
+
+    def bound(self, state: State) -> Certificate:
+        """The bound from the state's dual point, or the separation that there is instead."""
+        assert state.dual_residual is not None
         bound = newton_dual_bound(self.objective, self.objective.theta(state.params), state.dual_residual)
         if bound.value is None and (separation := self.separation(state)):
             return _separated(state, separation)
@@ -174,6 +183,8 @@ class _Examiner:
 
     def worth_certifying(self, state: State) -> bool:
         """Whether a bound computed now may be small enough, or its absence telling."""
+        if state.expected_bound is not None:
+            return state.expected_bound <= NEARLY * self.goal.tol * state.objective
         if state.expected_gap is None:
             return True
         limit = max(WORTH_CERTIFYING * self.goal.tol, WORTH_DOUBTING if self.may_be_separated else ROUNDED)
@@ -217,10 +228,31 @@ def _passes(number: float) -> str:
     return f"{number:g} pass{'es' * (number != 1)}"
 
 
-def _stalled(state: State, history: list[Step]) -> Reason | None:
-    """Rounding is all that is left: F has not fallen for several of Newton's steps, and the goal is not met."""
+def _refuse_undetermined(objective: Objective) -> None:
+    """Where columns outnumber rows and nothing holds them, no coefficients are the best: said at once where p is large.
+
+    Of few columns it is found out which of them separate the classes.
+    """
+    n, p = objective.design.shape
+    if n < p and bool((objective.precision() == 0).all()) and objective.penalty.smooth and too_many_free(objective):
+        raise InputError(
+            f"X has {p - objective.design.has_intercept:,} columns, more than its {n:,} rows, and no penalty holds "
+            f"them: no finite coefficients fit best, or many do; use a penalty (l2 > 0)"
+        )
+
+
+def _stalled(objective: Objective, state: State, history: list[Step]) -> Reason | None:
+    """Rounding is all that is left: F has not fallen for several of Newton's steps, and the goal is not met.
+
+    Or all that can be done is: what a step promises is next to nothing, and a bound cannot be had.
+    """
+    done = state.expected_gap is not None and state.expected_gap <= ROUNDED * state.objective
+    if done and too_many_free(objective):
+        return Reason(Status.UNCERTIFIABLE, "the optimum, to all appearances, but without a penalty on so many columns")
     if state.dual_residual is None or len(history) <= STALLED:
         return None
+    if state.expected_bound is not None and state.expected_bound > ROUNDED * state.objective:
+        return None  # a dual method is not done before its gap is: F itself may rise on its way
     if history[-1].objective < history[-1 - STALLED].objective:
         return None
     return Reason(Status.UNCERTIFIABLE, "the objective no longer falls: this is the best that float64 can tell apart")

@@ -1,6 +1,7 @@
-"""The design matrix. What its rows are made of is known here and in the compiled loops, nowhere else."""
+"""The design matrix, dense or sparse; only here and in the compiled loops is it known what rows are made of."""
 
 from torchlogit.design.dense import Dense
 from torchlogit.design.matrix import DesignMatrix, Rows
+from torchlogit.design.sparse import Sparse, as_csr
 
-__all__ = ["Dense", "DesignMatrix", "Rows"]
+__all__ = ["Dense", "DesignMatrix", "Rows", "Sparse", "as_csr"]

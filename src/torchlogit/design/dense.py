@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.sparse
 import torch
 from torch import Tensor
 
 from torchlogit.design.matrix import LARGEST, Rows, micro_blocks
 from torchlogit.errors import InputError
 from torchlogit.kernels import rows as kernels
+from torchlogit.kernels.pieces import Array
 
 BLOCK_BYTES = 4 << 20  # of the float64 copy of a block: large enough to hide the cost of a call, and still in the cache
 DEVICE_BLOCK_BYTES = 256 << 20  # the same on a GPU, where a call is a launch
@@ -47,6 +49,10 @@ class DenseRows:
     def moments(self, weights: Tensor) -> Tensor:
         """sum_i w_i x_ij and sum_i w_i x_ij^2."""
         return torch.stack([weights @ self.values, weights @ self.values.square()])
+
+    def squares(self, weights: Tensor) -> Tensor:
+        """sum_i w_i x_ij^2 for each column w of weights."""
+        return self.values.square().T @ weights
 
     def largest(self, center: Tensor, precision: Tensor) -> Tensor:
         """max_j precision_j (x_ij - center_j)^2."""
@@ -87,6 +93,10 @@ class CompiledRows:
         sums = torch.from_numpy(kernels.moments(self.values, weights.contiguous().numpy()))
         return torch.nn.functional.pad(sums, (0, int(self.has_intercept)), value=float(weights.sum()))
 
+    def squares(self, weights: Tensor) -> Tensor:
+        """sum_i w_i x_ij^2 for each column w of weights."""
+        return torch.stack([self.moments(w)[1] for w in weights.T], dim=1)
+
     def largest(self, center: Tensor, precision: Tensor) -> Tensor:
         """max_j precision_j (x_ij - center_j)^2."""
         d = self.values.shape[1]
@@ -97,7 +107,7 @@ class CompiledRows:
         """x_i' matrix x_i."""
         return torch.from_numpy(kernels.quadratic(self.values, matrix.numpy(), intercept=self.has_intercept))
 
-    def _split(self, theta: Tensor) -> tuple[kernels.Array, kernels.Array]:
+    def _split(self, theta: Tensor) -> tuple[Array, Array]:
         """The coefficients by output, and the intercept of each."""
         d, k = self.values.shape[1], theta.shape[1]
         last = theta[-1].contiguous().numpy() if self.has_intercept else np.zeros(k)
@@ -143,6 +153,11 @@ class Dense:
         """(rows, columns), the intercept's column included."""
         return self.values.shape[0], self.values.shape[1] + self.has_intercept
 
+    @property
+    def n_values(self) -> int:
+        """All of them, zeros too."""
+        return self.values.numel()
+
     def blocks(self) -> Iterator[tuple[slice, Rows]]:
         """The rows in float64 through one buffer whose last column stays 1, or as they are for the compiled loops."""
         n, p = self.shape
@@ -161,6 +176,14 @@ class Dense:
             block = buffer[: rows.stop - rows.start]
             block[:, :d].copy_(self.values[rows])
             yield rows, DenseRows(block)
+
+    def dense(self) -> Tensor:
+        """The rows in float64, (rows, columns)."""
+        return torch.nn.functional.pad(self.values.to(torch.float64), (0, int(self.has_intercept)), value=1.0)
+
+    def csr(self) -> scipy.sparse.csr_array:
+        """The rows without the intercept's column, converted: zeros are left out."""
+        return scipy.sparse.csr_array(self.values.cpu().numpy())
 
     def rows(self, start: int, stop: int) -> Dense:
         """A design of the rows from start to before stop: a view."""

@@ -1,7 +1,8 @@
 """The design matrix: rows of features, with the constant column of the intercept added where there is one.
 
 Whoever sums over rows loops over `blocks()`: fixed micro-blocks whose size depends on the number of
-columns alone, in a fixed order, so that the same rows give the same bits however they were read.
+columns alone (of sparse rows, also on how many values they have), in a fixed order, so that the same
+rows give the same bits however they were read.
 A block answers in float64 (the data stay as they were given) and never asks what the rows are made of.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+import scipy.sparse
 from torch import Tensor
 
 MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 256, 1 << 16
@@ -39,8 +41,12 @@ class Rows(Protocol):
         """Weighted sums of the columns and of their squares: (2, columns)."""
         ...
 
+    def squares(self, weights: Tensor) -> Tensor:
+        """sum_i w_i x_ij^2 for each column w of weights (rows, m), the diagonals of `gram`: (columns, m)."""
+        ...
+
     def largest(self, center: Tensor, precision: Tensor) -> Tensor:
-        """max over the columns of precision_j (x_ij - center_j)^2, (rows,)."""
+        """max over the columns of precision_j (x_ij - center_j)^2, or an upper bound of it, (rows,)."""
         ...
 
     def quadratic(self, matrix: Tensor) -> Tensor:
@@ -61,8 +67,21 @@ class DesignMatrix(Protocol):
         """Whether the last column is the constant 1."""
         ...
 
+    @property
+    def n_values(self) -> int:
+        """How many values the rows hold, the intercept's aside: of sparse rows, those that are stored."""
+        ...
+
     def blocks(self) -> Iterator[tuple[slice, Rows]]:
         """The rows as micro-blocks, in order; a block is valid until the next one is asked for."""
+        ...
+
+    def dense(self) -> Tensor:
+        """The rows in float64, (rows, columns): for few of them."""
+        ...
+
+    def csr(self) -> scipy.sparse.csr_array:
+        """The rows without the intercept's column, in main memory, columns ascending: for what goes row by row."""
         ...
 
     def rows(self, start: int, stop: int) -> DesignMatrix:

@@ -39,6 +39,7 @@ FIRST_MOVE = 1e-6  # how far DoG's first step goes, relative to 1 + |start|
 CURVATURE = 0.25  # the most that a logistic loss has, by its raw prediction
 SETTLED = 1e-7  # the last Newton step of an implicit one moves no log-odds by more; the error is its square
 MOST_NEWTON_STEPS = 100
+MOST_COLUMNS = 10_000  # of X'X, from which SAGA's rate is
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class ImplicitSGD:
         seen, squares, step = 0, 0.0, 0
         for passes in count(1):
             for batch in batches(objective, self.batch_size, generator):
-                x = _matrix(batch)
+                x = batch.design.dense()
                 seen, squares, step = seen + len(x), squares + float(x.square().sum()), step + 1
                 rate = len(x) / (CURVATURE * squares / seen * math.sqrt(step)) if squares > 0 else 1.0
                 theta = penalty_step(objective, _implicit_step(objective, batch, x, theta, rate), rate)
@@ -171,12 +172,6 @@ def _check(batch_size: int) -> None:
         raise InputError(f"batch_size={batch_size}: expected at least 1")
 
 
-def _matrix(objective: Objective) -> Tensor:
-    """The rows as a float64 matrix, (n, p), the intercept's column included."""
-    identity = torch.eye(objective.design.shape[1], dtype=torch.float64, device=objective.target.device)
-    return torch.cat([block.matmul(identity) for _, block in objective.design.blocks()])
-
-
 def _implicit_step(objective: Objective, batch: Objective, x: Tensor, theta: Tensor, rate: float) -> Tensor:
     """argmin_w of the batch's losses, scaled to F / N, plus |w - theta|^2 / (2 rate); x are the batch's rows.
 
@@ -217,6 +212,8 @@ def _smoothness(objective: Objective, size: int) -> float:
     v bounds the variance of a label: 1/4 for two classes, 1/2 for more. One reading of X.
     """
     n, p = objective.design.shape
+    if p > MOST_COLUMNS:
+        raise InputError(f"SAGA takes {MOST_COLUMNS:,} columns at most: X has {p:,}; use the default solver")
     identity = torch.eye(p, dtype=torch.float64, device=objective.target.device)
     gram, largest = torch.zeros_like(identity), 0.0
     for rows, block in objective.design.blocks():
