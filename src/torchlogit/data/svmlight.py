@@ -116,23 +116,25 @@ def _loops() -> ModuleType:
 
 
 def _texts(path: Path, shown: str) -> Iterator[NDArray[np.uint8]]:
-    """The file's bytes, some whole lines at a time, each with a line end."""
-    rest = b""
+    """The file's bytes, some whole lines at a time, each with a line end; a view that the next ones overwrite."""
+    buffer, held = bytearray(CHUNK_BYTES), 0
     try:
         with _opened(path) as file:
-            while block := file.read(CHUNK_BYTES):
-                cut = block.rfind(b"\n") + 1
+            while count := file.readinto(memoryview(buffer)[held:]):
+                filled = held + count
+                cut = buffer.rfind(b"\n", 0, filled) + 1
                 if cut:
-                    yield np.frombuffer(rest + block[:cut], np.uint8)
-                    rest = block[cut:]
-                else:
-                    rest += block
+                    yield np.frombuffer(buffer, np.uint8, cut)
+                    buffer[: filled - cut] = buffer[cut:filled]
+                elif filled == len(buffer):
+                    buffer = buffer + bytearray(len(buffer))
+                held = filled - cut
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise DataError(f"{shown} is not a whole gzip file; compress it or fetch it again") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or one_line(str(error))}") from None
-    if rest:
-        yield np.frombuffer(rest + b"\n", np.uint8)
+    if held:
+        yield np.frombuffer(buffer[:held] + b"\n", np.uint8)
 
 
 def _opened(path: Path) -> Any:
@@ -160,8 +162,10 @@ def _parsed(text: NDArray[np.uint8], shown: str, first_line: int, dtype: Real) -
         raise where.fault(fault, at)
     for place, start, end in open_numbers[:n_open].tolist():
         number = float(text[start:end].tobytes())
-        with np.errstate(over="ignore"):
-            (values if place >= 0 else targets)[place if place >= 0 else -1 - place] = number
+        if place < 0:
+            targets[-1 - place] = number
+        else:
+            values[place] = np.float64(number).astype(dtype)
     entries = int(indptr[rows])
     chunk = Chunk(targets[:rows], indptr[: rows + 1], indices[:entries], values[:entries], n_qids > 0)
     _refuse_beyond(chunk, starts, where)

@@ -1,7 +1,6 @@
 """The loop that reads svmlight's lines, compiled when it first meets a type of value: two seconds, once; then cached.
 
-A number whose digits are a whole number up to 2^53, with a power of ten within 22, is that whole number times or over
-an exact power: one rounding, that of the result (Clinger 1990). All others are left to the caller, with their places.
+Numbers of more than 19 digits, and the very few whose last bit is not known, are left to the caller, with their places.
 """
 
 from __future__ import annotations
@@ -9,14 +8,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from torchlogit.kernels.decimals import to_float
+
 # What is wrong with a line.
 NO_FAULT, BAD_LABEL, SEVERAL_LABELS, NO_LABEL, BAD_INDEX, BAD_VALUE, LARGE_INDEX = range(7)
 
 _compiled = njit(nogil=True, cache=True)
-_POWERS = np.array([float(10**k) for k in range(23)])
 _MOST = 2**31 - 1  # the largest index
-_EXACT = 2**53  # whole numbers up to here are floats
-_ROOM = 10**17  # one more digit fits
+_ROOM, _TEN = np.uint64(10**18), np.uint64(10)  # one more digit fits
 _SPACE, _TAB, _NEWLINE, _RETURN, _HASH = 32, 9, 10, 13, 35
 _PLUS, _COMMA, _MINUS, _POINT, _ZERO, _NINE, _COLON = 43, 44, 45, 46, 48, 57, 58
 _UPPER_E, _LOWER_E = 69, 101
@@ -39,16 +38,16 @@ def _number(text, at):  # type: ignore[no-untyped-def]
     negative = text[at] == _MINUS
     if negative or text[at] == _PLUS:
         at += 1
-    mantissa, digits, power, exact = 0, 0, 0, True
+    mantissa, digits, power, fits = np.uint64(0), 0, 0, True
     after_point = False
     while True:
         if _is_digit(text[at]):
             digits += 1
             if mantissa < _ROOM:
-                mantissa = mantissa * 10 + (text[at] - _ZERO)
+                mantissa = mantissa * _TEN + np.uint64(text[at] - _ZERO)
                 power -= after_point
             else:
-                exact = False
+                fits = False
         elif text[at] == _POINT and not after_point:
             after_point = True
         else:
@@ -68,11 +67,8 @@ def _number(text, at):  # type: ignore[no-untyped-def]
             given = min(given * 10 + (text[at] - _ZERO), 100_000)
             at += 1
         power += -given if down else given
-    exact = exact and mantissa <= _EXACT and power >= -22 and power <= 22
-    value = 0.0
-    if exact:
-        value = mantissa * _POWERS[power] if power >= 0 else mantissa / _POWERS[-power]
-    return -value if negative else value, at, exact
+    value, known = to_float(mantissa, power)
+    return -value if negative else value, at, fits and known
 
 
 @_compiled
