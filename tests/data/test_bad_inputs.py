@@ -40,9 +40,7 @@ def parquet(columns: Mapping[str, object]) -> bytes:
 
 WHOLE = gzip.compress(b"a,b\n" + b"1,2\n" * 1000)
 KNOWN = ".csv, .csv.gz, .tsv, .tsv.gz, .parquet"
-NO_HEADER = (
-    "give each column a name of its own, or say that the file has no header (has_header=False or --no-header)"
-)
+NO_HEADER = "give each column a name of its own, or say that the file has no header (has_header=False or --no-header)"
 AS_UTF8 = "save the file as UTF-8, for example with iconv -f latin1 -t utf-8"
 NO_GZIP = "a.csv.gz is not a whole gzip file; compress it or fetch it again"
 NO_PARQUET = "a.parquet is not a whole Parquet file; write it or fetch it again"
@@ -61,9 +59,7 @@ FILES = {
     "parquet without rows": BadFile(
         "a.parquet has column names and no rows; give a file with rows", {"a.parquet": parquet({"a": []})}
     ),
-    "repeated name": BadFile(
-        f"a.csv: more than one column is called 'a'; {NO_HEADER}", {"a.csv": b"a,b, a\n1,2,3\n"}
-    ),
+    "repeated name": BadFile(f"a.csv: more than one column is called 'a'; {NO_HEADER}", {"a.csv": b"a,b, a\n1,2,3\n"}),
     "repeated names": BadFile(
         f"a.csv: more than one column is called 'a', 'b'; {NO_HEADER}", {"a.csv": b"a,b,b,a\n1,2,3,4\n"}
     ),
@@ -189,8 +185,7 @@ FRAMES = {
     "nothing": (None, f"{NAMED} builtins.NoneType; {NAME_THEM}"),
     "unequal columns": (
         {"a": [1, 2], "b": [1]},
-        "the table cannot be read: Column 1 named b expected length 2 but got length 1; "
-        "give columns of one type each",
+        "the table cannot be read: Column 1 named b expected length 2 but got length 1; give columns of one type each",
     ),
     "mixed values": (
         pd.DataFrame({"a": [1, "x"]}, dtype=object),

@@ -1,6 +1,7 @@
-"""The design matrix, dense; only here and in the compiled loops is it known what rows are made of."""
+"""The design matrix, dense or sparse; only here and in the compiled loops is it known what rows are made of."""
 
 from torchlogit.design.dense import Dense
 from torchlogit.design.matrix import DesignMatrix, Rows
+from torchlogit.design.sparse import Sparse
 
-__all__ = ["Dense", "DesignMatrix", "Rows"]
+__all__ = ["Dense", "DesignMatrix", "Rows", "Sparse"]

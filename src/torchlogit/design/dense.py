@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.sparse
 import torch
 from torch import Tensor
 
 from torchlogit.design.matrix import LARGEST, Rows, micro_blocks
 from torchlogit.errors import InputError
 from torchlogit.kernels import rows as kernels
+from torchlogit.kernels.pieces import Array
 
 BLOCK_BYTES = 4 << 20  # of the float64 copy of a block: large enough to hide the cost of a call, and still in the cache
 DEVICE_BLOCK_BYTES = 256 << 20  # the same on a GPU, where a call is a launch
@@ -97,7 +99,7 @@ class CompiledRows:
         """x_i' matrix x_i."""
         return torch.from_numpy(kernels.quadratic(self.values, matrix.numpy(), intercept=self.has_intercept))
 
-    def _split(self, theta: Tensor) -> tuple[kernels.Array, kernels.Array]:
+    def _split(self, theta: Tensor) -> tuple[Array, Array]:
         """The coefficients by output, and the intercept of each."""
         d, k = self.values.shape[1], theta.shape[1]
         last = theta[-1].contiguous().numpy() if self.has_intercept else np.zeros(k)
@@ -161,6 +163,10 @@ class Dense:
             block = buffer[: rows.stop - rows.start]
             block[:, :d].copy_(self.values[rows])
             yield rows, DenseRows(block)
+
+    def csr(self) -> scipy.sparse.csr_array:
+        """The rows without the intercept's column, converted: zeros are left out."""
+        return scipy.sparse.csr_array(self.values.cpu().numpy())
 
     def rows(self, start: int, stop: int) -> Dense:
         """A design of the rows from start to before stop: a view."""

@@ -1,7 +1,8 @@
 """The design matrix: rows of features, with the constant column of the intercept added where there is one.
 
 Whoever sums over rows loops over `blocks()`: fixed micro-blocks whose size depends on the number of
-columns alone, in a fixed order, so that the same rows give the same bits however they were read.
+columns alone (of sparse rows, also on how many values they have), in a fixed order, so that the same
+rows give the same bits however they were read.
 A block answers in float64 (the data stay as they were given) and never asks what the rows are made of.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+import scipy.sparse
 from torch import Tensor
 
 MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 256, 1 << 16
@@ -40,7 +42,7 @@ class Rows(Protocol):
         ...
 
     def largest(self, center: Tensor, precision: Tensor) -> Tensor:
-        """max over the columns of precision_j (x_ij - center_j)^2, (rows,)."""
+        """max over the columns of precision_j (x_ij - center_j)^2, or an upper bound of it, (rows,)."""
         ...
 
     def quadratic(self, matrix: Tensor) -> Tensor:
@@ -63,6 +65,10 @@ class DesignMatrix(Protocol):
 
     def blocks(self) -> Iterator[tuple[slice, Rows]]:
         """The rows as micro-blocks, in order; a block is valid until the next one is asked for."""
+        ...
+
+    def csr(self) -> scipy.sparse.csr_array:
+        """The rows without the intercept's column, in main memory, columns ascending: for what goes row by row."""
         ...
 
     def rows(self, start: int, stop: int) -> DesignMatrix:

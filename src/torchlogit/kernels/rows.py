@@ -1,9 +1,7 @@
 """Compiled loops over rows: products of a row-major matrix with few columns at the memory's speed.
 
 A BLAS is slow where the other matrix is only a few columns wide, and has to be handed a float64 copy of float32
-rows. These loops read the rows once, as they are, and add up in float64. They run on torch's number of threads,
-over pieces whose size depends on the shape alone, and partial sums are added in the pieces' order: the same bits
-whatever the number of threads.
+rows. These loops read the rows once, as they are, and add up in float64. pieces.py has them run on several threads.
 
 Only design/dense.py calls them, for large matrices in main memory. numba is imported on first use; it caches what it
 makes.
@@ -11,25 +9,20 @@ makes.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Protocol, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-Array = NDArray[np.float64]
+from torchlogit.kernels.pieces import MIN_PIECE, Array, added, each, pieces
+
 Matrix = NDArray[np.float32] | NDArray[np.float64]
 Real = np.float32 | np.float64
 
-PIECES = 16  # of a block of rows; each is a partial sum
-MIN_PIECE = 256  # rows
 GRAM_VALUES = 1 << 17  # of the float64 copy that a Gram matrix is made from at a time
-PARTIAL_VALUES = 1 << 24  # of its partial sums, all together
 
 
 class _Compiled(Protocol):
@@ -49,71 +42,41 @@ def _compiled() -> _Compiled:
 
 
 @cache
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads do not survive a fork: each process has its own."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="torchlogit")
-
-
-@cache
 def _blas() -> ThreadpoolController:
     return ThreadpoolController()
-
-
-def _pieces(n: int, count: int = PIECES, least: int = 1) -> list[slice]:
-    size = max(MIN_PIECE, least, -(-n // count))
-    return [slice(start, min(n, start + size)) for start in range(0, n, size)]
-
-
-def _each(task: Callable[[int, slice], None], pieces: list[slice]) -> None:
-    """Runs the task for every piece, on as many threads as torch has."""
-    threads = min(torch.get_num_threads(), len(pieces))
-    if threads == 1:
-        for i, piece in enumerate(pieces):
-            task(i, piece)
-        return
-    shares = [range(t * len(pieces) // threads, (t + 1) * len(pieces) // threads) for t in range(threads)]
-
-    def work(share: range) -> None:
-        for i in share:
-            task(i, pieces[i])
-
-    others = [_pool(os.getpid(), threads - 1).submit(work, share) for share in shares[1:]]
-    work(shares[0])
-    for other in others:
-        other.result()
 
 
 def matmul(X: Matrix, theta: Array, intercept: Array) -> Array:
     """X theta' + intercept, (rows, K), for theta (K, d) and intercept (K,)."""
     out = np.empty((len(X), len(theta)))
     loops = _compiled()
-    _each(lambda i, piece: loops.products(X[piece], theta, intercept, out[piece]), _pieces(len(X)))
+    each(lambda i, piece: loops.products(X[piece], theta, intercept, out[piece]), pieces(len(X)))
     return out
 
 
 def rmatmul(X: Matrix, weights: Array) -> Array:
     """(X 1)' weights, (d + 1, K), for weights (rows, K): the last row is their sum."""
-    pieces = _pieces(len(X))
-    parts = np.zeros((len(pieces), weights.shape[1], X.shape[1] + 1))
+    places = pieces(len(X))
+    parts = np.zeros((len(places), weights.shape[1], X.shape[1] + 1))
     loops = _compiled()
-    _each(lambda i, piece: loops.sums(X[piece], weights[piece], parts[i]), pieces)
-    return np.ascontiguousarray(_added(parts).T)
+    each(lambda i, piece: loops.sums(X[piece], weights[piece], parts[i]), places)
+    return np.ascontiguousarray(added(parts).T)
 
 
 def moments(X: Matrix, weights: Array) -> Array:
     """sum_i w_i x_ij and sum_i w_i x_ij^2, (2, d), for weights (rows,)."""
-    pieces = _pieces(len(X))
-    parts = np.zeros((len(pieces), 2, X.shape[1]))
+    places = pieces(len(X))
+    parts = np.zeros((len(places), 2, X.shape[1]))
     loops = _compiled()
-    _each(lambda i, piece: loops.squares(X[piece], weights[piece], parts[i]), pieces)
-    return _added(parts)
+    each(lambda i, piece: loops.squares(X[piece], weights[piece], parts[i]), places)
+    return added(parts)
 
 
 def largest(X: Matrix, center: Array, precision: Array) -> Array:
     """max_j precision_j (x_ij - center_j)^2, (rows,)."""
     out = np.empty(len(X))
     loops = _compiled()
-    _each(lambda i, piece: loops.largest(X[piece], center, precision, out[piece]), _pieces(len(X)))
+    each(lambda i, piece: loops.largest(X[piece], center, precision, out[piece]), pieces(len(X)))
     return out
 
 
@@ -126,8 +89,8 @@ def gram(X: Matrix, weights: Array, *, intercept: bool, dtype: type[Real] = np.f
     """
     p, m = X.shape[1] + intercept, weights.shape[1]
     root = np.sqrt(weights).astype(dtype) if m == 1 and (weights >= 0).all() else None
-    pieces = _pieces(len(X), count=max(1, min(PIECES, PARTIAL_VALUES // (m * p * p))), least=p)
-    parts = np.zeros((len(pieces), m, p, p))
+    places = pieces(len(X), values=m * p * p, least=p)
+    parts = np.zeros((len(places), m, p, p))
 
     def task(i: int, piece: slice) -> None:
         for block, rows in _blocks(X, piece, intercept, dtype, copies=m):
@@ -139,8 +102,8 @@ def gram(X: Matrix, weights: Array, *, intercept: bool, dtype: type[Real] = np.f
                 parts[i] += (weighted.T @ block).reshape(m, p, p)
 
     with _blas().limit(limits=1, user_api="blas"):
-        _each(task, pieces)
-    return _added(parts)
+        each(task, places)
+    return added(parts)
 
 
 def quadratic(X: Matrix, matrix: Array, *, intercept: bool) -> Array:
@@ -167,11 +130,3 @@ def _blocks(
         block[:, :d] = X[rows]
         block[:, d:] = 1
         yield block, rows
-
-
-def _added(parts: Array) -> Array:
-    """The partial sums added in their order."""
-    total: Array = parts[0]
-    for part in parts[1:]:
-        total += part
-    return total

@@ -1,0 +1,204 @@
+"""A sparse design: rows in compressed form (CSR) in main memory, read by the compiled loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from torchlogit.design.matrix import LARGEST, Rows, micro_blocks
+from torchlogit.errors import InputError
+from torchlogit.kernels import csr as kernels
+from torchlogit.kernels import rows as dense_kernels
+
+BLOCK_NONZEROS = 1 << 21  # about the cache's size,
+BLOCK_COLUMNS = 16  # and no fewer than so many times the columns, each of which is added up once a block
+DENSE_SHARE = 0.25  # of the values, above which a Gram matrix is made from dense rows
+
+
+@dataclass(frozen=True, slots=True)
+class SparseRows:
+    """A block of a `Sparse` design."""
+
+    values: kernels.Matrix
+    has_intercept: bool
+
+    def matmul(self, theta: Tensor) -> Tensor:
+        """X theta."""
+        array, d = theta.contiguous().numpy(), self.values.d
+        last = array[-1] if self.has_intercept else np.zeros(array.shape[1])
+        return torch.from_numpy(kernels.matmul(self.values, array[:d], last))
+
+    def rmatmul(self, residual: Tensor) -> Tensor:
+        """X' residual."""
+        sums = kernels.rmatmul(self.values, residual.contiguous().numpy(), intercept=self.has_intercept)
+        return torch.from_numpy(sums)
+
+    def gram(self, weights: Tensor) -> Tensor:
+        """X' diag(w) X for each column w of weights: by the pairs of a row's values, or, where many, of dense rows."""
+        size = len(self.values) * self.values.d
+        if self.values.nonzeros <= DENSE_SHARE * size:
+            loop, rows = kernels.gram, self.values
+            return torch.from_numpy(loop(rows, weights.contiguous().numpy(), intercept=self.has_intercept))
+        return torch.from_numpy(dense_kernels.gram(self._dense(), weights.numpy(), intercept=self.has_intercept))
+
+    def rough_gram(self, weights: Tensor) -> Tensor:
+        """The same."""
+        return self.gram(weights)
+
+    def moments(self, weights: Tensor) -> Tensor:
+        """sum_i w_i x_ij and sum_i w_i x_ij^2."""
+        sums = kernels.moments(self.values, weights.contiguous().numpy(), intercept=self.has_intercept)
+        return torch.from_numpy(sums).T
+
+    def largest(self, center: Tensor, precision: Tensor) -> Tensor:
+        """An upper bound of max_j precision_j (x_ij - center_j)^2: the zeros of all columns count in every row."""
+        zeros = precision * center.square()
+        if self.has_intercept:
+            zeros[-1] = precision[-1] * (1 - center[-1]) ** 2
+        least = float(zeros.max()) if len(zeros) else 0.0
+        return torch.from_numpy(kernels.largest(self.values, center.numpy(), precision.numpy(), least))
+
+    def quadratic(self, matrix: Tensor) -> Tensor:
+        """x_i' matrix x_i."""
+        d = self.values.d
+        inner = torch.from_numpy(kernels.quadratic(self.values, matrix[:d, :d].contiguous().numpy()))
+        if not self.has_intercept:
+            return inner
+        sides = matrix[-1:, :].T + matrix[:, -1:]
+        sides[-1] = matrix[-1, -1]
+        return inner + self.matmul(sides)[:, 0]
+
+    def _dense(self) -> kernels.Values:
+        whole = self.values
+        start, stop = whole.indptr[0], whole.indptr[-1]
+        parts = whole.data[start:stop], whole.indices[start:stop], whole.indptr - start
+        dense: kernels.Values = scipy.sparse.csr_array(parts, shape=(len(whole), whole.d)).toarray()
+        return dense
+
+
+@dataclass(frozen=True, slots=True)
+class Sparse:
+    """A CSR matrix of float32 or float64 values, its columns ascending within a row; canonical ones are not copied.
+
+    edges: of ranges of columns with about as many values each.
+
+    >>> design = Sparse.of(scipy.sparse.csr_array([[0.0, 2.0], [0.0, 0.0]]))
+    >>> theta = torch.tensor([[5.0], [3.0], [1.0]], dtype=torch.float64)
+    >>> [rows.matmul(theta).tolist() for _, rows in design.blocks()]
+    [[[7.0], [1.0]]]
+    """
+
+    values: scipy.sparse.csr_array
+    has_intercept: bool
+    edges: tuple[int, ...]
+
+    @classmethod
+    def of(cls, matrix: Any, *, intercept: bool = True) -> Sparse:
+        """The design of a scipy sparse matrix or array, or of a torch sparse tensor, of any format; on the CPU.
+
+        Its values are finite numbers up to 1e100; InputError otherwise. Duplicates are added up.
+        """
+        values = _canonical(_csr(matrix))
+        if values.shape[0] == 0:
+            raise InputError("X has no rows: expected at least one of each class")
+        _refuse_unusable(values)
+        return cls(values, intercept, kernels.edges(values.indices, values.shape[1]))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns), the intercept's column included."""
+        n, d = self.values.shape
+        return n, d + self.has_intercept
+
+    def csr(self) -> scipy.sparse.csr_array:
+        """The rows without the intercept's column: the matrix itself."""
+        return self.values
+
+    def blocks(self) -> Iterator[tuple[slice, Rows]]:
+        """The rows as views, in blocks whose size depends on the shape and the number of values."""
+        n, d = self.values.shape
+        whole = kernels.Matrix(self.values.indptr, self.values.indices, self.values.data, d, self.edges)
+        most = max(BLOCK_NONZEROS, BLOCK_COLUMNS * d)
+        for rows in micro_blocks(n, most * n // max(1, whole.nonzeros), most=n):
+            yield rows, SparseRows(whole.rows(rows), self.has_intercept)
+
+    def rows(self, start: int, stop: int) -> Sparse:
+        """A design of the rows from start to before stop: a view."""
+        indptr, part = self.values.indptr[start : stop + 1], slice(*self.values.indptr[[start, stop]])
+        arrays = self.values.data[part], self.values.indices[part], indptr - indptr[0]
+        return replace(self, values=_sorted(scipy.sparse.csr_array(arrays, shape=(stop - start, self.values.shape[1]))))
+
+    def take(self, indices: Tensor) -> Sparse:
+        """A design of these rows, copied."""
+        return replace(self, values=_sorted(self.values[indices.numpy()]))
+
+
+def _csr(matrix: Any) -> scipy.sparse.csr_array:
+    """A csr_array of this matrix, sharing its memory where it can."""
+    if isinstance(matrix, Tensor):
+        matrix = _from_torch(matrix)
+    if not scipy.sparse.issparse(matrix):
+        raise InputError(f"X is a {type(matrix).__name__}: expected a sparse matrix of scipy or torch; use Dense.of")
+    if matrix.ndim != 2:
+        raise InputError(f"X has {matrix.ndim} dimensions: expected 2, rows and features; reshape it")
+    if matrix.dtype.kind not in "biuf":
+        raise InputError(f"X holds values of type {matrix.dtype}: expected real numbers; convert it")
+    csr = scipy.sparse.csr_array(matrix)
+    return csr if csr.dtype in (np.float32, np.float64) else csr.astype(np.float64)
+
+
+def _from_torch(tensor: Tensor) -> scipy.sparse.sparray:
+    """The scipy matrix of a torch tensor of layout CSR, CSC or COO, sharing the memory of the first two."""
+    if tensor.device.type != "cpu":
+        raise InputError(f"X is sparse and on {tensor.device}: expected it on the CPU; move it with X.cpu()")
+    if tensor.ndim != 2 or tensor.dense_dim() != 0:
+        raise InputError(f"X is a sparse tensor of shape {tuple(tensor.shape)}: expected rows and features; reshape it")
+    tensor = tensor.detach()
+    if tensor.layout == torch.sparse_coo:
+        tensor = tensor.coalesce()
+        rows, columns = tensor.indices().numpy()
+        return scipy.sparse.coo_array((tensor.values().numpy(), (rows, columns)), shape=tuple(tensor.shape))
+    if tensor.layout == torch.sparse_csr:
+        parts = tensor.values().numpy(), tensor.col_indices().numpy(), tensor.crow_indices().numpy()
+        return scipy.sparse.csr_array(parts, shape=tuple(tensor.shape))
+    if tensor.layout == torch.sparse_csc:
+        parts = tensor.values().numpy(), tensor.row_indices().numpy(), tensor.ccol_indices().numpy()
+        return scipy.sparse.csc_array(parts, shape=tuple(tensor.shape))
+    raise InputError(f"X is a tensor of layout {tensor.layout}: expected sparse CSR, CSC or COO; use X.to_sparse_csr()")
+
+
+def _canonical(csr: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
+    """The same matrix with ascending columns, none twice, and indices of 32 bits where they fit; the given one is kept.
+
+    A matrix that is canonical already is not copied, and no values are where their indices alone are too long.
+    """
+    if not csr.has_canonical_format:
+        csr = csr.copy()
+        csr.sum_duplicates()
+    fits = max(csr.nnz, *csr.shape) < np.iinfo(np.int32).max
+    dtype = np.int32 if fits else np.int64
+    parts = csr.data[: csr.nnz], csr.indices[: csr.nnz].astype(dtype, copy=False), csr.indptr.astype(dtype, copy=False)
+    return _sorted(scipy.sparse.csr_array(parts, shape=csr.shape))
+
+
+def _sorted(csr: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
+    """The matrix, told that its columns are ascending and none is there twice, which scipy would have to find out."""
+    csr.has_sorted_indices = csr.has_canonical_format = True
+    return csr
+
+
+def _refuse_unusable(csr: scipy.sparse.csr_array) -> None:
+    usable = np.abs(csr.data) <= min(LARGEST, float(np.finfo(csr.dtype).max))
+    if not usable.all():
+        at = int(np.argmin(usable))
+        row = int(np.searchsorted(csr.indptr, at, side="right")) - 1
+        raise InputError(
+            f"X holds {float(csr.data[at])} at row {row}, column {int(csr.indices[at])}: "
+            f"expected numbers between -{LARGEST:g} and {LARGEST:g}; correct or drop such rows"
+        )
