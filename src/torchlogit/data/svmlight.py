@@ -160,12 +160,13 @@ def _parsed(text: NDArray[np.uint8], shown: str, first_line: int, dtype: Real) -
     where = _Text(text, shown, first_line)
     if fault:
         raise where.fault(fault, at)
-    for place, start, end in open_numbers[:n_open].tolist():
-        number = float(text[start:end].tobytes())
-        if place < 0:
-            targets[-1 - place] = number
-        else:
-            values[place] = np.float64(number).astype(dtype)
+    with np.errstate(over="ignore"):
+        for place, start, end in open_numbers[:n_open].tolist():
+            number = np.float64(text[start:end].tobytes())
+            if place < 0:
+                targets[-1 - place] = number
+            else:
+                values[place] = number
     entries = int(indptr[rows])
     chunk = Chunk(targets[:rows], indptr[: rows + 1], indices[:entries], values[:entries], n_qids > 0)
     _refuse_beyond(chunk, starts, where)
