@@ -36,15 +36,17 @@ def learn_hashed_text(name: str, column: pa.ChunkedArray, bits: int) -> HashedTe
     return HashedTextColumn(name, *_statistics(_hashing(2**bits).transform(_texts(name, column))))
 
 
-def encode_text(column: TextColumn, values: pa.ChunkedArray, out: Features) -> None:
+def encode_text(column: TextColumn, values: pa.ChunkedArray, out: Features) -> tuple[str, ...]:
     """Adds the tf-idf of each text's words; words that training has not seen are left out."""
     vectorizer = CountVectorizer(vocabulary=column.words, dtype=np.float32)
     out.add(_tf_idf(column, vectorizer.transform(_texts(column.name, values))))
+    return ()
 
 
-def encode_hashed_text(column: HashedTextColumn, values: pa.ChunkedArray, out: Features) -> None:
+def encode_hashed_text(column: HashedTextColumn, values: pa.ChunkedArray, out: Features) -> tuple[str, ...]:
     """Adds the tf-idf of each text's words at their places."""
     out.add(_tf_idf(column, _hashing(len(column.counts)).transform(_texts(column.name, values))))
+    return ()
 
 
 def _hashing(n_features: int) -> HashingVectorizer:
