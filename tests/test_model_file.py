@@ -185,7 +185,7 @@ def test_numpy_and_json_are_enough_to_predict(name: str, tmp_path: Path) -> None
     by_hand = np.exp(raw) / np.exp(raw).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(by_hand, fitted.predict_proba(), rtol=1e-12)
     certificate = fitted.model.certificate_
-    assert found.metadata["format_version"] == 1
+    assert found.metadata["format_version"] == 2
     assert found.metadata["classes"] == list(range(fitted.n_classes))
     assert found.metadata["feature_names"] == ["x0", "x1", "x2"]
     assert found.metadata["certificate"]["status"] == "certified"

@@ -220,8 +220,8 @@ class DroppedColumn:
 class Schema:
     """What a `TableEncoder` learned: the columns in table order, and those it left out.
 
-    crosses: the pairs of columns that a column A:B is made of. hash_bits: the hashed columns share 2^hash_bits features,
-    which come last.
+    crosses: the pairs of columns that a column A:B is made of. hash_bits: the hashed columns share 2^hash_bits
+    features, which come last.
     """
 
     columns: tuple[Column, ...]

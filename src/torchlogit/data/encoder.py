@@ -65,7 +65,7 @@ from torchlogit.records import (
 LARGEST = 1e38  # float32 holds 3.4e38
 MOST_LEVELS = 1000  # a text column with more levels than this, in more than half its rows, is no category
 WIDE = 256  # features; up to so many, a dense matrix is small and quick
-MOST_HASH_BITS = 28
+MOST_HASH_BITS = 24
 FEWEST_DISTINCT = 20  # up to so many rows, all different, may be categories or a run of numbers by accident
 
 _TRUTHS = {"true": 1.0, "false": 0.0}
@@ -95,9 +95,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     `numeric`, `categorical` and `text` name the columns whose kind is not left to their values, `drop` those
     to leave out. `crosses`: pairs of columns, "A:B", whose pairs of levels are categories of their own. `hash_bits`:
-    all categories share 2^hash_bits features, and so do, for each column of text, its words. A table is a pandas, polars or Arrow table, or a dict of columns. After `fit`:
-    `schema_` (all that `transform` needs), `notices_` (one sentence each), `feature_names_in_`,
-    `n_features_in_`.
+    all categories share 2^hash_bits features, and so do, for each column of text, its words. A table is a pandas,
+    polars or Arrow table, or a dict of columns. After `fit`: `schema_` (all that `transform` needs), `notices_` (one
+    sentence each), `feature_names_in_`, `n_features_in_`.
 
     Raises DataError for values that cannot be used: infinite ones, dates, free text, ids, nested types.
 
@@ -139,8 +139,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         encoder = cls()
         crossed = {f"{first}:{second}" for first, second in schema.crosses}
-        names = [column.name for column in (*schema.columns, *schema.dropped) if column.name not in crossed]
-        encoder._remember(schema, names, ())
+        names = [column.name for column in schema.columns] + [column.name for column in schema.dropped]
+        encoder._remember(schema, [name for name in names if name not in crossed], ())
         return encoder
 
     def fit(self, X: object, y: object = None) -> Self:
@@ -184,13 +184,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         _refuse_lacking(schema, table.column_names)
         table = _with_crosses(table, schema.crosses)
         into = _layout(schema, table.num_rows)
-        own = [column for column in schema.columns if not isinstance(column, HashedColumn)]
+        own: list[Column] = [column for column in schema.columns if not isinstance(column, HashedColumn)]
         shared = len(own)
 
         def fill(block: int) -> tuple[str, ...]:
             if block < shared:
-                column = own[block]
-                return _ENCODE[type(column)](column, table.column(column.name), into.blocks[block])
+                return _ENCODE[type(own[block])](own[block], table.column(own[block].name), into.blocks[block])
             for hashed in schema.hashed:
                 encode_hashed(hashed, table.column(hashed.name), schema.hash_bits or 0, into.blocks[block])
             return ()
@@ -456,8 +455,9 @@ def _refuse_unusable(schema: Schema) -> None:
     if not schema.columns:
         reasons = "; ".join(f"{column.name!r}: {column.reason}" for column in schema.dropped)
         raise DataError(f"no column is left to learn from ({reasons or 'the table has none'}); keep one that varies")
-    name, count = Counter(schema.feature_names).most_common(1)[0]
-    if count > 1:
+    named = (column for column in schema.columns if not isinstance(column, (VectorColumn, HashedTextColumn)))
+    times = Counter(name for column in named for name in column.feature_names)
+    for name in (name for name, count in times.most_common(1) if count > 1):
         raise DataError(f"two features would be called {name!r}; rename the columns they come from")
 
 

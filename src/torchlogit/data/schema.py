@@ -54,9 +54,9 @@ def schema_from_json(data: object) -> Schema:
 
     Raises ModelFileError for a key too many, one too few, and a value that cannot be.
     """
-    later = {"crosses": [], "hash_bits": None} if isinstance(data, dict) and {*data} == {"columns", "dropped"} else {}
-    full = {**data, **later} if isinstance(data, dict) else data
-    given = _checked_keys("the schema", full, ["columns", "dropped", "crosses", "hash_bits"])
+    if isinstance(data, dict) and {*data} == {"columns", "dropped"}:
+        data = data | {"crosses": [], "hash_bits": None}
+    given = _checked_keys("the schema", data, ["columns", "dropped", "crosses", "hash_bits"])
     for key in ("columns", "dropped", "crosses"):
         _check(isinstance(given[key], list), "the schema", key, given[key])
     for pair in given["crosses"]:

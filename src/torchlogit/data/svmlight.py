@@ -152,7 +152,7 @@ def _parsed(text: NDArray[np.uint8], shown: str, first_line: int, dtype: Real) -
     most_entries = int(np.count_nonzero(text == ord(":")))
     targets, starts = np.empty(most_rows), np.empty(most_rows, np.int64)
     indptr, indices = np.empty(most_rows + 1, np.int64), np.empty(most_entries, np.int32)
-    values = np.empty(most_entries, dtype)
+    values = cast(Values, np.empty(most_entries, dtype))
     open_numbers = np.empty((most_rows + most_entries, 3), np.int64)
     fault, at, rows, n_open, n_qids, ascends = _loops().parse(
         text, targets, starts, indptr, indices, values, open_numbers
@@ -231,5 +231,5 @@ class _Text:
 
 
 def _word(text: NDArray[np.uint8], at: int) -> str:
-    piece = cast(bytes, text[at : at + 80].tobytes())
+    piece = text[at : at + 80].tobytes()
     return (piece.split(None, 1) or [b""])[0].decode("utf-8", "replace")

@@ -17,10 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TypeAlias, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from torchlogit.data.json_lines import read_json_lines
+from torchlogit.data.svmlight import QID, chunks_of
+from torchlogit.data.vectors import as_vectors
 from torchlogit.data.wording import examples, excerpt, one_line
 from torchlogit.errors import DataError
 
@@ -57,10 +61,11 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class LoadedTable:
-    """A table read from files, and where its rows came from."""
+    """A table read from files, where its rows came from, and what deserves a look, one sentence each."""
 
     table: pa.Table
     origin: Origin
+    notices: tuple[str, ...] = ()
 
 
 def read_table(
@@ -68,8 +73,9 @@ def read_table(
 ) -> LoadedTable:
     """The rows of all the files, one file after the other, and where each row came from.
 
-    A file is .csv, .tsv (each also .gz) or .parquet. CSV columns are text, UTF-8; Parquet columns
-    keep their types. The files have the same columns, in any order. `names` takes the place of the
+    A file is .csv, .tsv, .jsonl, .svm, .libsvm, .svmlight (each also .gz) or .parquet. CSV columns are text, UTF-8;
+    others keep their types. A svmlight file has two columns, `label` and `f`, one of sparse vectors. The files have
+    the same columns, in any order. `names` takes the place of the
     names in the files; without a header (`has_header=False`) and without `names` the columns are
     column_1, column_2, ...
 
@@ -91,7 +97,19 @@ def read_table(
     files = [Path(path) for path in paths]
     shown = _shown_names(files)
     tables = [_read_file(path, name, names, has_header) for path, name in zip(files, shown, strict=True)]
-    return LoadedTable(_concatenated(tables, shown), Origin(shown, tuple(table.num_rows for table in tables)))
+    origin = Origin(shown, tuple(table.num_rows for table in tables))
+    notices = [f"{name}: {notice}" for name, table in zip(shown, tables, strict=True) for notice in _notices(table)]
+    return LoadedTable(_concatenated(tables, shown), origin, tuple(notices))
+
+
+def own_target(paths: Sequence[str | Path]) -> str | None:
+    """The target column that the files' format has, where it has one: the label of svmlight files.
+
+    >>> own_target(["a9a.svm"]), own_target(["people.csv"])
+    ('label', None)
+    """
+    formats = [_format_of(Path(path)) for path in paths]
+    return next((each.target for each in formats if each is not None and each.target), None)
 
 
 def table_from(X: object) -> pa.Table:
@@ -148,18 +166,28 @@ def _read_file(path: Path, shown: str, names: Sequence[str] | None, has_header: 
         raise DataError(f"{path} is a folder; give the files in it, for example {path}/*.csv")
     if not path.exists():
         raise DataError(f"{path} does not exist; check the path")
-    read = next((read for suffix, read in _READERS.items() if path.name.lower().endswith(suffix)), None)
-    if read is None:
+    found = _format_of(path)
+    if found is None:
         raise DataError(f"{path} is of a kind that cannot be read; give one of {_KNOWN}")
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{shown} is empty; give a file with rows")
-        table = read(path, shown, names, has_header)
+        table = found.read(path, shown, names, has_header)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or one_line(str(error))}") from None
     if table.num_rows == 0:
         raise DataError(f"{shown} has column names and no rows; give a file with rows")
     return table
+
+
+def _format_of(path: Path) -> _Format | None:
+    return next((found for suffix, found in _FORMATS.items() if path.name.lower().endswith(suffix)), None)
+
+
+def _notices(table: pa.Table) -> list[str]:
+    """What a reader had to say of a table, kept with its schema."""
+    notice = (table.schema.metadata or {}).get(_NOTICE)
+    return [] if notice is None else [notice.decode()]
 
 
 def _concatenated(tables: Sequence[pa.Table], shown: Sequence[str]) -> pa.Table:
@@ -222,6 +250,33 @@ def _read_parquet(path: Path, shown: str, names: Sequence[str] | None, has_heade
     return table.rename_columns(_column_names(shown, table.column_names, names))
 
 
+def _read_json_lines(
+    path: Path, shown: str, names: Sequence[str] | None, has_header: bool, *, compression: str | None
+) -> pa.Table:
+    try:
+        table = read_json_lines(path, shown, compression)
+    except (OSError, EOFError, zlib.error) as error:
+        if compression is None or getattr(error, "errno", None) is not None:
+            raise
+        raise _broken_gzip(shown) from None
+    return table.rename_columns(_column_names(shown, table.column_names, names))
+
+
+def _read_svmlight(path: Path, shown: str, names: Sequence[str] | None, has_header: bool) -> pa.Table:
+    if names is not None:
+        raise DataError(f"{shown}: the features of svmlight files have numbers; leave the names out")
+    chunks = list(chunks_of(path, shown))
+    whole = all((chunk.targets == np.floor(chunk.targets)).all() for chunk in chunks)
+    labels = [pa.array(chunk.targets.astype(np.int64) if whole else chunk.targets) for chunk in chunks]
+    vectors = [as_vectors(chunk.indptr, chunk.indices, chunk.values) for chunk in chunks]
+    table = pa.table({_LABEL: pa.chunked_array(labels), _VECTORS: pa.chunked_array(vectors)})
+    return table.replace_schema_metadata({_NOTICE: QID} if any(chunk.has_qid for chunk in chunks) else None)
+
+
+def _broken_gzip(shown: str) -> DataError:
+    return DataError(f"{shown} is not a whole gzip file; compress it or fetch it again")
+
+
 def _read_csv(
     path: Path, shown: str, names: Sequence[str] | None, has_header: bool, *, delimiter: str, compression: str | None
 ) -> pa.Table:
@@ -232,7 +287,7 @@ def _read_csv(
     except (OSError, EOFError, zlib.error) as error:
         if compression is None or getattr(error, "errno", None) is not None:
             raise
-        raise DataError(f"{shown} is not a whole gzip file; compress it or fetch it again") from None
+        raise _broken_gzip(shown) from None
     last = table.column(table.num_columns - 1)
     if len(last) and "\n" in last[-1].as_py() and not file.ends_in_a_quote():
         # pyarrow takes an open quote to run to the end of the file, and says nothing.
@@ -373,12 +428,32 @@ _RENAME = "give each column a name of its own"
 _NAME_IT = f"{_RENAME}, or say that the file has no header (has_header=False or --no-header)"
 _SAVE_AS_UTF8 = "save the file as UTF-8, for example with iconv -f latin1 -t utf-8"
 
+_LABEL, _VECTORS = "label", "f"  # the columns of a svmlight file
+_NOTICE = b"torchlogit.notice"
+
 _Reader: TypeAlias = Callable[[Path, str, Sequence[str] | None, bool], pa.Table]
-_READERS: dict[str, _Reader] = {
-    ".csv": partial(_read_csv, delimiter=",", compression=None),
-    ".csv.gz": partial(_read_csv, delimiter=",", compression="gzip"),
-    ".tsv": partial(_read_csv, delimiter="\t", compression=None),
-    ".tsv.gz": partial(_read_csv, delimiter="\t", compression="gzip"),
-    ".parquet": _read_parquet,
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """How a kind of file is read, and the target column that it has of its own, if any."""
+
+    read: _Reader
+    target: str | None = None
+
+
+_FORMATS = {
+    ".csv": _Format(partial(_read_csv, delimiter=",", compression=None)),
+    ".csv.gz": _Format(partial(_read_csv, delimiter=",", compression="gzip")),
+    ".tsv": _Format(partial(_read_csv, delimiter="\t", compression=None)),
+    ".tsv.gz": _Format(partial(_read_csv, delimiter="\t", compression="gzip")),
+    ".jsonl": _Format(partial(_read_json_lines, compression=None)),
+    ".jsonl.gz": _Format(partial(_read_json_lines, compression="gzip")),
+    ".parquet": _Format(_read_parquet),
+    **{
+        suffix + packed: _Format(_read_svmlight, _LABEL)
+        for suffix in (".svm", ".libsvm", ".svmlight")
+        for packed in ("", ".gz")
+    },
 }
-_KNOWN = ", ".join(_READERS)
+_KNOWN = ", ".join(suffix for suffix in _FORMATS if not suffix.endswith(".gz")) + " (all but Parquet also .gz)"

@@ -6,7 +6,6 @@ idf = 1 + ln((1 + n_texts) / (1 + count)), and all is divided by its Euclidean n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np

@@ -23,12 +23,9 @@ _ZERO, _THREE = np.uint64(0), np.uint64(3)
 
 def _mantissa(power: int) -> int:
     """The first 128 bits of 10^power, rounded down."""
-    if power >= 0:
-        bits = (10**power).bit_length()
-        return 10**power << 128 - bits if bits <= 128 else 10**power >> bits - 128
-    shift = (10**-power).bit_length() + 127
-    quotient = (1 << shift) // 10**-power
-    return quotient if quotient.bit_length() == 128 else (1 << shift + 1) // 10**-power
+    whole: int = 10 ** abs(power)
+    exact = whole << 128 if power >= 0 else (1 << 128 + 2 * whole.bit_length()) // whole
+    return exact >> (exact.bit_length() - 128)
 
 
 _MANTISSAS = [_mantissa(power) for power in range(SMALLEST, LARGEST + 1)]

@@ -24,7 +24,7 @@ _UPPER_E, _LOWER_E = 69, 101
 @_compiled
 def _ends(byte):  # type: ignore[no-untyped-def]
     """Whether a byte ends a word: white space, or the start of a comment."""
-    return byte == _SPACE or (byte >= _TAB and byte <= _RETURN) or byte == _HASH
+    return byte in (_SPACE, _HASH) or (byte >= _TAB and byte <= _RETURN)
 
 
 @_compiled
