@@ -11,7 +11,7 @@ import csv
 import gzip
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,8 @@ from torchlogit.data.wording import examples, excerpt, one_line
 from torchlogit.errors import DataError
 
 _BLOCK_BYTES = 4 << 20  # pyarrow refuses a row longer than a block; its default, 1 MiB, is short for texts
+_LARGEST_BLOCK_BYTES = 1 << 30
+_TOO_LONG = "straddling"  # a word in what pyarrow then says
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,8 +317,8 @@ class _CsvFile:
 
     def layout(self, names: Sequence[str] | None, has_header: bool) -> _Layout:
         try:
-            records = enumerate(self._records())
-            blank_lines, first = next(((line, record) for line, record in records if record), (0, []))
+            with contextlib.closing(self._records()) as records:
+                blank_lines, first = next(((line, record) for line, record in enumerate(records) if record), (0, []))
         except csv.Error as error:
             raise DataError(f"{self.shown}: the first line is no CSV ({error}); check its quotes") from None
         if not first:
@@ -329,11 +331,12 @@ class _CsvFile:
 
     def table(self, layout: _Layout) -> pa.Table:
         try:
-            return self._arrow(layout, use_threads=True, invalid_row_handler=None)
+            return self._in_blocks(layout)
         except pa.ArrowInvalid as error:
             self._refuse_ragged_row(layout)
             self._refuse_other_encoding(layout)
-            self._refuse_endless_row(layout)
+            if _TOO_LONG in str(error):
+                self._refuse_endless_row(layout)
             raise DataError(f"{self.shown} cannot be read as CSV: {one_line(str(error))}") from None
 
     def ends_in_a_quote(self) -> bool:
@@ -348,12 +351,23 @@ class _CsvFile:
             f"{self.shown} row {row}: a quote is opened and never closed; close it, and double the quotes inside it"
         )
 
+    def _in_blocks(self, layout: _Layout) -> pa.Table:
+        """The rows, read in blocks that hold the longest of them."""
+        for size in (_BLOCK_BYTES, 16 * _BLOCK_BYTES):
+            try:
+                return self._arrow(layout, use_threads=True, invalid_row_handler=None, block_bytes=size)
+            except pa.ArrowInvalid as error:
+                if _TOO_LONG not in str(error):
+                    raise
+        return self._arrow(layout, use_threads=True, invalid_row_handler=None, block_bytes=_LARGEST_BLOCK_BYTES)
+
     def _arrow(
         self,
         layout: _Layout,
         *,
         use_threads: bool,
         invalid_row_handler: Callable[[pacsv.InvalidRow], str] | None,
+        block_bytes: int,
     ) -> pa.Table:
         with pa.input_stream(str(self.path), compression=self.compression) as stream:
             return pacsv.read_csv(
@@ -363,7 +377,7 @@ class _CsvFile:
                     skip_rows=layout.blank_lines,
                     skip_rows_after_names=layout.header_records,
                     use_threads=use_threads,
-                    block_size=_BLOCK_BYTES,
+                    block_size=block_bytes,
                 ),
                 parse_options=pacsv.ParseOptions(
                     delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=invalid_row_handler
@@ -380,7 +394,7 @@ class _CsvFile:
 
         with contextlib.suppress(pa.ArrowInvalid):
             # Rows are numbered only where one thread reads them in order.
-            self._arrow(layout, use_threads=False, invalid_row_handler=keep)
+            self._arrow(layout, use_threads=False, invalid_row_handler=keep, block_bytes=16 * _BLOCK_BYTES)
         if ragged:
             row = ragged[0]
             raise DataError(
@@ -414,7 +428,7 @@ class _CsvFile:
                 f"{self.delimiter!r} was expected between fields; {remedy}"
             )
 
-    def _records(self, *, strict: bool = False) -> Iterator[list[str]]:
+    def _records(self, *, strict: bool = False) -> Generator[list[str], None, None]:
         opened = gzip.open if self.compression == "gzip" else open
         with opened(self.path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
             yield from csv.reader(cast(IO[str], lines), delimiter=self.delimiter, strict=strict)

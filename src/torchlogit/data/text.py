@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import csr_array, csr_matrix, diags_array
+from scipy.sparse import csr_array, csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.preprocessing import normalize
 
@@ -22,9 +22,9 @@ from torchlogit.records import HashedTextColumn, TextColumn
 
 def learn_text(name: str, column: pa.ChunkedArray) -> TextColumn:
     """The words of a column of texts, and how many texts hold each."""
-    vectorizer = CountVectorizer(dtype=np.float32)
+    vectorizer, texts = CountVectorizer(dtype=np.float32), _texts(name, column)
     try:
-        counted = vectorizer.fit_transform(_texts(name, column))
+        counted = vectorizer.fit_transform(texts)
     except ValueError:  # an empty vocabulary
         raise DataError(f"column {name!r} holds no words to learn from; leave it out of text", column=name) from None
     return TextColumn(name, tuple(vectorizer.get_feature_names_out().tolist()), *_statistics(counted))
@@ -66,7 +66,7 @@ def _statistics(counted: csr_matrix) -> tuple[tuple[int, ...], int, float]:
 
 
 def _tf_idf(column: TextColumn | HashedTextColumn, counted: Any) -> csr_array:
-    weight = 1 + np.log((1 + column.n_texts) / (1 + np.array(column.counts)))
-    counted.data = 1 + np.log(counted.data)
-    weighted = csr_array(counted) @ diags_array(weight.astype(np.float32))
-    return csr_array(normalize(weighted.astype(np.float32), copy=False))
+    idf = 1 + np.log((1 + column.n_texts) / (1 + np.array(column.counts)))
+    counted.sort_indices()
+    counted.data = ((1 + np.log(counted.data)) * idf[counted.indices]).astype(np.float32)
+    return csr_array(normalize(counted, copy=False))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from torchlogit.data.features import Features
+from torchlogit.data.wording import examples
 from torchlogit.errors import DataError
 from torchlogit.records import VectorColumn
 
@@ -78,9 +79,8 @@ def _notice_of_unseen(
 ) -> tuple[str, ...]:
     in_row = np.diff(np.concatenate([[0], np.cumsum(unseen)])[indptr]) > 0
     count = int(np.count_nonzero(in_row))
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     rows = "1 row holds" if count == 1 else f"{count} rows hold"
-    return (f"column {column.name!r}: {rows} features not seen in training ({shown}), left out",)
+    return (f"column {column.name!r}: {rows} features not seen in training ({examples(names)}), left out",)
 
 
 def _refuse_not_finite(name: str, indptr: NDArray[np.int64], numbers: NDArray[np.float32]) -> None:
