@@ -52,7 +52,7 @@ def _data(run: Run) -> str:
     assert encoder is not None
     schema = encoder.schema_
     rows = sum(run.counts)
-    n_columns = len(schema.columns) + len(schema.dropped)
+    n_columns = encoder.n_features_in_
     lines = [f"data         {run.files}: {rows:,} rows, {n_columns} column{'s' * (n_columns != 1)}"]
     for kind in ColumnKind:
         columns = [column for column in schema.columns if column.kind is kind]
