@@ -133,7 +133,7 @@ def command(
         notices[:0] = _notice_of_header(table.table.column_names)
     if valid_table is not None:
         held, seen = _encode(valid_table, target, classes, weight, encoder)
-        notices += [f"{valid_table.origin.files}: {notice}" for notice in seen]
+        notices += [*valid_table.notices, *(f"{valid_table.origin.files}: {notice}" for notice in seen)]
 
     from torchlogit.estimator import LogisticRegression
 
