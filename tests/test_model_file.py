@@ -143,10 +143,10 @@ def test_a_loaded_model_predicts_alike_from_sparse_features(
 ) -> None:
     fitted = FITTED[name]()
     save(fitted.model, tmp_path / "m")
-    model = load(tmp_path / "m")
+    model, expected = load(tmp_path / "m"), fitted.predict_proba()
     monkeypatch.setattr(encoding, "WIDE", 0)
     assert issparse(model.features(fitted.X))
-    np.testing.assert_allclose(model.predict_proba(fitted.X), fitted.predict_proba(), rtol=1e-12)
+    np.testing.assert_allclose(model.predict_proba(fitted.X), expected, rtol=1e-12)
 
 
 def test_names_too_long_for_the_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
