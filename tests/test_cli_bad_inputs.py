@@ -67,7 +67,8 @@ BAD = {
     "a folder": Bad("train . --target y", ". is a folder; give the files in it, for example ./*.csv"),
     "unknown suffix": Bad(
         "train t.xlsx --target y",
-        "t.xlsx is of a kind that cannot be read; give one of .csv, .csv.gz, .tsv, .tsv.gz, .parquet",
+        "t.xlsx is of a kind that cannot be read; give one of .csv, .tsv, .jsonl, .parquet, "
+        ".svm, .libsvm, .svmlight (all but Parquet also .gz)",
         {"t.xlsx": "PK"},
     ),
     "empty file": Bad("train t.csv --target y", "t.csv is empty; give a file with rows", {"t.csv": ""}),
@@ -163,8 +164,31 @@ BAD = {
     ),
     "free text": Bad(
         "train t.csv --target y",
-        f"t.csv: column 'note' holds 40 different texts in 40 rows, which are free text; {settled('note')}",
+        f"t.csv: column 'note' holds 40 different texts in 40 rows, which are free text; "
+        f"read its words (text=['note'] or --text note), {settled('note')}",
         {"t.csv": varied("note", "called us {} times this year")},
+    ),
+    "text of words that are none": Bad(
+        "train t.csv --target y --text note",
+        "t.csv: column 'note' holds no words to learn from; leave it out of text",
+        {"t.csv": varied("note", "?")},
+    ),
+    "cross of an unknown column": Bad(
+        "train data.csv --target y --cross x:z",
+        "data.csv: crosses names 'x:z', where two columns A:B were expected; the columns are 'x', 'job'",
+    ),
+    "svmlight, a value": Bad(
+        "train t.svm",
+        "t.svm line 2 place 6 holds 'x': expected a finite number as the value",
+        {"t.svm": "1 1:1\n-1 1:x\n"},
+    ),
+    "svmlight, one class": Bad(
+        "train t.svm", "t.svm: target 'label' has one class only, 1; expected at least two", {"t.svm": "1 1:1\n1 2:1\n"}
+    ),
+    "JSON lines, a line": Bad(
+        "train t.jsonl --target y",
+        "t.jsonl line 2 is no JSON (Expecting value: line 1 column 7 (char 6)): '{\"y\": oops}'",
+        {"t.jsonl": '{"y": 1}\n{"y": oops}\n'},
     ),
     "dates": Bad(
         "train t.csv --target y",
@@ -261,8 +285,8 @@ BAD = {
     ),
     "a model of a later version": Bad(
         "inspect m.safetensors",
-        "m.safetensors: model format 2, and this torchlogit reads up to 1; upgrade torchlogit",
-        {"m.safetensors": safetensors({"__metadata__": {"torchlogit": '{"format_version": 2}'}}, b"")},
+        "m.safetensors: model format 3, and this torchlogit reads up to 2; upgrade torchlogit",
+        {"m.safetensors": safetensors({"__metadata__": {"torchlogit": '{"format_version": 3}'}}, b"")},
     ),
     "a model without a version": Bad(
         "inspect m.safetensors",
@@ -319,7 +343,7 @@ BAD = {
 TIME = "expected a time such as 60, 60s, 5m or 1h."
 USAGE = {
     "train": "Missing argument 'DATA...'.",
-    "train data.csv": "Missing option '--target'.",
+    "train data.csv": "Missing option '--target': the column to predict.",
     f"{TRAIN} --valid data.csv --holdout 0.2": "--valid and --holdout both say what to measure on; give one of them.",
     **{f"{TRAIN} --time-budget={given}": f"Invalid value for --time-budget: '{given}': {TIME}"
        for given in ("soon", "0", "-5s", "5d", "nan", "inf", "s", "")},

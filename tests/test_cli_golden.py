@@ -83,12 +83,42 @@ clerk,30,true,4
 pilot,40,false,4
 nurse,50,true,4
 """
+MUSHROOMS = """\
+# label, then index:value
++1 1:1 4:1 7:0.5
+-1 2:1 4:1
+-1 2:1 5:1 7:2
++1 1:1 5:1 7:1.5
+-1 3:1 4:1 7:1e-1
++1 3:1 6:1 # odd
+-1 2:1 6:1 7:2.5
++1 1:1 6:1
+"""
+MORE_MUSHROOMS = """\
++1 qid:1 1:1 4:1 9:1
+-1 qid:1 2:1 6:1 7:1
+-1 qid:2 1:1 8:2 9:1
+"""
+REVIEWS = """\
+{"body": "A fine film, a very fine film indeed", "stars": 5, "liked": true}
+{"body": "Dull. Dull, dull, dull", "stars": 1, "liked": false}
+{"body": "I liked the film, and the end above all", "stars": 4, "liked": true}
+{"body": "The end is dull and the film is long", "stars": 2, "liked": false}
+{"body": null, "stars": 3, "liked": true}
+{"body": "Long, long, and no end", "stars": 3, "liked": false}
+{"body": "Indeed a film to see", "stars": 4, "liked": true}
+{"body": "No film to see", "stars": 2, "liked": false}
+"""
 TABLES = {
+    "mushrooms.svm": MUSHROOMS,
+    "more.svm": MORE_MUSHROOMS,
+    "reviews.jsonl": REVIEWS,
     "people.csv": PEOPLE,
     "later.csv": LATER,
     "new.csv": NEW,
     "pets.csv": PETS,
     "typed.csv": LATER.replace(",no\n", ",no.\n").replace(",yes\n", ",yes.\n"),
+    "free.csv": "story,y\n" + "".join(f"it was the case of number {i},{i % 2}\n" for i in range(30)),
     "separated.csv": "dose,alive\n1,yes\n2,yes\n3,yes\n4,yes\n5,no\n6,no\n7,no\n8,no\n",
 }
 
@@ -106,6 +136,9 @@ TRAIN = "torchlogit train people.csv --target bought"
 MLE = f"{TRAIN} --l2 0 --drop job -o mle.safetensors"
 PETS_MLE = "torchlogit train pets.csv --target pet --l2 0"
 SEPARATED = "torchlogit train separated.csv --target alive --l2 0"
+SVMLIGHT = "torchlogit train mushrooms.svm"
+TEXT = "torchlogit train reviews.jsonl --text body --target liked"
+HASHED = f"{TRAIN} --cross job:member --hash-bits 5"
 TRANSCRIPTS = {
     "help": Transcript("torchlogit --help"),
     "no-command": Transcript("torchlogit"),
@@ -148,6 +181,20 @@ TRANSCRIPTS = {
     "inspect-several-classes": Transcript("torchlogit inspect pets.safetensors", (PETS_MLE,)),
     "inspect-separated": Transcript("torchlogit inspect separated.safetensors", (SEPARATED,)),
     "inspect-json": Transcript("torchlogit inspect mle.safetensors --json", (MLE,)),
+    "train-svmlight": Transcript(SVMLIGHT),
+    "train-svmlight-target": Transcript(f"{SVMLIGHT} --target label1"),
+    "train-no-target": Transcript("torchlogit train people.csv"),
+    "predict-svmlight": Transcript("torchlogit predict mushrooms.safetensors more.svm", (SVMLIGHT,)),
+    "evaluate-svmlight": Transcript("torchlogit evaluate mushrooms.safetensors more.svm", (SVMLIGHT,)),
+    "inspect-svmlight": Transcript("torchlogit inspect mushrooms.safetensors", (SVMLIGHT,)),
+    "train-text": Transcript(TEXT),
+    "train-text-hashed": Transcript(f"{TEXT} --hash-bits 6"),
+    "evaluate-text": Transcript("torchlogit evaluate reviews.safetensors reviews.jsonl", (TEXT,)),
+    "train-free-text": Transcript("torchlogit train free.csv --target y"),
+    "train-cross": Transcript(f"{TRAIN} --cross job:member"),
+    "train-hashed": Transcript(HASHED),
+    "predict-hashed": Transcript("torchlogit predict people.safetensors new.csv", (HASHED,)),
+    "inspect-hashed": Transcript("torchlogit inspect people.safetensors", (HASHED,)),
     "demo": Transcript("torchlogit demo"),
 }  # fmt: skip
 

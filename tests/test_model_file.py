@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.pipeline import make_pipeline
 
 from torchlogit import (
@@ -37,6 +39,8 @@ from torchlogit import (
     load,
     save,
 )
+from torchlogit import model as model_file
+from torchlogit.data import encoder as encoding
 from torchlogit.model import Facts, Label, write_atomically
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -88,16 +92,19 @@ def numbers(n_classes: int, kind: type[np.floating], l2: float) -> Fitted:
     return Fitted(LogisticRegression(l2=l2).fit(X, y), 3 * X, n_classes)
 
 
-def table(n_classes: int, l2: float) -> Fitted:
+def table(n_classes: int, l2: float, **wide: Any) -> Fitted:
     rng = np.random.default_rng(n_classes)
     X = {
         "age": [None if row % 9 == 0 else float(row * row % 50) for row in range(60)],
         "job": [["clerk", "cook", "smith", None][row % 4] for row in range(60)],
         "member": rng.random(60) < 0.5,
+        "said": [f"word {row % 7} and {'more ' * (row % 3)}" if row % 5 else None for row in range(60)],
     }
+    X = X if wide else {name: values for name, values in X.items() if name != "said"}
     y = np.array(["a", "b", "c", "d"])[rng.permutation(np.arange(60) % n_classes)]
     new = {"age": [1e6, -3.0, None], "job": ["pilot", "cook", None], "member": [True, False, None]}
-    return Fitted(make_pipeline(TableEncoder(), LogisticRegression(l2=l2)).fit(X, y), new, n_classes)
+    new["said"] = ["more or less", None, "word and word"]
+    return Fitted(make_pipeline(TableEncoder(**wide), LogisticRegression(l2=l2)).fit(X, y), new, n_classes)
 
 
 FITTED: dict[str, Callable[[], Fitted]] = {
@@ -109,6 +116,8 @@ FITTED: dict[str, Callable[[], Fitted]] = {
     "table, two classes": lambda: table(2, 1.0),
     "table, two classes, no penalty": lambda: table(2, 0.0),
     "table, four classes": lambda: table(4, 1.0),
+    "table, words and crosses": lambda: table(3, 1.0, text="said", crosses=["job:member"]),
+    "table, hashed": lambda: table(2, 1.0, text="said", crosses=["job:member"], hash_bits=4),
 }
 
 
@@ -125,6 +134,26 @@ def test_what_is_saved_comes_back_to_the_bit(name: str, tmp_path: Path) -> None:
     assert model.facts.target == "y"
     model.save(tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore::torchlogit.TorchlogitWarning")
+@pytest.mark.parametrize("name", ["table, words and crosses", "table, hashed"])
+def test_a_loaded_model_predicts_alike_from_sparse_features(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = FITTED[name]()
+    save(fitted.model, tmp_path / "m")
+    model, expected = load(tmp_path / "m"), fitted.predict_proba()
+    monkeypatch.setattr(encoding, "WIDE", 0)
+    assert issparse(model.features(fitted.X))
+    np.testing.assert_allclose(model.predict_proba(fitted.X), expected, rtol=1e-12)
+
+
+def test_names_too_long_for_the_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_file, "MOST_TEXT", 1000)
+    with pytest.raises(InputError, match=r"and a model file holds 0; hash them \(hash_bits or --hash-bits\), or leave"):
+        save(FITTED["table, two classes"]().model, tmp_path / "m")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["three classes", "table, two classes"])
@@ -185,7 +214,7 @@ def test_numpy_and_json_are_enough_to_predict(name: str, tmp_path: Path) -> None
     by_hand = np.exp(raw) / np.exp(raw).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(by_hand, fitted.predict_proba(), rtol=1e-12)
     certificate = fitted.model.certificate_
-    assert found.metadata["format_version"] == 1
+    assert found.metadata["format_version"] == 2
     assert found.metadata["classes"] == list(range(fitted.n_classes))
     assert found.metadata["feature_names"] == ["x0", "x1", "x2"]
     assert found.metadata["certificate"]["status"] == "certified"

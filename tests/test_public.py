@@ -30,6 +30,7 @@ NAMES = [
     "TorchlogitWarning",
     "__version__",
     "load",
+    "load_svmlight",
     "save",
 ]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torchlogit.data.encoder import TableEncoder
+    from torchlogit.data.svmlight import load_svmlight
     from torchlogit.errors import (
         DataError,
         DivergedError,
@@ -45,6 +46,7 @@ _HOMES = {
     "TorchlogitError": "errors",
     "TorchlogitWarning": "errors",
     "load": "model",
+    "load_svmlight": "data.svmlight",
     "save": "estimator",
 }
 
@@ -67,6 +69,7 @@ __all__ = [
     "TorchlogitWarning",
     "__version__",
     "load",
+    "load_svmlight",
     "save",
 ]
 

@@ -19,14 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchlogit.data.encoder import TableEncoder
+from torchlogit.data.features import Matrix
 from torchlogit.data.schema import schema_from_json, schema_to_json
 from torchlogit.errors import InputError, ModelFileError
-from torchlogit.records import Column, NumericColumn
 
 Array = NDArray[np.float64]
 Label = str | int | float | bool
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+MOST_TEXT = 100_000_000  # bytes: the longest header that safetensors reads
 KEY = "torchlogit"
 FACTS = ("target", "penalty", "solver", "certificate", "training_data", "standard_errors", "versions")
 KEYS = ("checksum", "format_version", "classes", "feature_names", "schema", *FACTS)
@@ -82,7 +83,7 @@ class LogisticModel:
     encoder: TableEncoder | None
     facts: Facts
 
-    def features(self, X: object) -> NDArray[np.floating[Any]]:
+    def features(self, X: object) -> NDArray[np.floating[Any]] | Matrix:
         """The encoded features of a table, or of an array where the model has no encoder."""
         if self.encoder is not None:
             return self.encoder.transform(X)
@@ -95,7 +96,7 @@ class LogisticModel:
         """X coef + intercept, (n, n_outputs)."""
         return self.raw_of(self.features(X))
 
-    def raw_of(self, features: NDArray[np.floating[Any]]) -> Array:
+    def raw_of(self, features: NDArray[np.floating[Any]] | Matrix) -> Array:
         """The raw prediction of features that are already encoded."""
         return np.asarray(features @ self.coef + self.intercept, dtype=np.float64)
 
@@ -122,8 +123,7 @@ class LogisticModel:
         """The intercepts and the coefficients in the table's own units, with odds ratios and standard errors."""
         unit, at = np.ones(len(self.coef)), np.zeros(len(self.coef))
         if self.encoder is not None:
-            columns = self.encoder.schema_.columns
-            unit = np.array([value for column in columns for value in _per_unit(column)])
+            unit = np.array(self.encoder.schema_.units)
             at = intercept_at(self.encoder)
         coef, intercept = self.coef * unit[:, None], self.intercept + at @ self.coef
         known = self.facts.standard_errors
@@ -147,7 +147,7 @@ class LogisticModel:
         metadata = {
             "format_version": FORMAT_VERSION,
             "classes": list(self.classes),
-            "feature_names": list(self.feature_names),
+            "feature_names": list(self.feature_names) if self.encoder is None else None,
             "schema": None if self.encoder is None else schema_to_json(self.encoder.schema_),
             **{name: getattr(self.facts, name) for name in FACTS},
         }
@@ -157,6 +157,11 @@ class LogisticModel:
         except ValueError:
             status = self.facts.certificate.get("status")
             raise InputError(f"the fit ({status}) holds numbers that are not finite: nothing to save") from None
+        if len(text) * 1.1 > MOST_TEXT:
+            raise InputError(
+                f"{path}: the columns' names, levels and words take {len(text) / 1e6:.0f} MB, and a model file holds "
+                f"{MOST_TEXT / 1e6:.0f}; hash them (hash_bits or --hash-bits), or leave columns out"
+            )
         write_atomically(Path(path), save(tensors, metadata={KEY: text}))
 
     @classmethod
@@ -172,13 +177,15 @@ class LogisticModel:
     def _of(cls, path: str | Path, tensors: dict[str, Array], metadata: dict[str, Any]) -> LogisticModel:
         schema = metadata["schema"]
         coef, intercept = (tensors[name] for name in TENSORS)
-        names, classes = tuple(metadata["feature_names"]), tuple(metadata["classes"])
+        encoder = None if schema is None else TableEncoder.from_schema(schema_from_json(schema))
+        given = metadata["feature_names"]  # format 1 also gave those that the schema tells
+        names = tuple(encoder.schema_.feature_names if given is None and encoder is not None else given)
+        classes = tuple(metadata["classes"])
         outputs = 1 if len(classes) == 2 else len(classes)
         if coef.shape != (len(names), outputs) or intercept.shape != (outputs,):
             raise ModelFileError(f"{path}: the tensors do not fit the names and classes; the file is damaged")
         if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
             raise ModelFileError(f"{path}: a coefficient is not finite; the file is damaged")
-        encoder = None if schema is None else TableEncoder.from_schema(schema_from_json(schema))
         facts = Facts(**{name: metadata[name] for name in FACTS})
         return cls(coef, intercept, classes, names, encoder, facts)
 
@@ -197,7 +204,7 @@ def probabilities(raw: Array) -> Array:
 
 def intercept_at(encoder: TableEncoder) -> Array:
     """The features of the table's zero, (n_features,): where the intercept in original units is taken."""
-    return np.array([value for column in encoder.schema_.columns for value in _at_zero(column)])
+    return np.array(encoder.schema_.zero)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -277,20 +284,6 @@ def _check_metadata(path: Path, metadata: Any, tensors: Sequence[str]) -> None:
         )
     if set(metadata) != set(KEYS) or set(tensors) != set(TENSORS):
         raise ModelFileError(f"{path}: the file's parts are not those of a model; it is damaged")
-
-
-def _at_zero(column: Column) -> list[float]:
-    """A column's features where its number is 0, or no level is present."""
-    if isinstance(column, NumericColumn):
-        return [-column.mean / column.scale] + [0.0] * column.has_missing
-    return [0.0] * (len(column.levels) + column.has_missing)
-
-
-def _per_unit(column: Column) -> list[float]:
-    """What one unit of a column, or the presence of a level, adds to its features."""
-    if isinstance(column, NumericColumn):
-        return [1 / column.scale] + [1.0] * column.has_missing
-    return [1.0] * (len(column.levels) + column.has_missing)
 
 
 def _errors(values: object, shape: tuple[int, ...]) -> Array:

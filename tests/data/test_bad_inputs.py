@@ -39,10 +39,8 @@ def parquet(columns: Mapping[str, object]) -> bytes:
 
 
 WHOLE = gzip.compress(b"a,b\n" + b"1,2\n" * 1000)
-KNOWN = ".csv, .csv.gz, .tsv, .tsv.gz, .parquet"
-NO_HEADER = (
-    "give each column a name of its own, or say that the file has no header (has_header=False or --no-header)"
-)
+KNOWN = ".csv, .tsv, .jsonl, .parquet, .svm, .libsvm, .svmlight (all but Parquet also .gz)"
+NO_HEADER = "give each column a name of its own, or say that the file has no header (has_header=False or --no-header)"
 AS_UTF8 = "save the file as UTF-8, for example with iconv -f latin1 -t utf-8"
 NO_GZIP = "a.csv.gz is not a whole gzip file; compress it or fetch it again"
 NO_PARQUET = "a.parquet is not a whole Parquet file; write it or fetch it again"
@@ -276,7 +274,10 @@ TABLES = {
         "x",
     ),
     "free text": BadTable(
-        f"column 'x' holds 30 different texts in 30 rows, which are free text; {settled('x')}", {"x": SENTENCES}, "x"
+        f"column 'x' holds 30 different texts in 30 rows, which are free text; "
+        f"read its words (text=['x'] or --text x), {settled('x')}",
+        {"x": SENTENCES},
+        "x",
     ),
     "numbers and a word": BadTable(
         "column 'x' holds numbers and also 'abc', '1_000'; correct these values, "

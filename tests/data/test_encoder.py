@@ -390,7 +390,10 @@ def test_wrong_levels_and_wrong_keys_in_the_json_are_refused() -> None:
             schema_from_json(a_schema() | change)
     with pytest.raises(ModelFileError) as error:
         schema_from_json({"columns": []})
-    assert str(error.value) == "the schema holds columns, where columns, dropped were expected; the file is damaged"
+    assert (
+        str(error.value)
+        == "the schema holds columns, where columns, dropped, crosses, hash_bits were expected; the file is damaged"
+    )
     with pytest.raises(ModelFileError):
         schema_from_json([])
 
@@ -410,7 +413,8 @@ FRAME = pd.DataFrame({"age": [20, 30, 40, 50], "job": ["a", "b", "a", None]}, in
 
 def test_parameters_are_stored_as_given_and_cloned() -> None:
     encoder = TableEncoder(numeric=["age"], drop="job")
-    assert encoder.get_params() == {"numeric": ["age"], "categorical": (), "drop": "job"}
+    rest = {"text": (), "crosses": (), "hash_bits": None}
+    assert encoder.get_params() == {"numeric": ["age"], "categorical": (), "drop": "job", **rest}
     assert clone(encoder).get_params() == encoder.get_params()
     assert clone(encoder.fit(FRAME)).fit(FRAME).get_feature_names_out().tolist() == ["age"]
     assert encoder.set_params(drop=()).fit(FRAME).get_feature_names_out().size == 4

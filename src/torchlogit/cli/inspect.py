@@ -15,6 +15,8 @@ from torchlogit.cli.tables import MODEL
 if TYPE_CHECKING:
     from torchlogit.model import Coefficient, LogisticModel
 
+MOST_SHOWN = 500  # coefficients
+
 
 @click.command("inspect", short_help="Show what a model holds.")
 @MODEL
@@ -52,7 +54,11 @@ def _finite(record: dict[str, Any]) -> dict[str, Any]:
 
 def _readable(model: LogisticModel) -> str:
     intercepts, coefficients = model.in_original_units()
-    return "\n\n".join([_facts(model), _table(model, [*intercepts, *coefficients])])
+    shown, more = coefficients, ""
+    if len(coefficients) > MOST_SHOWN:
+        shown = sorted(coefficients, key=lambda line: abs(line.value), reverse=True)[:MOST_SHOWN]
+        more = f"\n... the largest {MOST_SHOWN} of {len(coefficients):,} coefficients; --json gives them all"
+    return f"{_facts(model)}\n\n{_table(model, [*intercepts, *shown])}{more}"
 
 
 def _facts(model: LogisticModel) -> str:

@@ -54,8 +54,8 @@ def encoded_rows(model: LogisticModel, table: LoadedTable) -> Encoded:
         raise InputError("the model was trained on an array, not on a table; use it from Python")
     with located(table.origin):
         encoded = model.encoder.encode(table.table)
-    for notice in encoded.notices:
-        click.echo(f"torchlogit: {table.origin.files}: {notice}", err=True)
+    for notice in (*table.notices, *(f"{table.origin.files}: {notice}" for notice in encoded.notices)):
+        click.echo(f"torchlogit: {notice}", err=True)
     return encoded
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from torchlogit.data.features import Matrix
     from torchlogit.metrics import Metrics
     from torchlogit.model import LogisticModel
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class Rows:
     """Some rows of a table, encoded: features, the index of each row's class, and weights."""
 
-    features: NDArray[np.float32]
+    features: Matrix
     codes: NDArray[np.int64]
     weight: NDArray[np.float64] | None
 

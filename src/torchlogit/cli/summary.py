@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torchlogit.records import CategoricalColumn, Column, ColumnKind, Status
+from torchlogit.records import (
+    CategoricalColumn,
+    Column,
+    ColumnKind,
+    HashedColumn,
+    HashedTextColumn,
+    NumericColumn,
+    Schema,
+    Status,
+    TextColumn,
+    VectorColumn,
+)
 
 if TYPE_CHECKING:
     from torchlogit.estimator import LogisticRegression
@@ -41,12 +52,13 @@ def _data(run: Run) -> str:
     assert encoder is not None
     schema = encoder.schema_
     rows = sum(run.counts)
-    n_columns = len(schema.columns) + len(schema.dropped)
+    n_columns = encoder.n_features_in_
     lines = [f"data         {run.files}: {rows:,} rows, {n_columns} column{'s' * (n_columns != 1)}"]
     for kind in ColumnKind:
         columns = [column for column in schema.columns if column.kind is kind]
         if columns:
             lines.append(f"{kind.value:<{NAME}} {_some([_described(column) for column in columns])}")
+    lines += _hashing(schema)
     if schema.dropped:
         lines.append(f"left out     {_some([f'{column.name} ({column.reason})' for column in schema.dropped])}")
     used = f", {int((model.coef != 0).any(axis=1).sum())} of them used" if model.facts.penalty["l1"] else ""
@@ -57,12 +69,36 @@ def _data(run: Run) -> str:
 
 
 def _described(column: Column) -> str:
-    gaps = ", some missing" if column.has_missing else ""
-    if isinstance(column, CategoricalColumn) and not column.levels:
-        return f"{column.name} (one value{gaps})"
-    if isinstance(column, CategoricalColumn):
-        return f"{column.name} ({len(column.levels)} levels{gaps})"
-    return f"{column.name}{' (some missing)' if gaps else ''}"
+    match column:
+        case CategoricalColumn(levels=()):
+            return f"{column.name} (one value{_gaps(column)})"
+        case CategoricalColumn():
+            return f"{column.name} ({len(column.levels)} levels{_gaps(column)})"
+        case HashedColumn():
+            return f"{column.name} ({column.n_levels:,} levels)"
+        case TextColumn():
+            return f"{column.name} ({len(column.words):,} words, {column.filled:.0f} in a text)"
+        case HashedTextColumn():
+            return f"{column.name} (2^{len(column.counts).bit_length() - 1} places, {column.filled:.0f} in a text)"
+        case VectorColumn():
+            return f"{column.name} ({column.size:,} features, {column.filled:.1f} in a row)"
+        case NumericColumn(has_missing=True):
+            return f"{column.name} (some missing)"
+    return column.name
+
+
+def _gaps(column: CategoricalColumn) -> str:
+    return ", some missing" if column.has_missing else ""
+
+
+def _hashing(schema: Schema) -> list[str]:
+    """How crowded the hashed features are."""
+    if not schema.hashed:
+        return []
+    from torchlogit.data.hashing import share_that_collides
+
+    share = share_that_collides(schema)
+    return [f"hash         2^{schema.hash_bits} features; about {share:.1%} of the levels share theirs with another"]
 
 
 def _some(names: list[str]) -> str:

@@ -31,7 +31,8 @@ MOST_THREADS = 1024  # tens of thousands crash OpenMP
 
 @click.command("train", short_help="Train a model on a table.")
 @DATA
-@click.option("--target", required=True, metavar="COLUMN", help="The column to predict: two classes or several.")
+@click.option("--target", metavar="COLUMN",
+              help="The column to predict: two classes or several [default: the label of svmlight files].")  # fmt: skip
 @click.option("-o", "--output", metavar="MODEL", help="The model file to write [default: DATA's name].")
 @click.option("--valid", metavar="DATA", multiple=True, help="A table to measure the model on; may be repeated.")
 @click.option("--holdout", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="SHARE",
@@ -52,6 +53,11 @@ MOST_THREADS = 1024  # tens of thousands crash OpenMP
 @click.option("--drop", metavar="A,B,...", help="Columns to leave out.")
 @click.option("--numeric", metavar="A,B,...", help="Columns to read as numbers.")
 @click.option("--categorical", metavar="A,B,...", help="Columns to read as categories.")
+@click.option("--text", metavar="A,B,...", help="Columns of texts, to read as words in tf-idf.")
+@click.option("--cross", metavar="A:B", multiple=True, help="Pairs of levels as categories; may be repeated.")
+@click.option(
+    "--hash-bits", type=click.IntRange(1, 24), metavar="N", help="Hash categories and words, into 2^N features."
+)
 @header_options
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
               help="Of the holdout and the solver's samples.")  # fmt: skip
@@ -62,7 +68,7 @@ MOST_THREADS = 1024  # tens of thousands crash OpenMP
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def command(
     data: tuple[str, ...],
-    target: str,
+    target: str | None,
     output: str | None,
     valid: tuple[str, ...],
     holdout: float | None,
@@ -78,6 +84,9 @@ def command(
     drop: str | None,
     numeric: str | None,
     categorical: str | None,
+    text: str | None,
+    cross: tuple[str, ...],
+    hash_bits: int | None,
     no_header: bool,
     names: str | None,
     seed: int,
@@ -87,7 +96,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Train a model on DATA (.csv .csv.gz .tsv .tsv.gz .parquet), and write it to one file.
+    """Train a model on DATA (.csv .tsv .jsonl .svm, each also .gz; .parquet), and write it to one file.
 
     Columns are understood by their values: numbers are standardised, text becomes one-hot categories, missing values
     (empty, NA, NaN, null, ?) are handled. Nothing is to be tuned; the report says how far the answer is from the
@@ -101,21 +110,30 @@ def command(
     path = Path(output) if output else Path(_stem(data[0]) + ".safetensors")
     _check_writable(path)
     refuse_overwriting(path, (*data, *valid))
-    roles = {"numeric": split(numeric), "categorical": split(categorical), "drop": split(drop)}
+    target = _target(data, target)
+    roles = {"numeric": split(numeric), "categorical": split(categorical), "drop": split(drop), "text": split(text)}
     _refuse_target_among(target, roles)
     table = read(data, no_header, names)
     valid_table = read(valid, no_header, names) if valid else None
 
     from torchlogit.data.encoder import TableEncoder
 
-    encoder = TableEncoder(numeric=roles["numeric"], categorical=roles["categorical"], drop=roles["drop"])
+    encoder = TableEncoder(
+        numeric=roles["numeric"],
+        categorical=roles["categorical"],
+        drop=roles["drop"],
+        text=roles["text"],
+        crosses=cross,
+        hash_bits=hash_bits,
+    )
     learned = _learn(table, target, positive, weight, encoder, _held_out(table, holdout, seed))
     classes, train, held, notices = learned
+    notices[:0] = table.notices
     if not no_header and names is None:
         notices[:0] = _notice_of_header(table.table.column_names)
     if valid_table is not None:
         held, seen = _encode(valid_table, target, classes, weight, encoder)
-        notices += [f"{valid_table.origin.files}: {notice}" for notice in seen]
+        notices += [*valid_table.notices, *(f"{valid_table.origin.files}: {notice}" for notice in seen)]
 
     from torchlogit.estimator import LogisticRegression
 
@@ -303,6 +321,19 @@ def _notice_of_header(names: Sequence[str]) -> list[str]:
     if not numbers:
         return []
     return [f"columns are called {examples(numbers)}; if this is the first row and no header, give --no-header"]
+
+
+def _target(data: Sequence[str], given: str | None) -> str:
+    """The column to predict: the one given, or the one that the files' format has."""
+    from torchlogit.data.tables import own_target
+
+    own = own_target(data)
+    if own is not None and given not in (None, own):
+        raise click.UsageError(f"--target {given}: the target of svmlight files is their label; leave --target out.")
+    target = own or given
+    if target is None:
+        raise click.UsageError("Missing option '--target': the column to predict.")
+    return target
 
 
 def _refuse_target_among(target: str, options: Mapping[str, Sequence[str]]) -> None:

@@ -3,9 +3,15 @@
     numeric       (x - mean) / scale, scale being the standard deviation (ddof 0); missing becomes the mean
     boolean       1 and 0; missing becomes the share of true
     categorical   one column of 0 and 1 per level, named COLUMN=level, levels in the order of their text
+    hashed        all levels of all categorical columns among 2^hash_bits columns, named hash[PLACE] (hashing.py)
+    text          one column per word, named COLUMN=word: tf-idf (text.py)
+    vectors       sparse vectors, as they are; column 7 is named COLUMN7 (vectors.py)
 
 Where a column had missing values in training, one more column, COLUMN=NA, is 1 where the value is
 missing. No level can have that name: the text NA itself stands for a missing value.
+
+The features are a CSR matrix where that is smaller and there are more than WIDE of them, else a dense one: the same
+numbers, so that nothing that is read off a model depends on it.
 """
 
 from __future__ import annotations
@@ -17,7 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Self, TypeAlias, TypeVar, cast
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -36,13 +42,30 @@ from torchlogit.data.columns import (
     is_text,
     written_as_numbers,
 )
+from torchlogit.data.features import Features, Layout, Matrix, layout
+from torchlogit.data.hashing import encode_hashed, learn_hashed
 from torchlogit.data.tables import table_from
+from torchlogit.data.text import encode_hashed_text, encode_text, learn_hashed_text, learn_text
+from torchlogit.data.vectors import encode_vectors, is_vectors, learn_vectors
 from torchlogit.data.wording import examples, excerpt, meant
 from torchlogit.errors import DataError, TorchlogitWarning
-from torchlogit.records import CategoricalColumn, Column, ColumnKind, DroppedColumn, NumericColumn, Schema
+from torchlogit.records import (
+    CategoricalColumn,
+    Column,
+    ColumnKind,
+    DroppedColumn,
+    HashedColumn,
+    HashedTextColumn,
+    NumericColumn,
+    Schema,
+    TextColumn,
+    VectorColumn,
+)
 
 LARGEST = 1e38  # float32 holds 3.4e38
 MOST_LEVELS = 1000  # a text column with more levels than this, in more than half its rows, is no category
+WIDE = 256  # features; up to so many, a dense matrix is small and quick
+MOST_HASH_BITS = 24
 FEWEST_DISTINCT = 20  # up to so many rows, all different, may be categories or a run of numbers by accident
 
 _TRUTHS = {"true": 1.0, "false": 0.0}
@@ -54,25 +77,27 @@ _YEAR = r"(?:\d{4}|\d{2})"
 _DATE = rf"^(?:\d{{4}}[-/.]{_MONTH}[-/.]{_DAY}|(?:{_DAY}[-/.]{_MONTH}|{_MONTH}[-/.]{_DAY})[-/.]{_YEAR}){_TIME}$"
 
 _Learned: TypeAlias = tuple[Column | DroppedColumn, tuple[str, ...]]
+_Encode: TypeAlias = Callable[[Any, pa.ChunkedArray, Features], tuple[str, ...]]
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """`values` (n, n_features), float32 in C order, and what deserves a look, one sentence each."""
+    """`values` (n, n_features), float32, dense in C order or CSR, and what deserves a look, one sentence each."""
 
-    values: NDArray[np.float32]
+    values: Matrix
     notices: tuple[str, ...]
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Turns a table of numbers, truths and categories into float32 features, and remembers how.
+    """Turns a table of numbers, truths, categories and texts into float32 features, and remembers how.
 
-    `numeric` and `categorical` name the columns whose kind is not left to their values, `drop` those
-    to leave out. A table is a pandas, polars or Arrow table, or a dict of columns. After `fit`:
-    `schema_` (all that `transform` needs), `notices_` (one sentence each), `feature_names_in_`,
-    `n_features_in_`.
+    `numeric`, `categorical` and `text` name the columns whose kind is not left to their values, `drop` those
+    to leave out. `crosses`: pairs of columns, "A:B", whose pairs of levels are categories of their own. `hash_bits`:
+    all categories share 2^hash_bits features, and so do, for each column of text, its words. A table is a pandas,
+    polars or Arrow table, or a dict of columns. After `fit`: `schema_` (all that `transform` needs), `notices_` (one
+    sentence each), `feature_names_in_`, `n_features_in_`.
 
     Raises DataError for values that cannot be used: infinite ones, dates, free text, ids, nested types.
 
@@ -88,11 +113,21 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     def __init__(
-        self, *, numeric: Sequence[str] = (), categorical: Sequence[str] = (), drop: Sequence[str] = ()
+        self,
+        *,
+        numeric: Sequence[str] = (),
+        categorical: Sequence[str] = (),
+        drop: Sequence[str] = (),
+        text: Sequence[str] = (),
+        crosses: Sequence[str] = (),
+        hash_bits: int | None = None,
     ) -> None:
         self.numeric = numeric
         self.categorical = categorical
         self.drop = drop
+        self.text = text
+        self.crosses = crosses
+        self.hash_bits = hash_bits
 
     @classmethod
     def from_schema(cls, schema: Schema) -> TableEncoder:
@@ -103,7 +138,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         array([[0.]], dtype=float32)
         """
         encoder = cls()
-        encoder._remember(schema, [column.name for column in (*schema.columns, *schema.dropped)], ())
+        crossed = {f"{first}:{second}" for first, second in schema.crosses}
+        names = [column.name for column in schema.columns] + [column.name for column in schema.dropped]
+        encoder._remember(schema, [name for name in names if name not in crossed], ())
         return encoder
 
     def fit(self, X: object, y: object = None) -> Self:
@@ -111,17 +148,25 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         table = table_from(X)
         if table.num_rows == 0:
             raise DataError("the table has no rows; give at least one")
+        bits = _checked_bits(self.hash_bits)
         roles = self._roles(table.column_names)
-        learned = _in_threads(lambda name: _learn(name, table.column(name), roles.get(name, "")), table.column_names)
+        crosses = tuple(_checked_cross(cross, table.column_names) for cross in _listed(self.crosses))
+        crossed = _with_crosses(table, crosses)
+        roles |= {f"{first}:{second}": "categorical" for first, second in crosses}
+        learned = _in_threads(
+            lambda name: _learn(name, crossed.column(name), roles.get(name, ""), bits), crossed.column_names
+        )
         records = [record for record, _ in learned]
         schema = Schema(
             columns=tuple(record for record in records if not isinstance(record, DroppedColumn)),
             dropped=tuple(record for record in records if isinstance(record, DroppedColumn)),
+            crosses=crosses,
+            hash_bits=bits,
         )
         self._remember(schema, table.column_names, tuple(notice for _, notices in learned for notice in notices))
         return self
 
-    def transform(self, X: object) -> NDArray[np.float32]:
+    def transform(self, X: object) -> Matrix:
         """The features of a table, (n, n_features), float32; warns of levels and gaps that training had not."""
         encoded = self.encode(X)
         if encoded.notices:
@@ -135,25 +180,29 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         table = table_from(X)
-        columns = self.schema_.columns
-        _refuse_lacking(columns, table.column_names)
-        ends = np.cumsum([len(_feature_names(column)) for column in columns])
-        values = _zeros(table.num_rows, int(ends[-1]))
+        schema = self.schema_
+        _refuse_lacking(schema, table.column_names)
+        table = _with_crosses(table, schema.crosses)
+        into = _layout(schema, table.num_rows)
+        own: list[Column] = [column for column in schema.columns if not isinstance(column, HashedColumn)]
+        shared = len(own)
 
-        def fill(index: int) -> tuple[str, ...]:
-            column = columns[index]
-            start = ends[index] - len(_feature_names(column))
-            return _encode_column(column, table.column(column.name), values[:, start : ends[index]])
+        def fill(block: int) -> tuple[str, ...]:
+            if block < shared:
+                return _ENCODE[type(own[block])](own[block], table.column(own[block].name), into.blocks[block])
+            for hashed in schema.hashed:
+                encode_hashed(hashed, table.column(hashed.name), schema.hash_bits or 0, into.blocks[block])
+            return ()
 
-        notices = _in_threads(fill, range(len(columns)))
-        return Encoded(values, tuple(notice for column in notices for notice in column))
+        notices = _in_threads(fill, range(len(into.blocks)))
+        return Encoded(into.matrix(), tuple(notice for block in notices for notice in block))
 
     def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> NDArray[np.object_]:
-        """The names of the features: COLUMN, COLUMN=level, and COLUMN=NA for the indicator of a missing value."""
+        """The names of the features: COLUMN, COLUMN=level, COLUMN=NA for the indicator of a missing value, ..."""
         check_is_fitted(self)
         if input_features is not None and list(input_features) != list(self.feature_names_in_):
             raise DataError("input_features differ from the columns of the training table; leave them out")
-        return np.array([name for column in self.schema_.columns for name in _feature_names(column)], dtype=object)
+        return np.array(self.schema_.feature_names, dtype=object)
 
     def _remember(self, schema: Schema, names: Sequence[str], notices: tuple[str, ...]) -> None:
         _refuse_unusable(schema)
@@ -164,9 +213,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _roles(self, columns: Sequence[str]) -> dict[str, str]:
         roles: dict[str, str] = {}
-        for role in ("numeric", "categorical", "drop"):
-            given = getattr(self, role)
-            for name in (given,) if isinstance(given, str) else given:
+        for role in ("numeric", "categorical", "drop", "text"):
+            for name in _listed(getattr(self, role)):
                 if name not in columns:
                     raise DataError(f"{role} names {name!r}, and there is no such column; {meant(name, columns)}")
                 if roles.setdefault(name, role) != role:
@@ -174,12 +222,63 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return roles
 
 
+def _listed(names: str | Sequence[str]) -> Sequence[str]:
+    return (names,) if isinstance(names, str) else names
+
+
+def _checked_bits(bits: int | None) -> int | None:
+    if bits is not None and not 1 <= bits <= MOST_HASH_BITS:
+        raise DataError(f"hash_bits={bits!r}: expected a whole number from 1 to {MOST_HASH_BITS}, or None")
+    return bits
+
+
+# Crosses.
+
+
+def _checked_cross(cross: str, columns: Sequence[str]) -> tuple[str, str]:
+    """The two columns whose names, with a colon between, are the cross."""
+    ways = [(cross[:at], cross[at + 1 :]) for at, letter in enumerate(cross) if letter == ":"]
+    pairs = [pair for pair in ways if pair[0] in columns and pair[1] in columns]
+    if not pairs:
+        unknown = next((name for name in (ways[0] if ways else ()) if name not in columns), cross)
+        reason = meant(unknown, columns) if ways else f"the columns are {examples(columns, most=10)}"
+        raise DataError(f"crosses names {cross!r}, where two columns A:B were expected; {reason}")
+    if cross in columns:
+        raise DataError(f"the cross {cross!r} and a column have the same name; rename the column", column=cross)
+    return pairs[0]
+
+
+def _with_crosses(table: pa.Table, crosses: Iterable[tuple[str, str]]) -> pa.Table:
+    """The table with a column A:B, texts a:b, for each cross; missing where one of the two is."""
+    for first, second in crosses:
+        sides = (_as_text(table.column(name)) for name in (first, second))
+        table = table.append_column(f"{first}:{second}", pc.binary_join_element_wise(*sides, ":"))
+    return table
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.Array:
+    levels = as_levels(column)
+    return levels.texts.take(pa.array(levels.codes, mask=levels.codes < 0))
+
+
 # Learning what a column holds.
 
 
-def _learn(name: str, column: pa.ChunkedArray, role: str) -> _Learned:
+def _learn(name: str, column: pa.ChunkedArray, role: str, hash_bits: int | None) -> _Learned:
     if role == "drop":
         return DroppedColumn(name, "left out on request"), ()
+    if role == "text":
+        return (learn_text(name, column) if hash_bits is None else learn_hashed_text(name, column, hash_bits)), ()
+    if is_vectors(column.type) and not role:
+        return learn_vectors(name, column) or DroppedColumn(name, "no values"), ()
+    record, notices = _learn_plain(name, column, role)
+    if hash_bits is None or not isinstance(record, CategoricalColumn):
+        return record, notices
+    return learn_hashed(name, column), ()
+
+
+def _learn_plain(name: str, column: pa.ChunkedArray, role: str) -> _Learned:
+    """What a column of numbers, truths or levels holds."""
     _refuse_type(name, column.type, role)
     if role == "categorical" or (role != "numeric" and pa.types.is_dictionary(column.type)):
         return _learn_levels(name, column, forced=role == "categorical")
@@ -343,9 +442,11 @@ def _refuse_ids(name: str, column: pa.ChunkedArray, levels: Levels, counts: NDAr
             row=first_not_number(column),
         )
     words = pc.mean(pc.count_substring_regex(levels.texts, r"\S+")).as_py()
-    what = "are free text" if words >= 4 else "look like an id"
+    what, remedy = "look like an id", _settled(name)
+    if words >= 4:
+        what, remedy = "are free text", f"read its words ({_option('text', name)}), {remedy}"
     raise DataError(
-        f"column {name!r} holds {n_levels} different texts in {n_rows} rows, which {what}; {_settled(name)}",
+        f"column {name!r} holds {n_levels} different texts in {n_rows} rows, which {what}; {remedy}",
         column=name,
     )
 
@@ -354,14 +455,16 @@ def _refuse_unusable(schema: Schema) -> None:
     if not schema.columns:
         reasons = "; ".join(f"{column.name!r}: {column.reason}" for column in schema.dropped)
         raise DataError(f"no column is left to learn from ({reasons or 'the table has none'}); keep one that varies")
-    times = Counter(name for column in schema.columns for name in _feature_names(column))
-    name, count = times.most_common(1)[0]
-    if count > 1:
+    named = (column for column in schema.columns if not isinstance(column, (VectorColumn, HashedTextColumn)))
+    times = Counter(name for column in named for name in column.feature_names)
+    for name in (name for name, count in times.most_common(1) if count > 1):
         raise DataError(f"two features would be called {name!r}; rename the columns they come from")
 
 
-def _refuse_lacking(columns: Iterable[Column], given: Sequence[str]) -> None:
-    lacking = [column.name for column in columns if column.name not in given]
+def _refuse_lacking(schema: Schema, given: Sequence[str]) -> None:
+    crossed = {f"{first}:{second}": (first, second) for first, second in schema.crosses}
+    needed = [name for column in schema.columns for name in crossed.get(column.name, (column.name,))]
+    lacking = [name for name in dict.fromkeys(needed) if name not in given]
     if lacking:
         which = f"column {lacking[0]!r} is" if len(lacking) == 1 else f"columns {', '.join(map(repr, lacking))} are"
         raise DataError(
@@ -404,31 +507,16 @@ def _in_threads(job: Callable[[_Item], _Result], items: Iterable[_Item]) -> list
         return list(pool.map(job, items))
 
 
-def _feature_names(column: Column) -> list[str]:
-    names = [column.name]
-    if isinstance(column, CategoricalColumn):
-        names = [f"{column.name}={level}" for level in column.levels]
-    return [*names, f"{column.name}=NA"] if column.has_missing else names
+def _layout(schema: Schema, n_rows: int) -> Layout:
+    """A block for each column, and one for all that are hashed; sparse where that is smaller, and the whole is wide."""
+    widths = [len(column.units) for column in schema.columns if not isinstance(column, HashedColumn)]
+    widths += [schema.n_hashed] if schema.hashed else []
+    n_features = sum(widths)
+    # A number costs 4 bytes in a dense matrix, and 8, with its place, in CSR.
+    return layout(n_rows, widths, sparse=n_features > WIDE and 2 * schema.filled < n_features)
 
 
-def _zeros(n_rows: int, n_features: int) -> NDArray[np.float32]:
-    try:
-        return np.zeros((n_rows, n_features), np.float32)
-    except MemoryError:
-        size = n_rows * n_features * 4 / 2**30
-        raise DataError(
-            f"{n_rows} rows of {n_features} features take {size:.0f} GiB, more than there is; "
-            f"leave out the columns with the most levels (drop or --drop)"
-        ) from None
-
-
-def _encode_column(column: Column, values: pa.ChunkedArray, out: NDArray[np.float32]) -> tuple[str, ...]:
-    if isinstance(column, NumericColumn):
-        return _encode_numbers(column, values, out)
-    return _encode_levels(column, values, out)
-
-
-def _encode_numbers(column: NumericColumn, values: pa.ChunkedArray, out: NDArray[np.float32]) -> tuple[str, ...]:
+def _encode_numbers(column: NumericColumn, values: pa.ChunkedArray, out: Features) -> tuple[str, ...]:
     numbers = _read_truths(column.name, values) if column.kind is ColumnKind.BOOLEAN else as_numbers(values)
     if numbers is None:
         raise _not_a_number(column.name, values, "is no number, and training had numbers there; correct the value")
@@ -437,8 +525,8 @@ def _encode_numbers(column: NumericColumn, values: pa.ChunkedArray, out: NDArray
     n_missing = int(np.count_nonzero(missing))
     filled = np.where(missing, column.fill, numbers) if n_missing else numbers
     with np.errstate(over="ignore"):
-        out[:, 0] = (filled - column.mean) / column.scale
-    finite = np.isfinite(out[:, 0])
+        scaled = ((filled - column.mean) / column.scale).astype(np.float32)
+    finite = np.isfinite(scaled)
     if not finite.all():
         row = int(np.argmin(finite))
         raise DataError(
@@ -447,8 +535,9 @@ def _encode_numbers(column: NumericColumn, values: pa.ChunkedArray, out: NDArray
             column=column.name,
             row=row,
         )
+    out.put(np.arange(len(scaled)), 0, scaled)
     if column.has_missing:
-        out[:, 1] = missing
+        out.put(*_ones(np.flatnonzero(missing), 1))
         return ()
     fill = "the share of true" if column.kind is ColumnKind.BOOLEAN else "the mean"
     return _notice_of_missing(column.name, n_missing, fill)
@@ -473,24 +562,29 @@ def _read_truths(name: str, values: pa.ChunkedArray) -> Floats:
     return numbers
 
 
-def _encode_levels(column: CategoricalColumn, values: pa.ChunkedArray, out: NDArray[np.float32]) -> tuple[str, ...]:
+def _encode_levels(column: CategoricalColumn, values: pa.ChunkedArray, out: Features) -> tuple[str, ...]:
     _refuse_type(column.name, values.type, "categorical")
     levels = as_levels(values)
     missing = levels.codes < 0
     if column.has_missing:
-        out[missing, -1] = 1.0
+        out.put(*_ones(np.flatnonzero(missing), len(column.levels)))
     if not column.levels:
         return ()
     known = pc.index_in(levels.texts, value_set=pa.array(column.levels, levels.texts.type)).fill_null(-1).to_numpy()
     places = np.append(known, -1)[levels.codes]
     seen = places >= 0
-    out[seen, places[seen]] = 1.0
+    rows = np.flatnonzero(seen)
+    out.put(rows, places[rows], np.ones(len(rows), np.float32))
     unseen = levels.texts.filter(pa.array(known < 0)).to_pylist()
     n_missing = 0 if column.has_missing else int(np.count_nonzero(missing))
     return (
         *_notice_of_unseen(column.name, int(np.count_nonzero(~seen & ~missing)), unseen),
         *_notice_of_missing(column.name, n_missing, "no level"),
     )
+
+
+def _ones(rows: NDArray[np.int64], place: int) -> tuple[NDArray[np.int64], int, NDArray[np.float32]]:
+    return rows, place, np.ones(len(rows), np.float32)
 
 
 def _notice_of_unseen(name: str, count: int, texts: Sequence[str]) -> tuple[str, ...]:
@@ -503,3 +597,12 @@ def _notice_of_missing(name: str, count: int, taken_as: str) -> tuple[str, ...]:
     if not count:
         return ()
     return (f"column {name!r}: {_rows(count)} missing, which training never was, taken as {taken_as}",)
+
+
+_ENCODE: dict[type, _Encode] = {
+    NumericColumn: _encode_numbers,
+    CategoricalColumn: _encode_levels,
+    TextColumn: encode_text,
+    HashedTextColumn: encode_hashed_text,
+    VectorColumn: encode_vectors,
+}

@@ -9,9 +9,27 @@ from typing import Any, TypeVar, cast
 
 from torchlogit.data.wording import excerpt
 from torchlogit.errors import ModelFileError
-from torchlogit.records import CategoricalColumn, Column, ColumnKind, DroppedColumn, NumericColumn, Schema
+from torchlogit.records import (
+    CategoricalColumn,
+    Column,
+    ColumnKind,
+    DroppedColumn,
+    HashedColumn,
+    HashedTextColumn,
+    NumericColumn,
+    Schema,
+    TextColumn,
+    VectorColumn,
+)
 
-_Record = TypeVar("_Record", NumericColumn, CategoricalColumn, DroppedColumn)
+_Record = TypeVar("_Record")
+_RECORDS: dict[object, type[Column]] = {
+    ColumnKind.CATEGORICAL: CategoricalColumn,
+    ColumnKind.HASHED: HashedColumn,
+    ColumnKind.TEXT: TextColumn,
+    ColumnKind.HASHED_TEXT: HashedTextColumn,
+    ColumnKind.VECTOR: VectorColumn,
+}
 
 
 def schema_to_json(schema: Schema) -> dict[str, Any]:
@@ -26,42 +44,52 @@ def schema_to_json(schema: Schema) -> dict[str, Any]:
     return {
         "columns": [_as_json(column) for column in schema.columns],
         "dropped": [_as_json(column) for column in schema.dropped],
+        "crosses": [list(pair) for pair in schema.crosses],
+        "hash_bits": schema.hash_bits,
     }
 
 
 def schema_from_json(data: object) -> Schema:
-    """The schema that `schema_to_json` wrote.
+    """The schema that `schema_to_json` wrote; in the first format there were neither crosses nor hash_bits.
 
     Raises ModelFileError for a key too many, one too few, and a value that cannot be.
     """
-    given = _checked_keys("the schema", data, ["columns", "dropped"])
-    for key, value in given.items():
-        _check(isinstance(value, list), "the schema", key, value)
+    if isinstance(data, dict) and {*data} == {"columns", "dropped"}:
+        data = data | {"crosses": [], "hash_bits": None}
+    given = _checked_keys("the schema", data, ["columns", "dropped", "crosses", "hash_bits"])
+    for key in ("columns", "dropped", "crosses"):
+        _check(isinstance(given[key], list), "the schema", key, given[key])
+    for pair in given["crosses"]:
+        _check(_are_texts(pair) and len(pair) == 2, "the schema", "crosses", pair)
+    bits = given["hash_bits"]
+    _check(bits is None or (_is_count(bits) and 1 <= bits < 32), "the schema", "hash_bits", bits)
     return Schema(
         columns=tuple(_column_from_json(column) for column in given["columns"]),
         dropped=tuple(_record_from_json(DroppedColumn, column) for column in given["dropped"]),
+        crosses=tuple((first, second) for first, second in given["crosses"]),
+        hash_bits=bits,
     )
 
 
 def _as_json(record: Column | DroppedColumn) -> dict[str, Any]:
-    data = dataclasses.asdict(record)
-    if isinstance(record, DroppedColumn):
-        return data
-    changed: dict[str, Any] = {"kind": record.kind.value}
-    if isinstance(record, CategoricalColumn):
-        changed["levels"] = list(record.levels)
-    return data | changed
+    data = {field.name: getattr(record, field.name) for field in dataclasses.fields(cast(Any, record))}
+    return {key: _plain(value) for key, value in data.items()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, ColumnKind):
+        return value.value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _column_from_json(data: object) -> Column:
-    if isinstance(data, dict) and data.get("kind") == ColumnKind.CATEGORICAL:
-        return _record_from_json(CategoricalColumn, data)
-    return _record_from_json(NumericColumn, data)
+    kind = data.get("kind") if isinstance(data, dict) else None
+    return _record_from_json(_RECORDS.get(kind, NumericColumn) if isinstance(kind, str) else NumericColumn, data)
 
 
 def _record_from_json(record: type[_Record], data: object) -> _Record:
     what = f"a {record.__name__} in the schema"
-    given = _checked_keys(what, data, [field.name for field in dataclasses.fields(record)])
+    given = _checked_keys(what, data, [field.name for field in dataclasses.fields(cast(Any, record))])
     values = {}
     for key, value in given.items():
         is_valid, form = _FORMS[key]
@@ -86,8 +114,20 @@ def _is_finite(value: object) -> bool:
     return type(value) in (int, float) and abs(cast(float, value)) <= sys.float_info.max
 
 
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(type(text) is str for text in value)
+
+
 def _are_levels(value: object) -> bool:
-    return isinstance(value, list) and all(type(level) is str for level in value) and len({*value}) == len(value)
+    return _are_texts(value) and len({*cast(list[str], value)}) == len(cast(list[str], value))
+
+
+def _are_counts(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_count, value))
 
 
 _FORMS: dict[str, tuple[Callable[[Any], bool], Callable[[Any], Any]]] = {
@@ -99,4 +139,11 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], Callable[[Any], Any]]] = {
     "fill": (_is_finite, float),
     "has_missing": (lambda value: type(value) is bool, bool),
     "levels": (_are_levels, tuple),
+    "words": (_are_levels, tuple),
+    "counts": (_are_counts, tuple),
+    "n_levels": (_is_count, int),
+    "n_texts": (_is_count, int),
+    "filled": (_is_finite, float),
+    "first": (_is_count, int),
+    "size": (_is_count, int),
 }

@@ -11,20 +11,26 @@ import csv
 import gzip
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, TypeAlias, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from torchlogit.data.json_lines import read_json_lines
+from torchlogit.data.svmlight import QID, chunks_of
+from torchlogit.data.vectors import as_vectors
 from torchlogit.data.wording import examples, excerpt, one_line
 from torchlogit.errors import DataError
 
 _BLOCK_BYTES = 4 << 20  # pyarrow refuses a row longer than a block; its default, 1 MiB, is short for texts
+_LARGEST_BLOCK_BYTES = 1 << 30
+_TOO_LONG = "straddling"  # a word in what pyarrow then says
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +63,11 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class LoadedTable:
-    """A table read from files, and where its rows came from."""
+    """A table read from files, where its rows came from, and what deserves a look, one sentence each."""
 
     table: pa.Table
     origin: Origin
+    notices: tuple[str, ...] = ()
 
 
 def read_table(
@@ -68,8 +75,9 @@ def read_table(
 ) -> LoadedTable:
     """The rows of all the files, one file after the other, and where each row came from.
 
-    A file is .csv, .tsv (each also .gz) or .parquet. CSV columns are text, UTF-8; Parquet columns
-    keep their types. The files have the same columns, in any order. `names` takes the place of the
+    A file is .csv, .tsv, .jsonl, .svm, .libsvm, .svmlight (each also .gz) or .parquet. CSV columns are text, UTF-8;
+    others keep their types. A svmlight file has two columns, `label` and `f`, one of sparse vectors. The files have
+    the same columns, in any order. `names` takes the place of the
     names in the files; without a header (`has_header=False`) and without `names` the columns are
     column_1, column_2, ...
 
@@ -91,7 +99,19 @@ def read_table(
     files = [Path(path) for path in paths]
     shown = _shown_names(files)
     tables = [_read_file(path, name, names, has_header) for path, name in zip(files, shown, strict=True)]
-    return LoadedTable(_concatenated(tables, shown), Origin(shown, tuple(table.num_rows for table in tables)))
+    origin = Origin(shown, tuple(table.num_rows for table in tables))
+    notices = [f"{name}: {notice}" for name, table in zip(shown, tables, strict=True) for notice in _notices(table)]
+    return LoadedTable(_concatenated(tables, shown), origin, tuple(notices))
+
+
+def own_target(paths: Sequence[str | Path]) -> str | None:
+    """The target column that the files' format has, where it has one: the label of svmlight files.
+
+    >>> own_target(["a9a.svm"]), own_target(["people.csv"])
+    ('label', None)
+    """
+    formats = [_format_of(Path(path)) for path in paths]
+    return next((each.target for each in formats if each is not None and each.target), None)
 
 
 def table_from(X: object) -> pa.Table:
@@ -148,18 +168,28 @@ def _read_file(path: Path, shown: str, names: Sequence[str] | None, has_header: 
         raise DataError(f"{path} is a folder; give the files in it, for example {path}/*.csv")
     if not path.exists():
         raise DataError(f"{path} does not exist; check the path")
-    read = next((read for suffix, read in _READERS.items() if path.name.lower().endswith(suffix)), None)
-    if read is None:
+    found = _format_of(path)
+    if found is None:
         raise DataError(f"{path} is of a kind that cannot be read; give one of {_KNOWN}")
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{shown} is empty; give a file with rows")
-        table = read(path, shown, names, has_header)
+        table = found.read(path, shown, names, has_header)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or one_line(str(error))}") from None
     if table.num_rows == 0:
         raise DataError(f"{shown} has column names and no rows; give a file with rows")
     return table
+
+
+def _format_of(path: Path) -> _Format | None:
+    return next((found for suffix, found in _FORMATS.items() if path.name.lower().endswith(suffix)), None)
+
+
+def _notices(table: pa.Table) -> list[str]:
+    """What a reader had to say of a table, kept with its schema."""
+    notice = (table.schema.metadata or {}).get(_NOTICE)
+    return [] if notice is None else [notice.decode()]
 
 
 def _concatenated(tables: Sequence[pa.Table], shown: Sequence[str]) -> pa.Table:
@@ -222,6 +252,33 @@ def _read_parquet(path: Path, shown: str, names: Sequence[str] | None, has_heade
     return table.rename_columns(_column_names(shown, table.column_names, names))
 
 
+def _read_json_lines(
+    path: Path, shown: str, names: Sequence[str] | None, has_header: bool, *, compression: str | None
+) -> pa.Table:
+    try:
+        table = read_json_lines(path, shown, compression)
+    except (OSError, EOFError, zlib.error) as error:
+        if compression is None or getattr(error, "errno", None) is not None:
+            raise
+        raise _broken_gzip(shown) from None
+    return table.rename_columns(_column_names(shown, table.column_names, names))
+
+
+def _read_svmlight(path: Path, shown: str, names: Sequence[str] | None, has_header: bool) -> pa.Table:
+    if names is not None:
+        raise DataError(f"{shown}: the features of svmlight files have numbers; leave the names out")
+    chunks = list(chunks_of(path, shown))
+    whole = all((chunk.targets == np.floor(chunk.targets)).all() for chunk in chunks)
+    labels = [pa.array(chunk.targets.astype(np.int64) if whole else chunk.targets) for chunk in chunks]
+    vectors = [as_vectors(chunk.indptr, chunk.indices, chunk.values) for chunk in chunks]
+    table = pa.table({_LABEL: pa.chunked_array(labels), _VECTORS: pa.chunked_array(vectors)})
+    return table.replace_schema_metadata({_NOTICE: QID} if any(chunk.has_qid for chunk in chunks) else None)
+
+
+def _broken_gzip(shown: str) -> DataError:
+    return DataError(f"{shown} is not a whole gzip file; compress it or fetch it again")
+
+
 def _read_csv(
     path: Path, shown: str, names: Sequence[str] | None, has_header: bool, *, delimiter: str, compression: str | None
 ) -> pa.Table:
@@ -232,7 +289,7 @@ def _read_csv(
     except (OSError, EOFError, zlib.error) as error:
         if compression is None or getattr(error, "errno", None) is not None:
             raise
-        raise DataError(f"{shown} is not a whole gzip file; compress it or fetch it again") from None
+        raise _broken_gzip(shown) from None
     last = table.column(table.num_columns - 1)
     if len(last) and "\n" in last[-1].as_py() and not file.ends_in_a_quote():
         # pyarrow takes an open quote to run to the end of the file, and says nothing.
@@ -260,8 +317,8 @@ class _CsvFile:
 
     def layout(self, names: Sequence[str] | None, has_header: bool) -> _Layout:
         try:
-            records = enumerate(self._records())
-            blank_lines, first = next(((line, record) for line, record in records if record), (0, []))
+            with contextlib.closing(self._records()) as records:
+                blank_lines, first = next(((line, record) for line, record in enumerate(records) if record), (0, []))
         except csv.Error as error:
             raise DataError(f"{self.shown}: the first line is no CSV ({error}); check its quotes") from None
         if not first:
@@ -274,11 +331,12 @@ class _CsvFile:
 
     def table(self, layout: _Layout) -> pa.Table:
         try:
-            return self._arrow(layout, use_threads=True, invalid_row_handler=None)
+            return self._in_blocks(layout)
         except pa.ArrowInvalid as error:
             self._refuse_ragged_row(layout)
             self._refuse_other_encoding(layout)
-            self._refuse_endless_row(layout)
+            if _TOO_LONG in str(error):
+                self._refuse_endless_row(layout)
             raise DataError(f"{self.shown} cannot be read as CSV: {one_line(str(error))}") from None
 
     def ends_in_a_quote(self) -> bool:
@@ -293,12 +351,23 @@ class _CsvFile:
             f"{self.shown} row {row}: a quote is opened and never closed; close it, and double the quotes inside it"
         )
 
+    def _in_blocks(self, layout: _Layout) -> pa.Table:
+        """The rows, read in blocks that hold the longest of them."""
+        for size in (_BLOCK_BYTES, 16 * _BLOCK_BYTES):
+            try:
+                return self._arrow(layout, use_threads=True, invalid_row_handler=None, block_bytes=size)
+            except pa.ArrowInvalid as error:
+                if _TOO_LONG not in str(error):
+                    raise
+        return self._arrow(layout, use_threads=True, invalid_row_handler=None, block_bytes=_LARGEST_BLOCK_BYTES)
+
     def _arrow(
         self,
         layout: _Layout,
         *,
         use_threads: bool,
         invalid_row_handler: Callable[[pacsv.InvalidRow], str] | None,
+        block_bytes: int,
     ) -> pa.Table:
         with pa.input_stream(str(self.path), compression=self.compression) as stream:
             return pacsv.read_csv(
@@ -308,7 +377,7 @@ class _CsvFile:
                     skip_rows=layout.blank_lines,
                     skip_rows_after_names=layout.header_records,
                     use_threads=use_threads,
-                    block_size=_BLOCK_BYTES,
+                    block_size=block_bytes,
                 ),
                 parse_options=pacsv.ParseOptions(
                     delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=invalid_row_handler
@@ -325,7 +394,7 @@ class _CsvFile:
 
         with contextlib.suppress(pa.ArrowInvalid):
             # Rows are numbered only where one thread reads them in order.
-            self._arrow(layout, use_threads=False, invalid_row_handler=keep)
+            self._arrow(layout, use_threads=False, invalid_row_handler=keep, block_bytes=16 * _BLOCK_BYTES)
         if ragged:
             row = ragged[0]
             raise DataError(
@@ -359,7 +428,7 @@ class _CsvFile:
                 f"{self.delimiter!r} was expected between fields; {remedy}"
             )
 
-    def _records(self, *, strict: bool = False) -> Iterator[list[str]]:
+    def _records(self, *, strict: bool = False) -> Generator[list[str], None, None]:
         opened = gzip.open if self.compression == "gzip" else open
         with opened(self.path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
             yield from csv.reader(cast(IO[str], lines), delimiter=self.delimiter, strict=strict)
@@ -373,12 +442,32 @@ _RENAME = "give each column a name of its own"
 _NAME_IT = f"{_RENAME}, or say that the file has no header (has_header=False or --no-header)"
 _SAVE_AS_UTF8 = "save the file as UTF-8, for example with iconv -f latin1 -t utf-8"
 
+_LABEL, _VECTORS = "label", "f"  # the columns of a svmlight file
+_NOTICE = b"torchlogit.notice"
+
 _Reader: TypeAlias = Callable[[Path, str, Sequence[str] | None, bool], pa.Table]
-_READERS: dict[str, _Reader] = {
-    ".csv": partial(_read_csv, delimiter=",", compression=None),
-    ".csv.gz": partial(_read_csv, delimiter=",", compression="gzip"),
-    ".tsv": partial(_read_csv, delimiter="\t", compression=None),
-    ".tsv.gz": partial(_read_csv, delimiter="\t", compression="gzip"),
-    ".parquet": _read_parquet,
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """How a kind of file is read, and the target column that it has of its own, if any."""
+
+    read: _Reader
+    target: str | None = None
+
+
+_FORMATS = {
+    ".csv": _Format(partial(_read_csv, delimiter=",", compression=None)),
+    ".csv.gz": _Format(partial(_read_csv, delimiter=",", compression="gzip")),
+    ".tsv": _Format(partial(_read_csv, delimiter="\t", compression=None)),
+    ".tsv.gz": _Format(partial(_read_csv, delimiter="\t", compression="gzip")),
+    ".jsonl": _Format(partial(_read_json_lines, compression=None)),
+    ".jsonl.gz": _Format(partial(_read_json_lines, compression="gzip")),
+    ".parquet": _Format(_read_parquet),
+    **{
+        suffix + packed: _Format(_read_svmlight, _LABEL)
+        for suffix in (".svm", ".libsvm", ".svmlight")
+        for packed in ("", ".gz")
+    },
 }
-_KNOWN = ", ".join(_READERS)
+_KNOWN = ", ".join(suffix for suffix in _FORMATS if not suffix.endswith(".gz")) + " (all but Parquet also .gz)"
