@@ -111,12 +111,12 @@ def _losses(objective: Objective, raw: Tensor, residual: Tensor) -> _Losses:
     """
     loss = objective.loss
 
-    def terms(rows: slice) -> Tensor:
+    def terms(rows: slice) -> list[Tensor]:
         z, r, y = raw[rows], residual[rows], objective.target[rows]
         value, tilt, entropy = loss.value(z, y), r * z, loss.negative_entropy(r, y)
         divergence = (value - tilt.sum(dim=1) + entropy).clamp(min=0)
         size = value + tilt.abs().sum(dim=1) + entropy.abs() + r.abs().sum(dim=1)
-        return torch.stack([value, divergence, size, entropy.abs(), loss.spread(z)])
+        return [value, divergence, size, entropy.abs(), loss.spread(z)]
 
     return _Losses(*objective.total(terms).tolist())
 
@@ -139,9 +139,9 @@ def _unseen_in_losses(objective: Objective, raw: Tensor, losses: _Losses, point:
     """
     loss, target = objective.loss, objective.target
 
-    def slopes(rows: slice) -> Tensor:
+    def slopes(rows: slice) -> list[Tensor]:
         z, r, y = raw[rows], point.residual[rows], target[rows]
-        return loss.curvature_product(r, y, loss.canonical(r, y) - z).abs().sum(dim=1)
+        return [loss.curvature_product(r, y, loss.canonical(r, y) - z).abs_()]
 
     slope = 2 * losses.entropy + losses.spread
     if point.unseen * slope > NEGLIGIBLE * losses.divergence:
@@ -152,9 +152,9 @@ def _unseen_in_losses(objective: Objective, raw: Tensor, losses: _Losses, point:
 def _unseen_in_dual(objective: Objective, point: _DualPoint) -> Tensor:
     """By how much each entry of its dual may differ, (p, 1): |x_j| times the length of the change in q."""
 
-    def squared_variance(rows: slice) -> Tensor:
+    def squared_variance(rows: slice) -> list[Tensor]:
         q = objective.target[rows] + point.residual[rows]
-        return (q * (1 - q)).square().sum(dim=1)
+        return [(q * (1 - q)).square_()]
 
     size = float(objective.total(squared_variance))
     return point.unseen * math.sqrt(size) * objective.moments[1].sqrt()[:, None]
@@ -188,7 +188,7 @@ def _raw_and_dual(objective: Objective, theta: Tensor, residual: Tensor) -> tupl
 def _rounding(objective: Objective, residual: Tensor) -> Tensor:
     """A bound on the rounding error of -X'(s residual), (p, 1): per column eps times the sum of absolute terms."""
     squares = objective.moments[1]
-    size = float(objective.total(lambda rows: residual[rows].square().sum(dim=1)))
+    size = float(objective.total(lambda rows: [residual[rows].square()]))
     return (ROUNDING * squares.sqrt() * math.sqrt(size))[:, None]
 
 
@@ -197,14 +197,14 @@ def _balanced_intercept(objective: Objective, residual: Tensor) -> _DualPoint | 
     if not objective.design.has_intercept:
         return _DualPoint(residual, 0.0)
     basis, loss, target = objective.basis(), objective.loss, objective.target
-    total = float(objective.total(lambda rows: residual[rows].abs().sum(dim=1)))
+    total = float(objective.total(lambda rows: [residual[rows].abs()]))
 
     for _ in range(4):
         variances = (
             loss.total_variance(residual[rows], target[rows], objective.weight[rows]) for rows in objective.chunks()
         )
         factored = factor(basis.T @ torch.stack(list(variances)).sum(dim=0) @ basis)
-        excess = objective.total(partial(_transposed, residual)) @ basis
+        excess = objective.total(partial(_by_output, residual)) @ basis
         if float(excess.abs().max()) <= ROUNDING * total:
             reach = (basis.abs() @ factored.inverse().abs()).sum(dim=1)
             unseen = float(excess.abs().max()) + ROUNDING * total
@@ -216,8 +216,8 @@ def _balanced_intercept(objective: Objective, residual: Tensor) -> _DualPoint | 
     return None
 
 
-def _transposed(values: Tensor, rows: slice) -> Tensor:
-    return values[rows].T
+def _by_output(values: Tensor, rows: slice) -> tuple[Tensor, ...]:
+    return values[rows].unbind(dim=1)
 
 
 def _moved(objective: Objective, residual: Tensor, shift: Tensor) -> Tensor:

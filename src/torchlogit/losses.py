@@ -112,17 +112,21 @@ class Logistic:
         return torch.ones(1, 1, dtype=torch.float64)
 
     def value(self, raw: Tensor, target: Tensor) -> Tensor:
-        """(1 - y) z for positive z, y |z| for negative, + log(1 + e^-|z|): no term is negative."""
-        wrong = raw.clamp(min=0).mul_(1 - target).sub_(raw.clamp(max=0).mul_(target))
-        return raw.abs().neg_().exp_().log1p_().add_(wrong).squeeze(1)
+        """log(1 + e^-|z|) + a |z|, a the target's share of the side that z is not on: no term is negative."""
+        return self.evaluate(raw, target)[0]
 
     def residual(self, raw: Tensor, target: Tensor) -> Tensor:
-        """(1 - y) sigma(z) - y sigma(-z)."""
-        return torch.sigmoid(raw).mul_(1 - target).sub_(torch.sigmoid(-raw).mul_(target))
+        """(a - sigma(-|z|)) sign z, which is exactly -sigma(-|z|) or its opposite where the label is z's."""
+        return self.evaluate(raw, target)[1]
 
     def evaluate(self, raw: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """One after the other: they share nothing that costs."""
-        return self.value(raw, target), self.residual(raw, target)
+        """Both, from the same e^-|z|."""
+        side = torch.ge(raw, 0).to(raw.dtype)
+        size, other = raw.abs(), (side - target).abs_()
+        small = size.neg().exp_()
+        value = torch.log1p(small).addcmul_(other, size)
+        small.div_(small + 1)
+        return value.squeeze(1), other.sub_(small).mul_(side.mul_(2).sub_(1))
 
     def curvature_product(self, residual: Tensor, target: Tensor, vector: Tensor) -> Tensor:
         """q (1 - q) v."""

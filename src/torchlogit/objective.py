@@ -18,7 +18,7 @@ Conventions, written once:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -153,12 +153,22 @@ class Objective:
 
     def value(self, theta: Tensor, raw: Tensor) -> float:
         """F, from the raw prediction at theta: no pass."""
-        losses = self.total(lambda rows: self.loss.value(raw[rows], self.target[rows]))
+        losses = self.total(lambda rows: [self.loss.value(raw[rows], self.target[rows])])
         return float(losses) + self.penalty.value(self.coef(theta))
 
     def residual(self, raw: Tensor) -> Tensor:
         """Derivative of each row's loss, unweighted, (n, n_outputs): no pass."""
         return self.each(lambda rows: self.loss.residual(raw[rows], self.target[rows]))
+
+    def evaluate(self, theta: Tensor, raw: Tensor) -> tuple[float, Tensor]:
+        """`value` and `residual` together."""
+        residual = torch.empty_like(self.target)
+
+        def losses(rows: slice) -> list[Tensor]:
+            value, residual[rows] = self.loss.evaluate(raw[rows], self.target[rows])
+            return [value]
+
+        return float(self.total(losses)) + self.penalty.value(self.coef(theta)), residual
 
     def each(self, term: Callable[[slice], Tensor]) -> Tensor:
         """The term of every row, (n, n_outputs), from functions of a few rows at a time: no pass."""
@@ -167,12 +177,17 @@ class Objective:
             result[rows] = term(rows)
         return result
 
-    def total(self, term: Callable[[slice], Tensor]) -> Tensor:
-        """The weighted sum of a term over the rows, from a function of a few rows at a time: no pass.
+    def total(self, terms: Callable[[slice], Sequence[Tensor]]) -> Tensor:
+        """The weighted sum over the rows of each term, from a function of a few rows at a time: no pass.
 
-        The term is (rows,), or (terms, rows) for several at once.
+        A term is (rows,), or (rows, outputs), which are then added up too.
         """
-        parts = [term(rows) @ self.weight[rows] for rows in self.chunks()]
+        parts = []
+        for rows in self.chunks():
+            weight = self.weight[rows]
+            parts.append(
+                torch.stack([(term * (weight if term.ndim == 1 else weight[:, None])).sum() for term in terms(rows)])
+            )
         return torch.stack(parts).sum(dim=0)
 
     def chunks(self) -> Iterator[slice]:

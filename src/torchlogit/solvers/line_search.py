@@ -96,11 +96,11 @@ def _land(ray: Ray, t: float) -> Landing:
     """F and its slope at t; the residuals are left in the ray's."""
     objective, loss = ray.objective, ray.objective.loss
 
-    def losses_and_slopes(rows: slice) -> Tensor:
+    def losses_and_slopes(rows: slice) -> list[Tensor]:
         raw, target = torch.add(ray.raw[rows], ray.raw_step[rows], alpha=t), objective.target[rows]
         value, residual = loss.evaluate(raw, target)
         ray.residual[rows] = residual
-        return torch.stack([value, (residual * ray.raw_step[rows]).sum(dim=1)])
+        return [value, residual.mul_(ray.raw_step[rows])]
 
     losses, slope = objective.total(losses_and_slopes).tolist()
     theta = ray.at(t)
@@ -112,9 +112,9 @@ def _curvature(ray: Ray) -> float:
     """F's second derivative by t, where the ray's residuals are."""
     objective = ray.objective
 
-    def curvatures(rows: slice) -> Tensor:
+    def curvatures(rows: slice) -> list[Tensor]:
         raw_step = ray.raw_step[rows]
         curved = objective.loss.curvature_product(ray.residual[rows], objective.target[rows], raw_step)
-        return (curved * raw_step).sum(dim=1)
+        return [curved.mul_(raw_step)]
 
     return float(objective.total(curvatures)) + float(objective.precision() @ ray.step.square().sum(dim=1))

@@ -24,12 +24,13 @@ from torchlogit.objective import Objective
 class Sampler:
     """One draw for every row: a larger sample holds all of a smaller one.
 
-    share (n,): a row's part of the probability, which sums to one. draw (n,): uniform.
+    share (n,): a row's part of the probability, which sums to one. enters (n,): the size of the sample that a row is in
+    for the first time, a uniform number divided by its share.
     """
 
     objective: Objective
     share: Tensor
-    draw: Tensor
+    enters: Tensor
 
     @classmethod
     def of(cls, objective: Objective, generator: torch.Generator) -> Sampler:
@@ -45,13 +46,13 @@ class Sampler:
             score[rows] = block.largest(mean, precision)
         score *= objective.weight
         share = score.div_(2 * score.sum(dtype=torch.float64).clamp(min=1e-300))
-        share += objective.weight / (2 * total)
+        share.add_(objective.weight, alpha=0.5 / float(total))
         draw = torch.rand(len(share), generator=generator).to(share.device)
-        return cls(objective, share, draw)
+        return cls(objective, share, draw.div_(share))
 
     def sample(self, rows: int) -> tuple[Objective, Tensor]:
         """An estimate of F from about so many rows, and their indices, ascending."""
-        indices = (self.draw < rows * self.share).nonzero()[:, 0]
+        indices = (self.enters < rows).nonzero()[:, 0]
         probability = (rows * self.share[indices].double()).clamp(max=1)
         return self.objective.sample(indices, 1 / probability), indices
 

@@ -129,7 +129,7 @@ class _Descent:
     def __init__(self, objective: Objective, theta: Tensor) -> None:
         self.objective, self.theta = objective, theta
         self.raw = objective.raw(theta)
-        self.residual, self.value = objective.residual(self.raw), objective.value(theta, self.raw)
+        self.value, self.residual = objective.evaluate(theta, self.raw)
         self.passes, self.exact = 0.5, False
 
     def advance(self, model: NewtonModel, exact_below: float) -> _Advance:
