@@ -1,0 +1,88 @@
+"""The loops of dual.py, compiled when they first meet a type of matrix: a second or two, once; then cached.
+
+Row i has its values in data[indptr[i]:indptr[i + 1]], of the columns in indices. Places are unsigned, as in csr_loops.py.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+_compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
+_inlined = njit(inline="always")
+
+CLOSE = 1e-5  # a Newton step in the logit so short is the last: the error left is its square
+MOST_STEPS = 50
+
+
+@_inlined
+def _residual(t, y):  # type: ignore[no-untyped-def]
+    """(1 - y) sigma(t) - y sigma(-t)."""
+    e = math.exp(-abs(t))
+    small, large = e / (1.0 + e), 1.0 / (1.0 + e)
+    if t > 0.0:
+        return (1.0 - y) * large - y * small
+    return (1.0 - y) * small - y * large
+
+
+@_compiled
+def nearest(z, q, r, y):  # type: ignore[no-untyped-def]
+    """The residual r(t) at the root of t + q (r(t) - r) = z: Newton's steps in the logit t, within a bracket.
+
+    The root lies between z + q (r + y) - q and z + q (r + y), since 0 < r(t) + y < 1.
+    """
+    high = z + q * (r + y)
+    low = high - q
+    t = min(max(z, low), high)
+    new = _residual(t, y)
+    for _ in range(MOST_STEPS):
+        g = t + q * (new - r) - z
+        if g > 0.0:
+            high = t
+        else:
+            low = t
+        p = new + y
+        step = -g / (1.0 + q * max(p * (1.0 - p), 0.0))
+        t += step
+        if not low <= t <= high:
+            t = 0.5 * (low + high)
+        new = _residual(t, y)
+        if abs(step) <= CLOSE:
+            break
+    return new
+
+
+@_compiled
+def sweep(indptr, indices, data, starts, size, target, weight, offset, squares, rate, kinks, constant, residual, v):  # type: ignore[no-untyped-def]
+    """Dual ascent over the rows of some blocks.
+
+    v = -rate X'(s r) moves along; the coefficients are v, or S(v, kinks) where there are kinks. constant: the
+    intercept's (now, and how far it moves against the sum of residuals).
+    """
+    intercept, give = constant[0], constant[1]
+    n = len(indptr) - 1
+    for start in starts:
+        for i in range(start, min(start + size, n)):
+            s = weight[i]
+            if s == 0.0:
+                continue
+            begin, end = np.uintp(indptr[i]), np.uintp(indptr[i + 1])
+            z = intercept + offset[i]
+            if kinks is None:
+                for at in range(begin, end):
+                    z += data[at] * v[np.uintp(indices[at])]
+            else:
+                for at in range(begin, end):
+                    j = np.uintp(indices[at])
+                    z += data[at] * (v[j] - min(max(v[j], -kinks[j]), kinks[j]))
+            old = residual[i]
+            new = nearest(z, s * (rate * squares[i] + give), old, target[i])
+            residual[i] = new
+            move = -s * (new - old)
+            intercept += give * move
+            move *= rate
+            for at in range(begin, end):
+                v[np.uintp(indices[at])] += move * data[at]
+    constant[0] = intercept
