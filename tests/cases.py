@@ -11,12 +11,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from reference.penalties import Separable
-from torchlogit.design import Dense
+from torchlogit.design import Dense, DesignMatrix, Sparse
 from torchlogit.losses import Logistic, Loss, Softmax, loss_for
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet, Penalty
@@ -174,7 +175,7 @@ class Problem:
     """A table, and what is to be minimised on it: l1, l2, and for each column a factor of both and its bounds.
 
     tol: the relative bound that every solver can reach; 1e-9, or what rounding leaves where that is more.
-    plain_scale: columns of one size, so that solvers without preconditioning agree too.
+    plain_scale: columns of one size, so that solvers without preconditioning agree too. design: of DESIGNS.
     """
 
     name: str
@@ -189,11 +190,17 @@ class Problem:
     dtype: torch.dtype = torch.float64
     tol: float = 1e-9
     plain_scale: bool = True
+    design: str = "dense"
 
     def objective(self) -> Objective:
         """F of this problem."""
         return objective_of(
-            self.table(), loss_for(self.n_classes), self.penalty(), intercept=self.intercept, dtype=self.dtype
+            self.table(),
+            loss_for(self.n_classes),
+            self.penalty(),
+            intercept=self.intercept,
+            dtype=self.dtype,
+            design=self.design,
         )
 
     def penalty(self) -> ElasticNet:
@@ -203,15 +210,32 @@ class Problem:
         return ElasticNet(self.l1, self.l2, factors, lower, upper)
 
 
+def dense(x: Tensor, intercept: bool) -> DesignMatrix:
+    """A design of all values."""
+    return Dense.of(x, intercept=intercept)
+
+
+def csr(x: Tensor, intercept: bool) -> DesignMatrix:
+    """A design of the values that are not zero."""
+    return Sparse.of(scipy.sparse.csr_array(x.numpy()), intercept=intercept)
+
+
+DESIGNS = {"dense": dense, "csr": csr}
+
+
 def objective_of(
-    table: Table, loss: Loss, penalty: Penalty, *, intercept: bool = True, dtype: torch.dtype = torch.float64
+    table: Table,
+    loss: Loss,
+    penalty: Penalty,
+    *,
+    intercept: bool = True,
+    dtype: torch.dtype = torch.float64,
+    design: str = "dense",
 ) -> Objective:
     """F of a table."""
-    design = Dense.of(torch.from_numpy(table.x).to(dtype), intercept=intercept)
+    rows = DESIGNS[design](torch.from_numpy(table.x).to(dtype), intercept)
     weight, offset = (None if part is None else torch.from_numpy(part) for part in (table.weight, table.offset))
-    return Objective.of(
-        design, torch.from_numpy(table.target), loss=loss, penalty=penalty, weight=weight, offset=offset
-    )
+    return Objective.of(rows, torch.from_numpy(table.target), loss=loss, penalty=penalty, weight=weight, offset=offset)
 
 
 def labels(rng: np.random.Generator, raw: Array) -> Array:
@@ -270,6 +294,18 @@ def rare(rng: np.random.Generator, n: int, d: int) -> Array:
     for j in range(d // 2):
         x[:, j] = 0
         x[rng.choice(n, 3 + j, replace=False), j] = 1
+    return x
+
+
+def scarce(rng: np.random.Generator, n: int, d: int) -> Array:
+    """One value in six is not zero; some rows have none."""
+    return rng.standard_normal((n, d)) * (rng.random((n, d)) < 1 / 6)
+
+
+def one_empty(rng: np.random.Generator, n: int, d: int) -> Array:
+    """The same, and a column of zeros."""
+    x = scarce(rng, n, d)
+    x[:, -1] = 0
     return x
 
 
@@ -359,6 +395,20 @@ PROBLEMS = [
     Problem("offsets", partial(table, offsets=True)),
     Problem("offsets, no penalty", partial(table, offsets=True), l2=0.0),
     Problem("softmax 3, offsets, no penalty", partial(table, n_outputs=3, offsets=True), n_classes=3, l2=0.0),
+    Problem("csr", partial(table, scarce), design="csr"),
+    Problem("csr, an empty column", partial(table, one_empty), design="csr"),
+    Problem("csr, an empty column, no penalty", partial(table, one_empty), l2=0.0, design="csr"),
+    Problem("csr, float32", partial(table, scarce), dtype=torch.float32, design="csr"),
+    Problem("csr, no intercept, weights", partial(table, scarce, weights=small_counts), intercept=False, design="csr"),
+    Problem("csr, no penalty", partial(table, scarce), l2=0.0, design="csr"),
+    Problem("csr, tiny l2", partial(table, rare, d=8), l2=1e-6, design="csr"),
+    Problem("csr, all values", partial(table), design="csr"),
+    Problem("csr, collinear, no penalty", partial(table, collinear), l2=0.0, design="csr"),
+    Problem("csr, uneven weights, offsets", partial(table, scarce, weights=uneven, offsets=True), design="csr"),
+    Problem("csr, more columns than rows", partial(table, scarce, n=40, d=60), design="csr"),
+    Problem("csr, softmax 3", partial(table, scarce, n_outputs=3), n_classes=3, design="csr"),
+    Problem("csr, softmax 3, soft targets, no penalty", partial(table, scarce, n_outputs=3, targets=soft), n_classes=3,
+            l2=0.0, design="csr"),
     Problem("one column", partial(table, d=1)),
     Problem("thirty columns", partial(table, n=3000, d=30)),
 ]  # fmt: skip
@@ -401,6 +451,11 @@ KINKED = [
             intercept=False),
     Problem("softmax 5, l1, some columns free", partial(table, n_outputs=5, d=3), n_classes=5, l1=3.0, l2=0.0,
             factors=(1.0, 0.0, 2.0)),
+    Problem("csr, l1", partial(table, scarce), l1=5.0, l2=0.0, design="csr"),
+    Problem("csr, elastic net, some columns free", partial(table, rare), l1=1.0, factors=(1.0, 0.0, 3.0, 0.0, 0.5),
+            design="csr"),
+    Problem("csr, softmax 3, signs, l2", partial(table, scarce, n_outputs=3), n_classes=3, lower=(0.0,) * 5,
+            design="csr"),
     Problem("l1, offsets", partial(table, offsets=True), l1=20.0, l2=0.0),
     Problem("softmax 3, l1, offsets", partial(table, n_outputs=3, offsets=True), n_classes=3, l1=3.0, l2=0.0),
 ]  # fmt: skip

@@ -30,6 +30,7 @@ from torchlogit.quadratic import Factor, factor
 EPS = torch.finfo(torch.float64).eps
 ROUNDING = 16 * EPS  # per absolute term of a float64 sum over blocks
 NEGLIGIBLE = 0.01  # of the divergence: what may be bounded roughly
+MOST_FREE = 10_000  # free coordinates: what balances columns without a penalty takes a matrix of so many columns
 MAX_MOVE = 0.5  # a repair may change the log-odds of a dual probability by this much, no more
 
 
@@ -52,6 +53,8 @@ def newton_dual_bound(objective: Objective, theta: Tensor, dual_residual: Tensor
     if point is None:
         return Bound(None, objective.value(theta, objective.raw(theta)))
     raw, dual = _raw_and_dual(objective, theta, point.residual)
+    if too_many_free(objective):
+        return Bound(None, objective.value(theta, raw))
     if features_are_free(objective):
         balanced = _balanced(objective, point.residual, dual)
         if balanced is None:
@@ -102,6 +105,12 @@ def features_are_free(objective: Objective) -> bool:
     """Whether some feature (not only the intercept) may grow without a penalty, so that a minimum may not exist."""
     low, high = (objective.coef(end) for end in objective.dual_range())
     return bool(((low == 0) | (high == 0)).any())
+
+
+def too_many_free(objective: Objective) -> bool:
+    """Whether some feature is free, and the parameters are too many for a bound, or for a search for separation."""
+    parameters = objective.design.shape[1] * objective.basis().shape[1]
+    return parameters > MOST_FREE and features_are_free(objective)
 
 
 def _losses(objective: Objective, raw: Tensor, residual: Tensor) -> _Losses:

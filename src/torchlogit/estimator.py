@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
+import scipy.sparse
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import Tags, check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from torchlogit.data.encoder import TableEncoder
 from torchlogit.data.targets import Targets, labels, probabilities
-from torchlogit.design import Dense
+from torchlogit.design import Dense, DesignMatrix, Sparse, as_csr
 from torchlogit.errors import InputError
 from torchlogit.fit import Goal, Step, Watcher, fit
 from torchlogit.inference import CLOSE, Covariance, covariance
@@ -37,6 +38,7 @@ from torchlogit.solvers.sgd import SGD
 from torchlogit.solvers.stochastic_newton import StochasticNewton
 
 Array = NDArray[np.float64]
+Features = Any  # a matrix: NDArray, or scipy.sparse.csr_array, columns ascending and none twice
 Bounds = tuple[ArrayLike | None, ArrayLike | None]
 MOST_NAMED = 12  # columns named in a message
 HASHED_ROWS = 10_000  # in a fingerprint: hashing all of X can take longer than the fit
@@ -47,6 +49,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Minimises F(W, b) = sum_i s_i loss(x_i W + b, y_i) + l1 |W|_1 + l2 / 2 |W|^2; the intercept is not penalised, X is
     taken as it is, and l2 = 1 / C of scikit-learn's LogisticRegression (0 and no l1: plain maximum likelihood).
+    X may be sparse, of scipy or torch and of any format, on the CPU: rows in CSR form are not copied.
 
     penalty_factors: (n_features,) multiples of l1 and l2 by column, 0 for none. bounds: (lower, upper) of the
     coefficients, each a number, an array (n_features,) or None; (0, None) for none negative. device: "auto" (the CPU),
@@ -115,16 +118,16 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         offset (n,), or (n, n_classes) for more than two: a fixed addition to every row's raw prediction, in fit alone.
         """
         features, given = self._read(X, y)
-        weight: Array = np.broadcast_to(1.0, len(features))
+        weight: Array = np.broadcast_to(1.0, features.shape[0])
         if sample_weight is not None:
             weight = _check_sample_weight(sample_weight, features, dtype=np.float64, ensure_non_negative=True)
         targets, weight = given.class_weighted(weight, self.class_weight)
         _refuse_weightless(targets, weight)
         penalty, device = self._penalty(features.shape[1]), self._device()
         objective = _objective(features, targets, weight, offset, penalty, self.fit_intercept, device)
-        center = _center(objective)
+        center = _center(objective, features)
         if center.any():
-            centered = features - center
+            centered = _centered(features, center)
             objective = _objective(centered, targets, weight, offset, penalty, self.fit_intercept, device)
         start = self._start(targets.classes, center)
         result = fit(objective, self._solver(), self._goal(), start=start, watchers=self._watchers(objective))
@@ -142,15 +145,20 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._warn_unless_certified(result.certificate)
         return self
 
-    def _read(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], Targets]:
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _read(self, X: ArrayLike, y: ArrayLike) -> tuple[Features, Targets]:
         """X and y, checked as scikit-learn does."""
-        soft = None if y is None else probabilities(y)
+        X, soft = _without_torch(X), None if y is None else probabilities(y)
         if soft is not None:
-            features = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
+            features = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
             check_consistent_length(features, y)
-            return features, soft
-        features, values = validate_data(self, X, y, dtype=[np.float64, np.float32], order="C")
-        return features, labels(values)
+            return _canonical(features), soft
+        features, values = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
+        return _canonical(features), labels(values)
 
     def _penalty(self, n_features: int) -> ElasticNet:
         lower, upper = self.bounds if self.bounds is not None else (None, None)
@@ -193,7 +201,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _raw(self, X: ArrayLike) -> Array:
         check_is_fitted(self)
-        features = validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=False)
+        features = validate_data(
+            self, _without_torch(X), accept_sparse="csr", dtype=[np.float64, np.float32], order="C", reset=False
+        )
         raw: Array = np.asarray(features @ self.coef_.T + self.intercept_, dtype=np.float64)
         return raw
 
@@ -363,8 +373,25 @@ def _standard_errors(encoder: TableEncoder | None, classifier: LogisticRegressio
     return {"coef": listed[:-1], "intercept": listed[-1]}
 
 
+def _without_torch(X: Any) -> Any:
+    """X, as a matrix of scipy where it is a sparse tensor, which scikit-learn does not know."""
+    return as_csr(X) if isinstance(X, torch.Tensor) and X.layout != torch.strided else X
+
+
+def _canonical(X: Any) -> Features:
+    return as_csr(X) if scipy.sparse.issparse(X) else X
+
+
+def _design(X: Features, intercept: bool, device: torch.device) -> DesignMatrix:
+    if not scipy.sparse.issparse(X):
+        return Dense.of(_tensor(X).to(device), intercept=intercept)
+    if device.type != "cpu":
+        raise InputError(f"device={str(device)!r}: X is sparse, which only the CPU takes; use 'auto', or X.toarray()")
+    return Sparse.of(X, intercept=intercept)
+
+
 def _objective(
-    X: NDArray[Any],
+    X: Features,
     targets: Targets,
     weight: Array,
     offset: ArrayLike | None,
@@ -379,12 +406,12 @@ def _objective(
         assert targets.share is not None
         target = torch.from_numpy(targets.share[:, 1:] if loss.n_outputs == 1 else targets.share)
     return Objective.of(
-        Dense.of(_tensor(X).to(device), intercept=intercept),
+        _design(X, intercept, device),
         target.to(device),
         loss=loss,
         penalty=penalty,
         weight=None if (weight == 1).all() else _tensor(weight),
-        offset=None if offset is None else _offset(offset, len(X), loss.n_outputs),
+        offset=None if offset is None else _offset(offset, X.shape[0], loss.n_outputs),
     )
 
 
@@ -413,18 +440,27 @@ def _seed(random_state: int | np.random.RandomState | None) -> int:
     return int(check_random_state(random_state).randint(2**31))
 
 
-def _center(objective: Objective) -> Array:
+def _center(objective: Objective, X: Features) -> Array:
     """The mean of every column that is more than 1e4 of its spreads away from zero, 0 for all others, (n_features,).
 
     In a column such as seconds since 1970 the spread is lost among the digits of the offset. The intercept, which is
-    free, takes the offset up: F is the same.
+    free, takes the offset up: F is the same. A sparse column that stores no value for some row stays as it is.
     """
     if not objective.design.has_intercept:
         return np.zeros(objective.design.shape[1])
     sums, squares = (part[:-1] / objective.total_weight for part in objective.moments)
     far = squares - sums.square() < 1e-8 * squares
     center: Array = torch.where(far, sums, torch.zeros_like(sums)).cpu().numpy()
+    if scipy.sparse.issparse(X) and center.any():
+        center[np.bincount(X.indices, minlength=len(center)) < X.shape[0]] = 0
     return center
+
+
+def _centered(X: Features, center: Array) -> Features:
+    """X - center, which is zero where a sparse X does not store every value."""
+    if not scipy.sparse.issparse(X):
+        return X - center
+    return scipy.sparse.csr_array((X.data - center[X.indices], X.indices, X.indptr), shape=X.shape)
 
 
 def _tensor(array: NDArray[Any]) -> torch.Tensor:
@@ -444,14 +480,17 @@ def _refuse_weightless(targets: Targets, weight: Array) -> None:
         raise InputError(f"class {empty!r} has no row of positive sample_weight: leave its rows out, or give it weight")
 
 
-def _training_data(X: NDArray[Any], targets: Targets, weight: Array) -> dict[str, Any]:
+def _training_data(X: Features, targets: Targets, weight: Array) -> dict[str, Any]:
     """Rows, weight and a fingerprint: SHA-256 of the shape, and of every k-th row, k such that some 10,000 are read."""
-    k = max(1, len(X) // HASHED_ROWS)
+    n = X.shape[0]
+    some = slice(None, None, max(1, n // HASHED_ROWS))
+    rows = X[some]
     digest = hashlib.sha256(str(X.shape).encode())
-    for part in (X, targets.codes, targets.share, weight):
-        if part is not None:
-            digest.update(np.ascontiguousarray(part[::k]).data)
-    return {"rows": len(X), "weight": float(weight.sum()), "fingerprint": digest.hexdigest()}
+    features = (rows.indptr, rows.indices, rows.data) if scipy.sparse.issparse(rows) else (rows,)
+    others = (part[some] for part in (targets.codes, targets.share, weight) if part is not None)
+    for part in (*features, *others):
+        digest.update(np.ascontiguousarray(part).data)
+    return {"rows": n, "weight": float(weight.sum()), "fingerprint": digest.hexdigest()}
 
 
 def _plain(label: Any) -> Label:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from torchlogit.certificate import Bound, features_are_free, newton_dual_bound
-from torchlogit.errors import DivergedError
+from torchlogit.certificate import Bound, features_are_free, newton_dual_bound, too_many_free
+from torchlogit.errors import DivergedError, InputError
 from torchlogit.objective import Objective
 from torchlogit.records import Certificate, Params, Separation, State, Status
 from torchlogit.separation import all_classified, find_separation
@@ -115,6 +115,7 @@ def fit(
     (<Status.CERTIFIED: 'certified'>, 0.453)
     """
     goal, watchers = goal or Goal(), tuple(watchers)
+    _refuse_undetermined(objective)
     began, history = time.perf_counter(), list[Step]()
     examine = _Examiner(objective, goal)
     latest: tuple[State, Certificate] | None = None
@@ -127,7 +128,7 @@ def fit(
             asked = [watcher(history[-1]) for watcher in watchers]
             if certificate.status is Status.SEPARATED or goal.met(certificate):
                 return FitResult(state.params, _named(certificate, goal), tuple(history))
-            reason = goal.spent(history[-1]) or (ON_REQUEST if any(asked) else _stalled(state, history))
+            reason = goal.spent(history[-1]) or (ON_REQUEST if any(asked) else _stalled(objective, state, history))
             if reason is not None:
                 break
     except KeyboardInterrupt:
@@ -160,7 +161,7 @@ class _Examiner:
 
     def __init__(self, objective: Objective, goal: Goal) -> None:
         self.objective, self.goal = objective, goal
-        self.may_be_separated = features_are_free(objective)
+        self.may_be_separated = features_are_free(objective) and not too_many_free(objective)
 
     def __call__(self, state: State) -> Certificate:
         if separation := self.complete_separation(state):
@@ -217,8 +218,27 @@ def _passes(number: float) -> str:
     return f"{number:g} pass{'es' * (number != 1)}"
 
 
-def _stalled(state: State, history: list[Step]) -> Reason | None:
-    """Rounding is all that is left: F has not fallen for several of Newton's steps, and the goal is not met."""
+def _refuse_undetermined(objective: Objective) -> None:
+    """Where columns outnumber rows and nothing holds them, no coefficients are the best: said at once where p is large.
+
+    Of few columns it is found out which of them separate the classes.
+    """
+    n, p = objective.design.shape
+    if n < p and bool((objective.precision() == 0).all()) and objective.penalty.smooth and too_many_free(objective):
+        raise InputError(
+            f"X has {p - objective.design.has_intercept:,} columns, more than its {n:,} rows, and no penalty holds "
+            f"them: no finite coefficients fit best, or many do; use a penalty (l2 > 0)"
+        )
+
+
+def _stalled(objective: Objective, state: State, history: list[Step]) -> Reason | None:
+    """Rounding is all that is left: F has not fallen for several of Newton's steps, and the goal is not met.
+
+    Or all that can be done is: what a step promises is next to nothing, and a bound cannot be had.
+    """
+    done = state.expected_gap is not None and state.expected_gap <= ROUNDED * state.objective
+    if done and too_many_free(objective):
+        return Reason(Status.UNCERTIFIABLE, "the optimum, to all appearances, but without a penalty on so many columns")
     if state.dual_residual is None or len(history) <= STALLED:
         return None
     if history[-1].objective < history[-1 - STALLED].objective:

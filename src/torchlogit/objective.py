@@ -113,7 +113,7 @@ class Objective:
     def visible(self, theta: Tensor) -> Tensor:
         """theta without what the loss cannot see: same losses, a penalty no larger."""
         basis = self.basis()
-        return theta @ basis @ basis.T
+        return theta @ (basis @ basis.T)
 
     def feasible(self, theta: Tensor) -> Tensor:
         """The nearest point within the penalty's bounds."""
@@ -242,15 +242,25 @@ class Objective:
         return hessian
 
     def hessian_operator(self, residual: Tensor) -> Callable[[Tensor], Tensor]:
-        """That Hessian as a function of a vector of free coordinates: one pass a call, X read once."""
-        curvature = self.loss.curvature(residual, self.target, self.weight)
+        """The Hessian times a direction of theta, (p, n_outputs) each: one pass a call, X read once."""
+        curvature, precision = self.loss.curvature(residual, self.target, self.weight), self.precision()[:, None]
 
-        def operator(free: Tensor) -> Tensor:
-            direction = self.from_free(free)
+        def operator(direction: Tensor) -> Tensor:
             curved = self._sum(lambda rows, block: block.rmatmul(curvature(rows, block.matmul(direction))))
-            return self.to_free(curved + self.precision()[:, None] * direction)
+            return curved.addcmul_(precision, direction)
 
         return operator
+
+    def hessian_diagonal(self, residual: Tensor) -> Tensor:
+        """The second derivative of F by each entry of theta, (p, n_outputs): one reading of X."""
+        every = torch.eye(self.loss.n_outputs).to(self.target)
+
+        def term(rows: slice, block: Rows) -> Tensor:
+            residuals, target, weight = residual[rows], self.target[rows], self.weight[rows]
+            curved = [self.loss.curvature_product(residuals, target, one.expand_as(target)) @ one for one in every]
+            return block.squares(torch.stack(curved, dim=1).mul_(weight[:, None]))
+
+        return self._sum(term).add_(self.precision()[:, None])
 
     @cached_property
     def moments(self) -> tuple[Tensor, Tensor]:

@@ -70,27 +70,33 @@ def conjugate_gradients(
     """An approximate solution of A x = right, and the products with A it took.
 
     Preconditioned conjugate gradients (Hestenes and Stiefel 1952, doi:10.6028/jres.049.044), from `start` or 0,
-    until accept(x, residual, energy left as a share of that at 0) or max_iter.
+    until accept(x, residual, energy left as a share of that at 0) or max_iter. x, right and what the two functions take
+    and return are of one shape, whichever; they return tensors of their own.
     """
-    x = torch.zeros_like(right) if start is None else start
+    x = torch.zeros_like(right) if start is None else start.clone()
     residual = right.clone() if start is None else right - product(start)
     z = precondition(residual)
-    direction, rz = z, float((residual * z).sum())
-    whole = rz if start is None else float((right * precondition(right)).sum())
+    direction, rz = z.clone(), _product(residual, z)
+    whole = rz if start is None else _product(right, precondition(right))
     for iteration in range(int(start is not None), max_iter):
         if rz <= 0 or accept(x, residual, rz / whole):
             return x, iteration
         image = product(direction)
-        curvature = float((direction * image).sum())
+        curvature = _product(direction, image)
         if curvature <= 0:
             return x, iteration + 1
         alpha = rz / curvature
-        x = x + alpha * direction
-        residual = residual - alpha * image
+        x.add_(direction, alpha=alpha)
+        residual.sub_(image, alpha=alpha)
         z = precondition(residual)
-        rz, previous = float((residual * z).sum()), rz
-        direction = z + (rz / previous) * direction
+        rz, previous = _product(residual, z), rz
+        direction = direction.mul_(rz / previous).add_(z)
     return x, max_iter
+
+
+def _product(first: Tensor, second: Tensor) -> float:
+    """The sum of the products of their entries."""
+    return float(first.reshape(-1) @ second.reshape(-1))
 
 
 @dataclass(frozen=True, slots=True)

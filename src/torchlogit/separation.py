@@ -139,8 +139,7 @@ class _Search:
 
     def _constraints(self) -> Array:
         """The rows' margins as linear functions of v, each row scaled to a largest entry of 1."""
-        blocks = self.objective.design.take(self.rows).blocks()
-        design = torch.cat([block.matmul(torch.diag(1 / self.scale)) for _, block in blocks])
+        design = self.objective.design.take(self.rows).dense() / self.scale
         design = design / design.abs().amax(dim=1, keepdim=True).clamp(min=1e-300)
         contrasts = self.objective.loss.contrasts(self.objective.target[self.rows])
         constraints: Array = torch.einsum("np,nmc->nmpc", design, contrasts).flatten(2).flatten(0, 1).cpu().numpy()

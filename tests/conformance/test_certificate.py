@@ -64,6 +64,7 @@ class Recipe:
     factors: str = "ones"
     bounds: tuple[str, ...] = ("none",)
     offsets: bool = False
+    design: str = "dense"
 
     def objective(self) -> Objective:
         """The problem."""
@@ -88,6 +89,7 @@ class Recipe:
             self.penalty(rng),
             intercept=self.intercept,
             dtype=torch.float32 if self.single else torch.float64,
+            design=self.design,
         )
 
     def penalty(self, rng: np.random.Generator) -> ElasticNet:
@@ -159,6 +161,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
         signal=draw(st.sampled_from([0.0, 0.5, 2.0, 10.0])),
         offset=draw(st.sampled_from([0.0, 0.0, 10.0, 1e4])),
         intercept=draw(st.booleans()),
+        design=draw(st.sampled_from(["dense", "dense", "csr"])),
         single=draw(st.booleans()),
         seed=draw(st.integers(0, 2**32 - 1)),
     )

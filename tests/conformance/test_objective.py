@@ -16,7 +16,7 @@ from cases import LOSSES, PENALTIES, SMOOTH, LossCase, PenaltyCase, Table
 from reference import exact
 from reference.objective import EXTENDED, REASON, Plain, Real
 from torchlogit.design import Dense
-from torchlogit.design import dense as design
+from torchlogit.design import dense as dense_design
 from torchlogit.design import matrix as design_matrix
 from torchlogit.errors import InputError
 from torchlogit.kernels import pieces
@@ -39,11 +39,12 @@ def make(
     targets: str = "labels",
     dtype: torch.dtype = torch.float64,
     n: int = 60,
+    design: str = "dense",
 ) -> Objective:
     table = cases.table(
         cases.rare, n=n, d=4, n_outputs=loss.loss.n_outputs, weights=WEIGHTS[weights], targets=TARGETS[targets]
     )
-    return cases.objective_of(table, loss.loss, penalty.penalty, intercept=intercept, dtype=dtype)
+    return cases.objective_of(table, loss.loss, penalty.penalty, intercept=intercept, dtype=dtype, design=design)
 
 
 def every_objective() -> list[Any]:
@@ -54,14 +55,16 @@ def every_objective() -> list[Any]:
         (True, False),
         (("ones", "labels"), ("counts", "soft"), ("uneven", "labels")),
         (torch.float32, torch.float64),
+        cases.DESIGNS,
     )
     return [
         pytest.param(
-            loss, penalty, {"intercept": intercept, "weights": weights, "targets": targets, "dtype": dtype},
+            loss, penalty, {"intercept": intercept, "weights": weights, "targets": targets, "dtype": dtype,
+                            "design": design},
             id="-".join([cases.named(loss), cases.named(penalty), "b" if intercept else "no-b", weights, targets,
-                         str(dtype)[6:]]),
+                         str(dtype)[6:], design]),
         )
-        for loss, penalty, intercept, (weights, targets), dtype in combinations
+        for loss, penalty, intercept, (weights, targets), dtype, design in combinations
     ]  # fmt: skip
 
 
@@ -101,7 +104,9 @@ def test_sums_are_those_of_the_reference(loss: LossCase, penalty: PenaltyCase, o
     agree(ours, hessian)
     agree(ours, ours.T.numpy(), 1e-15)
     free = torch.randn(size, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-    agree(objective.hessian_operator(residual)(free), hessian @ free.numpy(), 1e-12)
+    product = objective.hessian_operator(residual)(objective.from_free(free))
+    agree(objective.to_free(product), hessian @ free.numpy(), 1e-12)
+    agree(objective.hessian_diagonal(residual), np.einsum("kaka->ak", plain.hessian(at)))
 
     agree(objective.moments[0], plain.weight @ plain.x)
     agree(objective.moments[1], plain.weight @ plain.x**2)
@@ -139,12 +144,13 @@ def sums(objective: Objective, theta: Tensor) -> dict[str, Tensor]:
     """Everything that sums over rows, at a point."""
     raw = objective.raw(theta)
     residual = objective.residual(raw)
-    free = torch.linspace(-1, 2, len(objective.to_free(theta)), dtype=torch.float64)
+    direction = torch.linspace(-1, 2, theta.numel(), dtype=torch.float64).reshape(theta.shape)
     return {
         "value": torch.tensor(objective.value(theta, raw), dtype=torch.float64),
         "gradient": objective.gradient(theta, residual),
         "hessian": objective.hessian(residual),
-        "product": objective.hessian_operator(residual)(free),
+        "product": objective.hessian_operator(residual)(direction),
+        "diagonal": objective.hessian_diagonal(residual),
         "moments": torch.stack(objective.moments),
     }
 
@@ -172,7 +178,7 @@ def test_sums_over_many_blocks_are_those_over_one(
     theta = cases.random_theta(whole)
     assert len(list(whole.design.blocks())) == 1
     one = sums(whole, theta)
-    monkeypatch.setattr(design, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(dense_design, "BLOCK_BYTES", 1)
     monkeypatch.setattr(design_matrix, "MIN_BLOCK_ROWS", block_rows)
     many = make(loss, PENALTIES[1], weights="uneven", n=300)
     assert len(list(many.design.blocks())) == -(-300 // block_rows)
@@ -187,8 +193,8 @@ def test_compiled_sums_are_the_others_whatever_the_threads(
     whole = make(loss, PENALTIES[1], weights="uneven", n=3000, dtype=dtype)
     theta = cases.random_theta(whole)
     by_torch = sums(whole, theta)
-    monkeypatch.setattr(design, "COMPILED_VALUES", 0)
-    monkeypatch.setattr(design, "COMPILED_BYTES", 1 << 14)
+    monkeypatch.setattr(dense_design, "COMPILED_VALUES", 0)
+    monkeypatch.setattr(dense_design, "COMPILED_BYTES", 1 << 14)
     before, compiled = torch.get_num_threads(), []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
@@ -361,16 +367,18 @@ def test_integers_become_float64() -> None:
 def test_design_rows_answer_what_a_matrix_would(
     intercept: bool, dtype: torch.dtype, compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(design, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(design, "COMPILED_BYTES", 1)
-    monkeypatch.setattr(design, "COMPILED_VALUES", 0 if compiled else 10**9)
+    monkeypatch.setattr(dense_design, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(dense_design, "COMPILED_BYTES", 1)
+    monkeypatch.setattr(dense_design, "COMPILED_VALUES", 0 if compiled else 10**9)
     monkeypatch.setattr(design_matrix, "MIN_BLOCK_ROWS", 7)
     monkeypatch.setattr(kernels, "MIN_PIECE", 2)
     monkeypatch.setattr(pieces, "MIN_PIECE", 2)
     table = cases.table(cases.rare, n=30, d=4)
     matrix = torch.from_numpy(table.x).to(dtype)
     dense = Dense.of(matrix, intercept=intercept)
-    assert {type(block) for _, block in dense.blocks()} == {design.CompiledRows if compiled else design.DenseRows}
+    assert {type(block) for _, block in dense.blocks()} == {
+        dense_design.CompiledRows if compiled else dense_design.DenseRows
+    }
     matrix = matrix.double()
     if intercept:
         matrix = torch.cat([matrix, torch.ones(30, 1, dtype=torch.float64)], dim=1)
@@ -391,11 +399,14 @@ def test_design_rows_answer_what_a_matrix_would(
         torch.testing.assert_close(rough, grams[:1], rtol=1e-5 if dtype == torch.float32 else 1e-12, atol=1e-5)
         torch.testing.assert_close(block.moments(weights[rows])[0], (weights[rows, None] * part).sum(dim=0))
         torch.testing.assert_close(block.moments(weights[rows])[1], (weights[rows, None] * part**2).sum(dim=0))
+        squares = torch.einsum("np,nm->pm", part**2, both)
+        torch.testing.assert_close(block.squares(both), squares)
         torch.testing.assert_close(block.largest(center, precision), ((part - center) ** 2 * precision).amax(dim=1))
         torch.testing.assert_close(block.quadratic(square), torch.einsum("np,pq,nq->n", part, square, part))
     indices = torch.tensor([4, 4, 20])
-    taken = torch.cat([block.matmul(torch.eye(p, dtype=torch.float64)) for _, block in dense.take(indices).blocks()])
-    assert torch.equal(taken, matrix[indices])
+    assert torch.equal(dense.take(indices).dense(), matrix[indices])
+    assert torch.equal(dense.rows(3, 20).dense(), matrix[3:20])
+    assert (dense.csr().toarray() == dense.values.numpy()).all()
 
 
 def test_tables_keep_their_dtype_and_are_not_copied() -> None:

@@ -536,7 +536,7 @@ def test_seconds_within_ten_minutes(l2: float) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-@every_problem
+@pytest.mark.parametrize("problem", [p for p in PROBLEMS + KINKED if p.design == "dense"], ids=cases.named)
 def test_cuda_gives_the_same_answer(problem: Problem) -> None:
     here = problem.objective()
     assert isinstance(here.design, Dense)

@@ -223,7 +223,10 @@ def test_ends_as_near_as_it_should_and_knows_how_near(case: StochasticCase, name
     assert gap - slack <= result.certificate.bound <= 2 * gap + 1e-9 * float(best.value)
 
 
-SLOW = ("strong signal", "rare columns, tiny l2", "more columns than rows", "more columns than rows, tiny l2")
+SLOW = (
+    "strong signal", "rare columns, tiny l2", "more columns than rows", "more columns than rows, tiny l2",
+    "csr, tiny l2", "csr, more columns than rows",
+)  # fmt: skip
 PLAIN = [problem for problem in PROBLEMS if problem.plain_scale and problem.name not in SLOW]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torchlogit.design import Dense
+from torchlogit.design import Dense, Sparse
 from torchlogit.objective import Objective
 
 Real = np.longdouble
@@ -44,8 +44,9 @@ class Plain:
     @classmethod
     def of(cls, objective: Objective) -> Plain:
         """The same problem, read off its parts."""
-        assert isinstance(objective.design, Dense)
-        x = objective.design.values.numpy().astype(Real)
+        design = objective.design
+        assert isinstance(design, Dense | Sparse)
+        x = (design.values.numpy() if isinstance(design, Dense) else design.values.toarray()).astype(Real)
         penalty, d = objective.penalty, x.shape[1]
         of_features = penalty.precision(d), penalty.l1_rates(d), *penalty.box(d)
         if objective.design.has_intercept:

@@ -2,6 +2,6 @@
 
 from torchlogit.design.dense import Dense
 from torchlogit.design.matrix import DesignMatrix, Rows
-from torchlogit.design.sparse import Sparse
+from torchlogit.design.sparse import Sparse, as_csr
 
-__all__ = ["Dense", "DesignMatrix", "Rows", "Sparse"]
+__all__ = ["Dense", "DesignMatrix", "Rows", "Sparse", "as_csr"]

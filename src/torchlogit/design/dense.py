@@ -50,6 +50,10 @@ class DenseRows:
         """sum_i w_i x_ij and sum_i w_i x_ij^2."""
         return torch.stack([weights @ self.values, weights @ self.values.square()])
 
+    def squares(self, weights: Tensor) -> Tensor:
+        """sum_i w_i x_ij^2 for each column w of weights."""
+        return self.values.square().T @ weights
+
     def largest(self, center: Tensor, precision: Tensor) -> Tensor:
         """max_j precision_j (x_ij - center_j)^2."""
         return (self.values - center).square_().mul_(precision).amax(dim=1)
@@ -88,6 +92,10 @@ class CompiledRows:
         """sum_i w_i x_ij and sum_i w_i x_ij^2."""
         sums = torch.from_numpy(kernels.moments(self.values, weights.contiguous().numpy()))
         return torch.nn.functional.pad(sums, (0, int(self.has_intercept)), value=float(weights.sum()))
+
+    def squares(self, weights: Tensor) -> Tensor:
+        """sum_i w_i x_ij^2 for each column w of weights."""
+        return torch.stack([self.moments(w)[1] for w in weights.T], dim=1)
 
     def largest(self, center: Tensor, precision: Tensor) -> Tensor:
         """max_j precision_j (x_ij - center_j)^2."""
@@ -145,6 +153,11 @@ class Dense:
         """(rows, columns), the intercept's column included."""
         return self.values.shape[0], self.values.shape[1] + self.has_intercept
 
+    @property
+    def n_values(self) -> int:
+        """All of them, zeros too."""
+        return self.values.numel()
+
     def blocks(self) -> Iterator[tuple[slice, Rows]]:
         """The rows in float64 through one buffer whose last column stays 1, or as they are for the compiled loops."""
         n, p = self.shape
@@ -163,6 +176,10 @@ class Dense:
             block = buffer[: rows.stop - rows.start]
             block[:, :d].copy_(self.values[rows])
             yield rows, DenseRows(block)
+
+    def dense(self) -> Tensor:
+        """The rows in float64, (rows, columns)."""
+        return torch.nn.functional.pad(self.values.to(torch.float64), (0, int(self.has_intercept)), value=1.0)
 
     def csr(self) -> scipy.sparse.csr_array:
         """The rows without the intercept's column, converted: zeros are left out."""

@@ -41,6 +41,10 @@ class Rows(Protocol):
         """Weighted sums of the columns and of their squares: (2, columns)."""
         ...
 
+    def squares(self, weights: Tensor) -> Tensor:
+        """sum_i w_i x_ij^2 for each column w of weights (rows, m), the diagonals of `gram`: (columns, m)."""
+        ...
+
     def largest(self, center: Tensor, precision: Tensor) -> Tensor:
         """max over the columns of precision_j (x_ij - center_j)^2, or an upper bound of it, (rows,)."""
         ...
@@ -63,8 +67,17 @@ class DesignMatrix(Protocol):
         """Whether the last column is the constant 1."""
         ...
 
+    @property
+    def n_values(self) -> int:
+        """How many values the rows hold, the intercept's aside: of sparse rows, those that are stored."""
+        ...
+
     def blocks(self) -> Iterator[tuple[slice, Rows]]:
         """The rows as micro-blocks, in order; a block is valid until the next one is asked for."""
+        ...
+
+    def dense(self) -> Tensor:
+        """The rows in float64, (rows, columns): for few of them."""
         ...
 
     def csr(self) -> scipy.sparse.csr_array:

@@ -56,6 +56,11 @@ class SparseRows:
         sums = kernels.moments(self.values, weights.contiguous().numpy(), intercept=self.has_intercept)
         return torch.from_numpy(sums).T
 
+    def squares(self, weights: Tensor) -> Tensor:
+        """sum_i w_i x_ij^2 for each column w of weights."""
+        sums = kernels.squares(self.values, weights.contiguous().numpy(), intercept=self.has_intercept)
+        return torch.from_numpy(sums)
+
     def largest(self, center: Tensor, precision: Tensor) -> Tensor:
         """An upper bound of max_j precision_j (x_ij - center_j)^2: the zeros of all columns count in every row."""
         zeros = precision * center.square()
@@ -104,7 +109,7 @@ class Sparse:
 
         Its values are finite numbers up to 1e100; InputError otherwise. Duplicates are added up.
         """
-        values = _canonical(_csr(matrix))
+        values = as_csr(matrix)
         if values.shape[0] == 0:
             raise InputError("X has no rows: expected at least one of each class")
         _refuse_unusable(values)
@@ -116,9 +121,19 @@ class Sparse:
         n, d = self.values.shape
         return n, d + self.has_intercept
 
+    def dense(self) -> Tensor:
+        """The rows in float64, (rows, columns), zeros and all."""
+        values = torch.from_numpy(self.values.toarray()).to(torch.float64)
+        return torch.nn.functional.pad(values, (0, int(self.has_intercept)), value=1.0)
+
     def csr(self) -> scipy.sparse.csr_array:
         """The rows without the intercept's column: the matrix itself."""
         return self.values
+
+    @property
+    def n_values(self) -> int:
+        """Those that are stored."""
+        return int(self.values.nnz)
 
     def blocks(self) -> Iterator[tuple[slice, Rows]]:
         """The rows as views, in blocks whose size depends on the shape and the number of values."""
@@ -129,7 +144,7 @@ class Sparse:
             yield rows, SparseRows(whole.rows(rows), self.has_intercept)
 
     def rows(self, start: int, stop: int) -> Sparse:
-        """A design of the rows from start to before stop: a view."""
+        """A design of the rows from start to before stop: a view, but where they are few of many, a copy."""
         indptr, part = self.values.indptr[start : stop + 1], slice(*self.values.indptr[[start, stop]])
         arrays = self.values.data[part], self.values.indices[part], indptr - indptr[0]
         return replace(self, values=_sorted(scipy.sparse.csr_array(arrays, shape=(stop - start, self.values.shape[1]))))
@@ -139,8 +154,11 @@ class Sparse:
         return replace(self, values=_sorted(self.values[indices.numpy()]))
 
 
-def _csr(matrix: Any) -> scipy.sparse.csr_array:
-    """A csr_array of this matrix, sharing its memory where it can."""
+def as_csr(matrix: Any) -> scipy.sparse.csr_array:
+    """A sparse matrix of scipy or torch as a csr_array of float32 or float64, columns ascending and none twice.
+
+    Shares its memory where it can. InputError where it is none, not on the CPU, or no matrix of real numbers.
+    """
     if isinstance(matrix, Tensor):
         matrix = _from_torch(matrix)
     if not scipy.sparse.issparse(matrix):
@@ -150,13 +168,15 @@ def _csr(matrix: Any) -> scipy.sparse.csr_array:
     if matrix.dtype.kind not in "biuf":
         raise InputError(f"X holds values of type {matrix.dtype}: expected real numbers; convert it")
     csr = scipy.sparse.csr_array(matrix)
-    return csr if csr.dtype in (np.float32, np.float64) else csr.astype(np.float64)
+    return _canonical(csr if csr.dtype in (np.float32, np.float64) else csr.astype(np.float64))
 
 
 def _from_torch(tensor: Tensor) -> scipy.sparse.sparray:
     """The scipy matrix of a torch tensor of layout CSR, CSC or COO, sharing the memory of the first two."""
     if tensor.device.type != "cpu":
         raise InputError(f"X is sparse and on {tensor.device}: expected it on the CPU; move it with X.cpu()")
+    if tensor.layout not in (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc):
+        raise InputError(f"X has layout {tensor.layout}: expected sparse CSR, CSC or COO; use X.to_sparse_csr()")
     if tensor.ndim != 2 or tensor.dense_dim() != 0:
         raise InputError(f"X is a sparse tensor of shape {tuple(tensor.shape)}: expected rows and features; reshape it")
     tensor = tensor.detach()
@@ -167,10 +187,8 @@ def _from_torch(tensor: Tensor) -> scipy.sparse.sparray:
     if tensor.layout == torch.sparse_csr:
         parts = tensor.values().numpy(), tensor.col_indices().numpy(), tensor.crow_indices().numpy()
         return scipy.sparse.csr_array(parts, shape=tuple(tensor.shape))
-    if tensor.layout == torch.sparse_csc:
-        parts = tensor.values().numpy(), tensor.row_indices().numpy(), tensor.ccol_indices().numpy()
-        return scipy.sparse.csc_array(parts, shape=tuple(tensor.shape))
-    raise InputError(f"X is a tensor of layout {tensor.layout}: expected sparse CSR, CSC or COO; use X.to_sparse_csr()")
+    parts = tensor.values().numpy(), tensor.row_indices().numpy(), tensor.ccol_indices().numpy()
+    return scipy.sparse.csc_array(parts, shape=tuple(tensor.shape))
 
 
 def _canonical(csr: scipy.sparse.csr_array) -> scipy.sparse.csr_array:

@@ -119,6 +119,14 @@ def moments(X: Matrix, weights: Array, *, intercept: bool) -> Array:
     return sums
 
 
+def squares(X: Matrix, weights: Array, *, intercept: bool) -> Array:
+    """(X * X)' weights, (p, K), for weights (rows, K), that of the constant column last where there is one."""
+    start, stop = X.indptr[0], X.indptr[-1]
+    squared = np.square(X.data[start:stop], dtype=np.float64)
+    of_squares = replace(X, indptr=X.indptr - start, indices=X.indices[start:stop], data=squared)
+    return rmatmul(of_squares, weights, intercept=intercept)
+
+
 def largest(X: Matrix, center: Array, precision: Array, least: float) -> Array:
     """The largest of precision_j (x_ij - center_j)^2 over a row's values, or `least` where that is more, (rows,)."""
     out = np.empty(len(X))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from torchlogit.design import DesignMatrix
+from torchlogit.errors import InputError
 from torchlogit.objective import Objective
 from torchlogit.quadratic import Accept, conjugate_gradients, coordinate_descent, factor, low_rank
 from torchlogit.solvers.sampling import Sampler
@@ -25,13 +26,15 @@ AMPLE_ROWS = 1000  # rows per parameter, of which more make no step better
 WHOLE = 0.4  # a sample of more than this share of the rows is no saving
 PRECONDITION_ROWS = 4  # rows per column that make a preconditioner,
 WIDE = 2500  # and of more columns than these, fewer: what their own Gram matrix allows
+SCARCE = 1 / 16  # but where no more of the values than these are not zero, the diagonal does
 LOOSE, TIGHT, VANISHED = 0.1, 1e-2, 1e-20  # what a step may leave unsolved, as a share of what it promises
 FAR = 1.0  # a preconditioner serves until some row's log-odds have moved by this much,
 EASY = 6  # or for as long as so many products do
 MAX_PRODUCTS = 60
+MOST_KINKED = 10_000  # columns, whose square is the size of what coordinate descent goes by
 QUADRATIC_TOL, MAX_SWEEPS = 1e-9, 1000  # of the inner coordinate descent
 
-Solve = Callable[[Tensor], Tensor]
+Solve = Callable[[Tensor], Tensor]  # of a direction of theta, (p, n_outputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +165,11 @@ class Preconditioned:
         direct = self.trusted and not exact
         spent = self._refresh(objective, point, fresh=direct)
         assert self._solve is not None
-        right = -objective.to_free(point.gradient)
+        right = -point.gradient
         if direct:
             self._at, self._known = point, None
             return _smooth(objective, point, self._solve(right), spent, exact=False)
-        free, products = conjugate_gradients(
+        found, products = conjugate_gradients(
             objective.hessian_operator(point.residual),
             right,
             self._solve,
@@ -174,8 +177,8 @@ class Preconditioned:
             MAX_PRODUCTS,
             start=self._known if self._at is point else None,
         )
-        self._at, self._known, self._products = point, free, products
-        step = _smooth(objective, point, free, spent + products, exact=exact)
+        self._at, self._known, self._products = point, found, products
+        step = _smooth(objective, point, found, spent + products, exact=exact)
         self._loose = min(LOOSE, max(TIGHT, (step.promise / self._promise) ** 2))
         self._promise = step.promise
         return step
@@ -213,8 +216,22 @@ class SampleHessian:
     def __call__(self, objective: Objective, point: Point) -> tuple[Solve, float]:
         """The way to solve, and the passes it took."""
         factored = factor(self.sample.hessian(point.residual[self.indices]))
-        passes = 0.5 * len(self.indices) / objective.design.shape[0]
-        return lambda free: factored.solve(free[:, None])[:, 0], passes
+
+        def solve(theta: Tensor) -> Tensor:
+            return objective.from_free(factored.solve(objective.to_free(theta)[:, None])[:, 0])
+
+        return solve, 0.5 * len(self.indices) / objective.design.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagonal:
+    """The Hessian's diagonal: where columns are many and hardly overlap, the rest of it is not worth its cost."""
+
+    def __call__(self, objective: Objective, point: Point) -> tuple[Solve, float]:
+        """The way to solve, and the passes it took."""
+        diagonal = objective.hessian_diagonal(point.residual)
+        diagonal = torch.where(diagonal > 0, diagonal, 1.0)
+        return lambda theta: objective.visible(theta / diagonal), 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +253,8 @@ class ByOutput:
             blocks.append(_block_factor(design, weight, objective.precision()))
             read += len(weight)
 
-        def solve(free: Tensor) -> Tensor:
-            theta = objective.from_free(free)
-            return objective.to_free(torch.cat([b.solve(theta[:, k : k + 1]) for k, b in enumerate(blocks)], dim=1))
+        def solve(theta: Tensor) -> Tensor:
+            return objective.visible(torch.cat([b.solve(theta[:, k : k + 1]) for k, b in enumerate(blocks)], dim=1))
 
         return solve, 0.5 * read / (objective.design.shape[0] * len(blocks))
 
@@ -270,9 +286,7 @@ def _block_factor(design: DesignMatrix, weight: Tensor, precision: Tensor) -> So
     n, p = design.shape
     if n >= p:
         return factor(_gram(design, weight, precision))
-    unit = torch.eye(p, dtype=weight.dtype, device=weight.device)
-    whole = torch.cat([unit[:0], *(block.matmul(unit) for _, block in design.blocks())])
-    return low_rank(whole * weight.sqrt()[:, None], precision)
+    return low_rank(design.dense() * weight.sqrt()[:, None], precision)
 
 
 def model_for(
@@ -283,6 +297,11 @@ def model_for(
     size = p * objective.basis().shape[1]
     rows = sample_rows(objective, hessian_rows, max_dense)
     dense, smooth = size <= max_dense, objective.penalty.smooth
+    if not smooth and p > MOST_KINKED:
+        raise InputError(
+            f"X has {p - objective.design.has_intercept:,} columns: with l1 or bounds this solver takes "
+            f"{MOST_KINKED:,} at most; use l2 alone"
+        )
     if not smooth:
         rows = max(rows, hessian_rows * (size if dense else p))  # a block has p parameters
     if dense and growth * rows >= WHOLE * n:
@@ -291,6 +310,8 @@ def model_for(
         return SampleWithKinks(*sampler().sample(growth * rows))
     if dense and rows >= hessian_rows * size and growth == 1:
         return Preconditioned(SampleHessian(*sampler().sample(rows)), True, max_dense)
+    if smooth and p > WIDE and objective.design.n_values <= SCARCE * n * p:
+        return Preconditioned(Diagonal(), False, max_dense)
     by_output = ByOutput(sampler, min(n, growth * rows), torch.Generator().manual_seed(rows))
     return Preconditioned(by_output, False, max_dense) if smooth else BlocksWithKinks(by_output)
 
@@ -315,7 +336,7 @@ def _minimise(objective: Objective, point: Point, hessian: Tensor, passes: float
     if objective.penalty.smooth:
         factored = factor(hessian)
         free = factored.solve(-objective.to_free(point.gradient)[:, None])[:, 0]
-        return _smooth(objective, point, free, passes, exact)
+        return _smooth(objective, point, objective.from_free(free), passes, exact)
     free = _boxed(hessian, objective.to_free(point.theta), objective.to_free(point.gradient), *_kinks(objective))
     return _kinked(objective, point, free, float(free @ hessian @ free), passes, exact)
 
@@ -334,8 +355,7 @@ def _kinked(objective: Objective, point: Point, free: Tensor, bend: float, passe
     return Step(objective.from_free(free), slope, -slope - 0.5 * bend, passes, exact)
 
 
-def _smooth(objective: Objective, point: Point, free: Tensor, passes: float, exact: bool) -> Step:
-    step = objective.from_free(free)
+def _smooth(objective: Objective, point: Point, step: Tensor, passes: float, exact: bool) -> Step:
     slope = float((point.gradient * step).sum())
     return Step(step, slope, -0.5 * slope, passes, exact)
 
@@ -364,11 +384,13 @@ def _certifiably(objective: Objective, right: Tensor) -> Accept:
     Left r_j on a column of precision l2_j, the penalty's part of the gap is r_j^2 / (2 l2_j); the intercept's
     part is repaired afterwards. Columns without a penalty leave no room: there the energy has to vanish.
     """
-    precision = objective.precision().repeat(objective.basis().shape[1])
+    precision = objective.precision()
     weight = torch.where(precision > 0, 0.5 / precision.clamp(min=1e-300), torch.zeros_like(precision))
     energy_left = TIGHT if _penalised(objective) else VANISHED
 
     def accept(step: Tensor, left: Tensor, energy: float) -> bool:
-        return energy <= energy_left and float(weight @ left.square()) <= TIGHT * 0.5 * float(step @ right)
+        return energy <= energy_left and float((weight @ left.square()).sum()) <= TIGHT * 0.5 * float(
+            (step * right).sum()
+        )
 
     return accept

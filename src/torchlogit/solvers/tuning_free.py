@@ -111,7 +111,7 @@ class ImplicitSGD:
         seen, squares, step = 0, 0.0, 0
         for passes in count(1):
             for batch in batches(objective, self.batch_size, generator):
-                x = _matrix(batch)
+                x = batch.design.dense()
                 seen, squares, step = seen + len(x), squares + float(x.square().sum()), step + 1
                 rate = len(x) / (CURVATURE * squares / seen * math.sqrt(step)) if squares > 0 else 1.0
                 theta = penalty_step(objective, _implicit_step(objective, batch, x, theta, rate), rate)
@@ -169,12 +169,6 @@ class SAGA:
 def _check(batch_size: int) -> None:
     if batch_size < 1:
         raise InputError(f"batch_size={batch_size}: expected at least 1")
-
-
-def _matrix(objective: Objective) -> Tensor:
-    """The rows as a float64 matrix, (n, p), the intercept's column included."""
-    identity = torch.eye(objective.design.shape[1], dtype=torch.float64, device=objective.target.device)
-    return torch.cat([block.matmul(identity) for _, block in objective.design.blocks()])
 
 
 def _implicit_step(objective: Objective, batch: Objective, x: Tensor, theta: Tensor, rate: float) -> Tensor:
