@@ -55,13 +55,13 @@ def nearest(z, q, r, y):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def sweep(indptr, indices, data, starts, size, target, weight, offset, squares, rate, kinks, constant, residual, v):  # type: ignore[no-untyped-def]
-    """Dual ascent over the rows of some blocks.
+def sweep(
+    indptr, indices, data, starts, size, target, weight, offset, rate, kinks, intercept, give, residual, v
+):  # type: ignore[no-untyped-def]
+    """Dual ascent over the rows of some blocks; moves residual and v, and returns the intercept.
 
-    v = -rate X'(s r) moves along; the coefficients are v, or S(v, kinks) where there are kinks. constant: the
-    intercept's (now, and how far it moves against the sum of residuals).
+    The coefficients are v, or S(v, kinks) where there are kinks.
     """
-    intercept, give = constant[0], constant[1]
     n = len(indptr) - 1
     for start in starts:
         for i in range(start, min(start + size, n)):
@@ -70,19 +70,32 @@ def sweep(indptr, indices, data, starts, size, target, weight, offset, squares, 
                 continue
             begin, end = np.uintp(indptr[i]), np.uintp(indptr[i + 1])
             z = intercept + offset[i]
-            if kinks is None:
-                for at in range(begin, end):
-                    z += data[at] * v[np.uintp(indices[at])]
-            else:
-                for at in range(begin, end):
-                    j = np.uintp(indices[at])
-                    z += data[at] * (v[j] - min(max(v[j], -kinks[j]), kinks[j]))
+            square = 0.0
+            for at in range(begin, end):
+                j = np.uintp(indices[at])
+                w = v[j]
+                if kinks is not None:
+                    w -= min(max(w, -kinks[j]), kinks[j])
+                z += data[at] * w
+                square += float(data[at]) * data[at]
             old = residual[i]
-            new = nearest(z, s * (rate * squares[i] + give), old, target[i])
+            new = nearest(z, s * (rate * square + give), old, target[i])
             residual[i] = new
             move = -s * (new - old)
             intercept += give * move
             move *= rate
             for at in range(begin, end):
                 v[np.uintp(indices[at])] += move * data[at]
-    constant[0] = intercept
+    return intercept
+
+
+@_compiled
+def merge(v, copies, share, low, high):  # type: ignore[no-untyped-def]
+    """Adds this share of all copies' changes to v, on the columns from low to before high, and makes them alike."""
+    for j in range(low, high):
+        change = 0.0
+        for k in range(len(copies)):
+            change += copies[k, j] - v[j]
+        v[j] += share * change
+        for k in range(len(copies)):
+            copies[k, j] = v[j]
