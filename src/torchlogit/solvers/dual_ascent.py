@@ -143,20 +143,20 @@ class _Ascent:
         objective, coef = self.objective, self.objective.coef(here.theta)
         intercept = self.point.intercept
 
-        def terms(rows: slice) -> Tensor:
+        def terms(rows: slice) -> tuple[Tensor, Tensor]:
             r, offset = self.residual[rows], 0.0 if objective.offset is None else objective.offset[rows]
             entropy = objective.loss.negative_entropy(r, objective.target[rows])
-            return (r * (offset + intercept)).sum(dim=1) - entropy
+            return r * (offset + intercept), -entropy
 
         pulled = float((torch.from_numpy(self.point.v) / self.scale) @ coef[:, 0]) / self.pull.rate
-        value = float(objective.total(terms)) - (pulled - objective.penalty.value(coef))
+        value = float(objective.total(terms).sum()) - (pulled - objective.penalty.value(coef))
         if value < self.highest:
             self.caution = self.safe
         self.highest = max(value, self.highest)
         return value
 
     def _excess(self) -> float:
-        return float(self.objective.total(lambda rows: self.residual[rows, 0]))
+        return float(self.objective.total(lambda rows: [self.residual[rows]]))
 
     def _rows(self) -> kernels.Rows:
         objective, csr = self.objective, self.objective.design.csr()
@@ -184,7 +184,7 @@ def _fit_intercept(objective: Objective, theta: Tensor, raw: Tensor) -> float:
     basis, loss, target, moved = objective.basis(), objective.loss, objective.target, 0.0
     for _ in range(INTERCEPT_STEPS):
         residual = objective.residual(raw)
-        slope = float(objective.total(lambda rows: residual[rows, 0]))
+        slope = float(objective.total(lambda rows: [residual[rows]]))
         curvature = float(loss.total_variance(residual, target, objective.weight))
         step = -slope / curvature if curvature > 0 else 0.0
         step = min(max(step, -1.0), 1.0)
