@@ -31,12 +31,13 @@ def _residual(t, y):  # type: ignore[no-untyped-def]
 def nearest(z, q, r, y):  # type: ignore[no-untyped-def]
     """The residual r(t) at the root of t + q (r(t) - r) = z: Newton's steps in the logit t, within a bracket.
 
-    The root lies between z + q (r + y) - q and z + q (r + y), since 0 < r(t) + y < 1.
+    The root lies between z + q (r + y) - q and z + q (r + y), since 0 < r(t) + y < 1. A step that leaves the bracket, or
+    is more than half as long as the last, is replaced by half of the bracket.
     """
     high = z + q * (r + y)
     low = high - q
     t = min(max(z, low), high)
-    new = _residual(t, y)
+    new, last = _residual(t, y), high - low
     for _ in range(MOST_STEPS):
         g = t + q * (new - r) - z
         if g > 0.0:
@@ -45,9 +46,9 @@ def nearest(z, q, r, y):  # type: ignore[no-untyped-def]
             low = t
         p = new + y
         step = -g / (1.0 + q * max(p * (1.0 - p), 0.0))
-        t += step
-        if not low <= t <= high:
-            t = 0.5 * (low + high)
+        if not low < t + step < high or abs(step) > 0.5 * last:
+            step = 0.5 * (low + high) - t
+        t, last = t + step, abs(step)
         new = _residual(t, y)
         if abs(step) <= CLOSE:
             break
