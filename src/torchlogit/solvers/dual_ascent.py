@@ -29,7 +29,8 @@ from torchlogit.records import Params, State
 
 HOPE = 0.5  # of the other threads' changes, the share that a thread does not allow for while all goes well
 INTERCEPT_STEPS = 10
-SETTLED = 1e-14  # of F, what another of the intercept's Newton steps would promise
+GIVE = 0.02  # of the rows' mean square: what the intercept's column would have, were it held as the others are
+SETTLED = 1e-9  # nats per unit of weight, what one of the intercept's Newton steps promised if it is the last
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class _Ascent:
     def __init__(self, objective: Objective, start: Params | None, random: np.random.Generator) -> None:
         n, p = objective.design.shape
         d = p - objective.design.has_intercept
-        self.objective, self.random, self.passes = objective, random, 0.0
+        self.objective, self.random, self.passes, self.cost_of_balance = objective, random, 0.0, 0.0
         precision = objective.penalty.precision(d)
         self.scale = (precision.max() / precision).sqrt()
         self.rows = self._rows()
@@ -139,17 +140,18 @@ class _Ascent:
         return _Primal(theta, raw, objective.value(theta, raw))
 
     def rise(self, here: _Primal) -> float:
-        """The dual's value, at the intercept of its own primal point; more caution where it is not a rise."""
-        objective, coef = self.objective, self.objective.coef(here.theta)
-        intercept = self.point.intercept
+        """The dual's value where the residuals are balanced, to second order; more caution where it is not a rise."""
+        objective, intercept = self.objective, self.point.intercept
 
-        def terms(rows: slice) -> tuple[Tensor, Tensor]:
+        def terms(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
             r, offset = self.residual[rows], 0.0 if objective.offset is None else objective.offset[rows]
-            entropy = objective.loss.negative_entropy(r, objective.target[rows])
-            return r * (offset + intercept), -entropy
+            return r, r * offset, -objective.loss.negative_entropy(r, objective.target[rows])
 
+        excess, given, entropy = objective.total(terms).tolist()
+        coef = objective.coef(here.theta)
         pulled = float((torch.from_numpy(self.point.v) / self.scale) @ coef[:, 0]) / self.pull.rate
-        value = float(objective.total(terms).sum()) - (pulled - objective.penalty.value(coef))
+        value = entropy + given + intercept * excess - (pulled - objective.penalty.value(coef))
+        value -= 0.5 * self.cost_of_balance * excess**2
         if value < self.highest:
             self.caution = self.safe
         self.highest = max(value, self.highest)
@@ -168,7 +170,7 @@ class _Ascent:
         return kernels.Rows(csr.indptr, csr.indices, data, *(array.contiguous().numpy() for array in arrays))
 
     def _pull(self, precision: float) -> kernels.Pull:
-        """With an intercept that gives way as a column of the rows' mean square would."""
+        """With an intercept that is held lightly: firmly enough for its rows not to fight over it."""
         objective, d = self.objective, len(self.scale)
         rates = objective.penalty.l1_rates(d)
         kinks = (rates * self.scale / precision).numpy() if bool((rates > 0).any()) else None
@@ -176,7 +178,9 @@ class _Ascent:
             return kernels.Pull(1 / precision, kinks, 0.0)
         self.passes += 0.5
         square = float(objective.moments[1][:d] @ self.scale.square()) / objective.total_weight
-        return kernels.Pull(1 / precision, kinks, max(square, 1.0) / precision)
+        mean = objective.moments[0][:d] * self.scale / objective.total_weight
+        self.cost_of_balance = float(mean @ mean) / precision
+        return kernels.Pull(1 / precision, kinks, GIVE * square / precision)
 
 
 def _fit_intercept(objective: Objective, theta: Tensor, raw: Tensor) -> float:
