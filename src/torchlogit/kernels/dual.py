@@ -82,9 +82,8 @@ def threads_for(rows: Rows) -> int:
 
 def epoch(rows: Rows, point: Point, pull: Pull, random: np.random.Generator, caution: float) -> None:
     """Each row's residual once to where the dual is highest along it, in blocks of rows in random order."""
-    n, d = len(rows.target), len(point.v)
-    size = max(1, min(BLOCK, n // LEAST_BLOCKS))
-    starts = random.permutation(np.arange(0, n, size))
+    d = len(point.v)
+    starts, size = blocks_of(len(rows.target), random)
     threads, loops = threads_for(rows), _compiled()
     if threads == 1:
         point.intercept = _swept(rows, point, pull, starts, size, point.v)
@@ -100,6 +99,12 @@ def epoch(rows: Rows, point: Point, pull: Pull, random: np.random.Generator, cau
         each(sweep, _shares(len(blocks), threads))
         each(lambda k, part: loops.merge(point.v, copies, 1 / caution, part.start, part.stop), _shares(d, threads))
         point.intercept += float((ends - point.intercept).sum()) / caution
+
+
+def blocks_of(n: int, random: np.random.Generator) -> tuple[NDArray[np.int64], int]:
+    """Where the blocks of an epoch start, in their order, and how many rows they have; what is left ends the last."""
+    size = max(1, min(BLOCK, n // LEAST_BLOCKS))
+    return random.permutation(np.arange(0, n, size)), size
 
 
 def _swept(rows: Rows, point: Point, pull: Pull, starts: NDArray[np.int64], size: int, v: Array) -> float:

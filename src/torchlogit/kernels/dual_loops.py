@@ -1,6 +1,7 @@
 """The loops of dual.py, compiled when they first meet a type of matrix: a second or two, once; then cached.
 
-Row i has its values in data[indptr[i]:indptr[i + 1]], of the columns in indices. Places are unsigned, as in csr_loops.py.
+Row i has its values in data[indptr[i]:indptr[i + 1]], of the columns in indices. Places are unsigned, as they are in
+csr_loops.py.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def _residual(t, y):  # type: ignore[no-untyped-def]
 def nearest(z, q, r, y):  # type: ignore[no-untyped-def]
     """The residual r(t) at the root of t + q (r(t) - r) = z: Newton's steps in the logit t, within a bracket.
 
-    The root lies between z + q (r + y) - q and z + q (r + y), since 0 < r(t) + y < 1. A step that leaves the bracket, or
-    is more than half as long as the last, is replaced by half of the bracket.
+    The root lies between z + q (r + y) - q and z + q (r + y), since 0 < r(t) + y < 1. A step that leaves the bracket,
+    or is more than half as long as the last, is replaced by one to its middle.
     """
     high = z + q * (r + y)
     low = high - q
@@ -56,9 +57,7 @@ def nearest(z, q, r, y):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def sweep(
-    indptr, indices, data, starts, size, target, weight, offset, rate, kinks, intercept, give, residual, v
-):  # type: ignore[no-untyped-def]
+def sweep(indptr, indices, data, starts, size, target, weight, offset, rate, kinks, intercept, give, residual, v):  # type: ignore[no-untyped-def]
     """Dual ascent over the rows of some blocks; moves residual and v, and returns the intercept.
 
     The coefficients are v, or S(v, kinks) where there are kinks.

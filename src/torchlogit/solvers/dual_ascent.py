@@ -63,7 +63,7 @@ class DualAscent:
             ascent.epoch()
             here = ascent.primal()
             best = here if here.value <= best.value else best
-            gap = max(0.0, best.value - ascent.rise(here))
+            gap = max(0.0, best.value - ascent.height(here))
             residual = ascent.residual
             yield State(objective.params(best.theta), ascent.passes, best.value, gap, best.raw, residual, dual_gap=gap)
 
@@ -139,15 +139,15 @@ class _Ascent:
             self.point.intercept += _fit_intercept(objective, theta, raw)
         return _Primal(theta, raw, objective.value(theta, raw))
 
-    def rise(self, here: _Primal) -> float:
-        """The dual's value where the residuals are balanced, to second order; more caution where it is not a rise."""
+    def height(self, here: _Primal) -> float:
+        """The dual's value once the residuals are balanced, to second order; more caution where it has fallen."""
         objective, intercept = self.objective, self.point.intercept
 
         def terms(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
             r, offset = self.residual[rows], 0.0 if objective.offset is None else objective.offset[rows]
             return r, r * offset, -objective.loss.negative_entropy(r, objective.target[rows])
 
-        excess, given, entropy = objective.total(terms).tolist()
+        excess, given, entropy = (float(part) for part in objective.total(terms))
         coef = objective.coef(here.theta)
         pulled = float((torch.from_numpy(self.point.v) / self.scale) @ coef[:, 0]) / self.pull.rate
         value = entropy + given + intercept * excess - (pulled - objective.penalty.value(coef))
@@ -185,16 +185,20 @@ class _Ascent:
 
 def _fit_intercept(objective: Objective, theta: Tensor, raw: Tensor) -> float:
     """Moves the intercept of theta, and raw, to where F is lowest; by how much."""
-    basis, loss, target, moved = objective.basis(), objective.loss, objective.target, 0.0
+    moved = 0.0
     for _ in range(INTERCEPT_STEPS):
-        residual = objective.residual(raw)
-        slope = float(objective.total(lambda rows: [residual[rows]]))
-        curvature = float(loss.total_variance(residual, target, objective.weight))
-        step = -slope / curvature if curvature > 0 else 0.0
-        step = min(max(step, -1.0), 1.0)
-        moved += step
+        slope, curvature = _along_intercept(objective, raw)
+        step = min(max(-slope / curvature, -1.0), 1.0) if curvature > 0 else 0.0
         raw += step
+        moved += step
         if abs(slope * step) <= SETTLED * objective.total_weight:
             break
     theta[-1] += moved
     return moved
+
+
+def _along_intercept(objective: Objective, raw: Tensor) -> tuple[float, float]:
+    """F's slope and curvature by the intercept."""
+    residual = objective.residual(raw)
+    curvature = objective.loss.total_variance(residual, objective.target, objective.weight)
+    return float(objective.total(lambda rows: [residual[rows]])), float(curvature)
