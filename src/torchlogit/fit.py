@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
-
-from torch import Tensor
 
 from torchlogit.certificate import Bound, features_are_free, newton_dual_bound, too_many_free
 from torchlogit.errors import DivergedError, InputError
@@ -19,6 +16,7 @@ from torchlogit.solvers import Solver
 from torchlogit.solvers.stochastic_newton import StochasticNewton
 
 WORTH_CERTIFYING = 100.0  # a step that promises this many times the tolerance may already have reached it
+NEARLY = 1.5  # a bound that is expected to be this many times the tolerance is worth a look
 WORTH_DOUBTING = 1e-4  # a step that promises this share of F and yet gives no bound may be on its way to infinity
 ROUNDED = 1e-10  # and one that promises this little will do no better, whatever the tolerance
 STALLED = 4  # steps in a row without any decrease: rounding is all that is left
@@ -76,13 +74,10 @@ class Goal:
 
     def met(self, certificate: Certificate) -> bool:
         """Whether this certificate's bound is as small as asked for."""
-        return certificate.bound is not None and self.met_by(certificate.bound, certificate.objective)
-
-    def met_by(self, gap: float, objective: float) -> bool:
-        """Whether F that is so far from its minimum is as close as asked for."""
-        if not gap <= self.tol * objective:
+        relative, errors = certificate.relative_bound, certificate.standard_errors
+        if relative is None or errors is None or not relative <= self.tol:
             return False
-        return self.standard_errors is None or math.sqrt(2 * gap) <= self.standard_errors
+        return self.standard_errors is None or errors <= self.standard_errors
 
     def spent(self, step: Step) -> Reason | None:
         """The budget that has run out, or None."""
@@ -148,8 +143,8 @@ def fit(
     reason = reason or Reason(Status.BUDGET, f"the solver ended after {_passes(state.passes)}")
     if state.expected_gap is None and goal.time_budget is None and reason is not INTERRUPTED:
         certificate = _measured(objective, state, goal, examine)  # the solver cannot tell how far it is
-    elif certificate.bound is None and state.dual_gap is not None and state.dual_residual is not None:
-        certificate = examine.bounded(state, state.dual_residual)
+    if state.expected_bound is not None and state.dual_residual is not None and certificate.bound is None:
+        certificate = examine.bound(state)
     if certificate.status is Status.SEPARATED or goal.met(certificate):
         return FitResult(state.params, _named(certificate, goal), tuple(history))
     return FitResult(state.params, _unfinished(certificate, reason), tuple(history))
@@ -176,19 +171,20 @@ class _Examiner:
             return _separated(state, separation)
         if state.dual_residual is None or not self.worth_certifying(state):
             return Certificate(Status.BUDGET, state.objective, None, "no bound yet")
-        return self.bounded(state, state.dual_residual)
+        return self.bound(state)
 
-    def bounded(self, state: State, dual_residual: Tensor) -> Certificate:
-        """The certificate from this dual point."""
-        bound = newton_dual_bound(self.objective, self.objective.theta(state.params), dual_residual)
+    def bound(self, state: State) -> Certificate:
+        """The bound from the state's dual point, or the separation that there is instead."""
+        assert state.dual_residual is not None
+        bound = newton_dual_bound(self.objective, self.objective.theta(state.params), state.dual_residual)
         if bound.value is None and (separation := self.separation(state)):
             return _separated(state, separation)
         return _bounded(bound)
 
     def worth_certifying(self, state: State) -> bool:
         """Whether a bound computed now may be small enough, or its absence telling."""
-        if state.dual_gap is not None:
-            return self.goal.met_by(state.dual_gap, state.objective)
+        if state.expected_bound is not None:
+            return state.expected_bound <= NEARLY * self.goal.tol * state.objective
         if state.expected_gap is None:
             return True
         limit = max(WORTH_CERTIFYING * self.goal.tol, WORTH_DOUBTING if self.may_be_separated else ROUNDED)
@@ -255,8 +251,8 @@ def _stalled(objective: Objective, state: State, history: list[Step]) -> Reason 
         return Reason(Status.UNCERTIFIABLE, "the optimum, to all appearances, but without a penalty on so many columns")
     if state.dual_residual is None or len(history) <= STALLED:
         return None
-    if state.dual_gap is not None and state.dual_gap > ROUNDED * state.objective:
-        return None
+    if state.expected_bound is not None and state.expected_bound > ROUNDED * state.objective:
+        return None  # a dual method is not done before its gap is: F itself may rise on its way
     if history[-1].objective < history[-1 - STALLED].objective:
         return None
     return Reason(Status.UNCERTIFIABLE, "the objective no longer falls: this is the best that float64 can tell apart")

@@ -113,7 +113,7 @@ class Objective:
     def visible(self, theta: Tensor) -> Tensor:
         """theta without what the loss cannot see: same losses, a penalty no larger."""
         basis = self.basis()
-        return theta @ (basis @ basis.T)
+        return theta if basis.shape[0] == basis.shape[1] else theta @ (basis @ basis.T)
 
     def feasible(self, theta: Tensor) -> Tensor:
         """The nearest point within the penalty's bounds."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from torchlogit.errors import InputError
 
 EPS = torch.finfo(torch.float64).eps
+CHUNK = 1 << 15  # coefficients that are worked on at once: temporaries stay in the cache
 
 
 class Penalty(Protocol):
@@ -121,7 +122,7 @@ class ElasticNet:
     def value(self, coef: Tensor) -> float:
         """sum f l1 |coef| + precision / 2 * coef^2."""
         rate, precision = self._columns(coef)[:2]
-        return float((rate * coef.abs() + 0.5 * precision * coef.square()).sum())
+        return float(rate[:, 0] @ coef.abs().sum(dim=1) + 0.5 * precision[:, 0] @ coef.square().sum(dim=1))
 
     def gradient(self, coef: Tensor) -> Tensor:
         """precision * coef."""
@@ -156,14 +157,11 @@ class ElasticNet:
 
         The rounding of the differences taken here is included.
         """
-        rate, precision, lower, upper = self._columns(coef)
-        low, high = (end.to(coef)[:, None] for end in self.dual_range(len(coef)))
-        slack = rounding + 2 * EPS * (dual.abs() + rate + precision * coef.abs())
-        outside = (dual < low - 8 * slack) | (dual > high + 8 * slack)
-        if bool((outside & (low < high)).any()):
-            return math.inf
-        gaps = [_gap(coef, held(end, low, high), rate, precision, lower, upper) for end in (dual - slack, dual + slack)]
-        return float(torch.maximum(*gaps).sum())
+        ends = (end.to(coef)[:, None] for end in self.dual_range(len(coef)))
+        columns = coef, dual, rounding, *ends, *self._columns(coef)
+        size = max(1, CHUNK // coef.shape[1])
+        parts = zip(*(torch.split(column, size) for column in columns), strict=True)
+        return sum(_largest_gaps(*part) for part in parts)
 
     def plus(self, precision: Tensor) -> ElasticNet:
         """The same with a larger ridge."""
@@ -185,6 +183,26 @@ def shrunk(x: Tensor, rate: Tensor) -> Tensor:
 def held(x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     """The nearest to x within the bounds."""
     return torch.minimum(torch.maximum(x, lower), upper)
+
+
+def _largest_gaps(
+    w: Tensor,
+    u: Tensor,
+    rounding: Tensor,
+    low: Tensor,
+    high: Tensor,
+    rate: Tensor,
+    precision: Tensor,
+    lower: Tensor,
+    upper: Tensor,
+) -> float:
+    """`fenchel_young` of some columns."""
+    slack = rounding + 2 * EPS * (u.abs() + rate + precision * w.abs())
+    outside = (u < low - 8 * slack) | (u > high + 8 * slack)
+    if bool((outside & (low < high)).any()):
+        return math.inf
+    gaps = [_gap(w, held(end, low, high), rate, precision, lower, upper) for end in (u - slack, u + slack)]
+    return float(torch.maximum(*gaps).sum())
 
 
 def _gap(w: Tensor, u: Tensor, rate: Tensor, precision: Tensor, lower: Tensor, upper: Tensor) -> Tensor:

@@ -133,8 +133,8 @@ class State:
     params: the point reached. passes: readings of all rows so far (one product with X and one with X').
     objective: F there, in nats. expected_gap: the solver's own guess of F - min F, None if it has none.
     raw: the raw prediction there, where the solver has it at hand, (n, n_outputs). dual_residual: where the step
-    solved the Newton equation of all rows, or works in the dual, the dual point that it hands over, (n, n_outputs).
-    dual_gap: F less the dual's value there, where the solver works in the dual: about the bound that it will give.
+    solved the Newton equation of all rows, the dual point that it hands over, (n, n_outputs), or the dual point that a
+    dual method is at. expected_bound: what that dual point should prove, where the solver knows.
     """
 
     params: Params
@@ -143,4 +143,4 @@ class State:
     expected_gap: float | None = None
     raw: torch.Tensor | None = field(default=None, repr=False)
     dual_residual: torch.Tensor | None = field(default=None, repr=False)
-    dual_gap: float | None = None
+    expected_bound: float | None = None

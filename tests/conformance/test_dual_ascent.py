@@ -150,8 +150,8 @@ def test_no_epoch_s_bound_is_below_the_gap(seed: int, l1: float, l2: float, inte
         assert state.objective == pytest.approx(bound.objective, rel=1e-12)
         if bound.value is not None:
             assert bound.value >= gap - best.error
-            assert state.dual_gap is not None
-            assert bound.value <= 10 * state.dual_gap + 1e-9 * state.objective
+            assert state.expected_bound is not None
+            assert bound.value <= 10 * state.expected_bound + 1e-9 * state.objective
 
 
 def test_rows_without_weight_do_not_count() -> None:

@@ -65,7 +65,7 @@ class DualAscent:
             best = here if here.value <= best.value else best
             gap = max(0.0, best.value - ascent.height(here))
             residual = ascent.residual
-            yield State(objective.params(best.theta), ascent.passes, best.value, gap, best.raw, residual, dual_gap=gap)
+            yield State(objective.params(best.theta), ascent.passes, best.value, gap, best.raw, residual, expected_bound=gap)
 
 
 def refuse(objective: Objective) -> None:
