@@ -155,7 +155,7 @@ def _unseen_in_losses(objective: Objective, raw: Tensor, losses: _Losses, point:
     slope = 2 * losses.entropy + losses.spread
     if point.unseen * slope > NEGLIGIBLE * losses.divergence:
         slope = float(objective.total(slopes))
-    return point.unseen * slope + point.unseen**2 * objective.total_weight
+    return point.unseen * slope + point.unseen * point.unseen * objective.total_weight  # inf, where ** would raise
 
 
 def _unseen_in_dual(objective: Objective, point: _DualPoint) -> Tensor:
