@@ -29,7 +29,7 @@ from torchlogit.records import Params, State
 
 HOPE = 0.5  # of the other threads' changes, the share that a thread does not allow for while all goes well
 INTERCEPT_STEPS = 10
-GIVE = 0.02  # of the rows' mean square: what the intercept's column would have, were it held as the others are
+GIVE = 800.0  # log-odds that the intercept may go in an epoch for rows that are missed by one, before others see it
 SETTLED = 1e-9  # nats per unit of weight, what one of the intercept's Newton steps promised if it is the last
 
 
@@ -65,7 +65,8 @@ class DualAscent:
             best = here if here.value <= best.value else best
             gap = max(0.0, best.value - ascent.height(here))
             residual = ascent.residual
-            yield State(objective.params(best.theta), ascent.passes, best.value, gap, best.raw, residual, expected_bound=gap)
+            params = objective.params(best.theta)
+            yield State(params, ascent.passes, best.value, gap, best.raw, residual, expected_bound=gap)
 
 
 def refuse(objective: Objective) -> None:
@@ -177,10 +178,9 @@ class _Ascent:
         if not objective.design.has_intercept:
             return kernels.Pull(1 / precision, kinks, 0.0)
         self.passes += 0.5
-        square = float(objective.moments[1][:d] @ self.scale.square()) / objective.total_weight
         mean = objective.moments[0][:d] * self.scale / objective.total_weight
         self.cost_of_balance = float(mean @ mean) / precision
-        return kernels.Pull(1 / precision, kinks, GIVE * square / precision)
+        return kernels.Pull(1 / precision, kinks, GIVE / objective.total_weight)
 
 
 def _fit_intercept(objective: Objective, theta: Tensor, raw: Tensor) -> float:
