@@ -27,7 +27,7 @@ from torchlogit.kernels import dual as kernels
 from torchlogit.objective import Objective
 from torchlogit.records import Params, State
 
-HOPE = 0.5  # of the other threads' changes, the share that a thread does not allow for while all goes well
+HASTE = 0.1  # of the other threads' changes, the share that a thread allows for, until that proves to be too little
 INTERCEPT_STEPS = 10
 GIVE = 800.0  # log-odds that the intercept may go in an epoch for rows that are missed by one, before others see it
 SETTLED = 1e-9  # nats per unit of weight, what one of the intercept's Newton steps promised if it is the last
@@ -71,14 +71,15 @@ class DualAscent:
 
 def refuse(objective: Objective) -> None:
     """InputError where the dual is not this one, with the solver that can."""
-    wanted = "solver='dual' is for {}; use solver='newton'"
     if objective.loss.n_outputs > 1:
-        raise InputError(f"{objective.loss.n_outputs} classes: " + wanted.format("two"))
+        raise InputError(f"{objective.loss.n_outputs} classes: DualAscent is for two; use SoftmaxAscent")
+    if objective.target.device.type != "cpu":
+        raise InputError(f"data on {objective.target.device}: dual ascent runs on the CPU; move them, or use 'newton'")
     n_features = objective.design.shape[1] - objective.design.has_intercept
     if not bool((objective.penalty.precision(n_features) > 0).all()):
-        raise InputError("a column without l2: " + wanted.format("penalties with some l2 on every column"))
+        raise InputError("a column without l2: dual ascent needs some on every column; use solver='newton'")
     if any(bool(end.isfinite().any()) for end in objective.penalty.box(n_features)):
-        raise InputError("bounds: " + wanted.format("coefficients without bounds"))
+        raise InputError("bounds: dual ascent is for coefficients without; use solver='newton'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,7 @@ class _Ascent:
         self.scale = (precision.max() / precision).sqrt()
         self.rows = self._rows()
         self.pull = self._pull(float(precision.max()))
-        threads = kernels.threads_for(self.rows)
-        self.caution, self.safe = threads - HOPE * (threads - 1), float(threads)
+        self.allowance, self.others = HASTE, kernels.threads_for(self.rows) - 1
         begin = objective.start() if start is None else objective.theta(start)
         self.residual = torch.zeros(n, 1, dtype=torch.float64)
         if start is not None:
@@ -123,7 +123,7 @@ class _Ascent:
         """Each row once: a pass."""
         if self.objective.design.has_intercept:
             self.point.intercept -= self.pull.give * self._excess()
-        kernels.epoch(self.rows, self.point, self.pull, self.random, self.caution)
+        kernels.epoch(self.rows, self.point, self.pull, self.random, 1 + self.allowance * self.others)
         self.passes += 1.0
 
     def primal(self) -> _Primal:
@@ -154,7 +154,7 @@ class _Ascent:
         value = entropy + given + intercept * excess - (pulled - objective.penalty.value(coef))
         value -= 0.5 * self.cost_of_balance * excess**2
         if value < self.highest:
-            self.caution = self.safe
+            self.allowance = min(1.0, 2 * self.allowance)
         self.highest = max(value, self.highest)
         return value
 
