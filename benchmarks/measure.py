@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 
 import numpy as np
+import scipy.sparse
 import torch
 from threadpoolctl import threadpool_limits
 
@@ -57,7 +58,7 @@ def judge(problem: Problem, coef: Array, intercept: Array) -> Judgement:
     if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
         return Judgement(float("inf"), float("nan"))
     losses, right = 0.0, 0
-    rows = max(1, BLOCK_ENTRIES // problem.X.shape[1])
+    rows = max(1, BLOCK_ENTRIES * len(problem.y) // problem.values.size)
     for start in range(0, len(problem.y), rows):
         y = problem.y[start : start + rows]
         raw = problem.X[start : start + rows].astype(np.float64) @ coef.T + intercept
@@ -129,7 +130,7 @@ class Reading:
 class Measured:
     """A problem's runs. `optimum` is F*, `proven` whether it is a proven lower bound; refusals and peaks by peer.
 
-    plain_read: bytes a second of a sum of X, by precision.
+    plain_read: bytes a second of a sum of X, by precision. sizes: bytes of X.
     """
 
     problem: str
@@ -143,10 +144,7 @@ class Measured:
     refused: dict[str, str] = field(default_factory=dict)
     plain_read: dict[str, float] = field(default_factory=dict)
     peaks: dict[str, int | None] = field(default_factory=dict)
-
-    def size(self, precision: str) -> int:
-        """Bytes of X."""
-        return self.n_rows * self.n_features * np.dtype(precision).itemsize
+    sizes: dict[str, int] = field(default_factory=dict)
 
     def suboptimality(self, run: Run) -> float:
         """(F - F*) / F*."""
@@ -181,7 +179,7 @@ class Measured:
 
     def _reading(self, run: Run, passes: float) -> Reading:
         seconds = median(run.seconds)
-        read = READINGS_PER_PASS * passes * self.size(run.precision)
+        read = READINGS_PER_PASS * passes * self.sizes[run.precision]
         share = read / seconds / self.plain_read[run.precision]
         return Reading(run.peer, run.precision, passes, seconds, read, share, self.peaks.get(run.peer))
 
@@ -208,6 +206,9 @@ def warm_up(peers: Iterable[Peer], problem: Problem) -> None:
     small = replace(
         synthetic(4000, 30, problem.n_classes, l2=1.0 if problem.l2 else 0.0), l1=40.0 if problem.l1 else 0.0
     )
+    if problem.sparse:
+        small = replace(small, X=scipy.sparse.csr_array(small.X))
+    small = replace(small, intercept=problem.intercept)
     for peer in peers:
         if peer.cannot(problem) is None:
             for precision in peer.precisions:
@@ -238,7 +239,8 @@ def measure(problem: Problem, peers: tuple[Peer, ...], *, repeat: int, cap: floa
         runs=runs,
         default_runs=[_run(peer, versions["float64"], None) for peer in able] if problem.out_of_the_box else [],
         refused=refused,
-        plain_read={precision: plain_read(rows.X) for precision, rows in versions.items()},
+        plain_read={precision: plain_read(rows.values) for precision, rows in versions.items()},
+        sizes={precision: rows.nbytes for precision, rows in versions.items()},
     )
     by_name = {peer.name: peer for peer in able}
     again = [run for run in _contenders(measured) if run.seconds[0] <= cap]

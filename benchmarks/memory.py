@@ -11,24 +11,25 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from benchmarks.problems import Matrix
-
+Values = NDArray[np.float32] | NDArray[np.float64]
 READINGS = 5
 SAMPLED_EVERY = 0.001  # seconds
 _STATM = Path("/proc/self/statm")
 
 
-def plain_read(X: Matrix) -> float:
-    """Bytes a second of the fastest of a few sums of X, all threads at work."""
-    rows = torch.from_numpy(X)
+def plain_read(values: Values) -> float:
+    """Bytes a second of the fastest of a few sums of an array, all threads at work."""
+    rows = torch.from_numpy(values)
     seconds = []
     for _ in range(READINGS):
         began = time.perf_counter()
         rows.sum()
         seconds.append(time.perf_counter() - began)
-    return X.nbytes / min(seconds)
+    return values.nbytes / min(seconds)
 
 
 def peak_beyond(call: Callable[[], object]) -> int | None:

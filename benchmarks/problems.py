@@ -7,6 +7,7 @@ Files that are too large for the repository are looked for in the folder that TO
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,8 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 from pyarrow import csv
+from sklearn.datasets import load_svmlight_file
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import OneHotEncoder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,7 +32,7 @@ T_SHIRT, SHIRT = 0, 6
 _NO_HEADER = csv.ReadOptions(autogenerate_column_names=True)
 
 Array = NDArray[np.float64]
-Matrix = NDArray[np.float32] | NDArray[np.float64]
+Matrix = NDArray[np.float32] | NDArray[np.float64] | scipy.sparse.csr_array
 Labels = NDArray[np.int64]
 
 
@@ -40,8 +44,8 @@ class MissingDataError(Exception):
 class Problem:
     """F(W, b) = sum of losses + l1 |W|_1 + l2 / 2 |W|^2, the intercept b unpenalised (scikit-learn's C = 1 / l2).
 
-    X: (n, p), C order. y: 0 to K - 1, all of them present; K > 2 means softmax. `out_of_the_box`: worth a look at
-    what everyone's default settings give.
+    X: (n, p), C order or CSR. y: 0 to K - 1, all of them present; K > 2 means softmax. `out_of_the_box`: worth a look
+    at what everyone's default settings give. intercept: whether there is one.
     """
 
     name: str
@@ -51,6 +55,23 @@ class Problem:
     description: str
     out_of_the_box: bool = False
     l1: float = 0.0
+    intercept: bool = True
+
+    @property
+    def sparse(self) -> bool:
+        """Whether X holds its non-zeros alone."""
+        return scipy.sparse.issparse(self.X)
+
+    @property
+    def values(self) -> NDArray[np.float32] | NDArray[np.float64]:
+        """What X holds: all of it, or its non-zeros."""
+        return self.X.data if self.sparse else self.X
+
+    @property
+    def nbytes(self) -> int:
+        """Of X, the places of its non-zeros included."""
+        places = self.X.indices.nbytes + self.X.indptr.nbytes if self.sparse else 0
+        return int(self.values.nbytes + places)
 
     @property
     def n_classes(self) -> int:
@@ -64,7 +85,8 @@ class Problem:
 
     def in_precision(self, dtype: DTypeLike) -> Problem:
         """The same problem with X in this precision."""
-        return replace(self, X=np.ascontiguousarray(self.X, dtype=dtype))
+        X = self.X.astype(dtype) if self.sparse else np.ascontiguousarray(self.X, dtype=dtype)
+        return replace(self, X=X)
 
 
 def _file(path: str) -> Path:
@@ -165,6 +187,75 @@ def _labels(random: np.random.Generator, X: NDArray[np.float32], coef: Array, *,
     logit = (X @ coef.astype(np.float32)).astype(np.float64)
     logit *= deviation / logit.std()
     return (logit + random.logistic(size=len(X)) > 0).astype(np.int64)
+
+
+def _power_law(name: str, l2: float) -> Problem:
+    """Words of a language in kind: few columns in many rows, many in few; tf-idf values, rows of unit norm."""
+    X, y = _words(200_000, 50_000, per_row=75, power=1.1)
+    words = f"200,000 x 50,000, generated: 75 words a row by a power law, tf-idf, rows of unit norm, l2={l2:g}"
+    return Problem(name, X, y, l2, words, intercept=False)
+
+
+def _hashed() -> Problem:
+    """Hashed clicks in kind: 30 ones a row, in a million columns."""
+    X, y = _words(1_000_000, 1_000_000, per_row=30, power=1.05)
+    X.data[:] = 1.0
+    return Problem("hashed", X, y, 1.0, "1,000,000 x 1,000,000, generated: 30 ones a row by a power law, l2=1")
+
+
+def _tiny_csr() -> Problem:
+    X, y = _words(300, 20, per_row=4, power=0.5)
+    return Problem("tiny_csr", X, y, 1.0, "300 x 20 generated, 4 words a row", intercept=False)
+
+
+def _words(n_rows: int, n_features: int, *, per_row: int, power: float) -> tuple[scipy.sparse.csr_array, Labels]:
+    """Rows of about so many different words, the k-th of which comes up in proportion to k^-power, and labels."""
+    random = np.random.default_rng(0)
+    shares = np.cumsum(np.arange(1, n_features + 1) ** -power)
+    lengths = random.poisson(1.4 * per_row, n_rows).clip(1)  # repeated words are one
+    drawn = np.searchsorted(shares, shares[-1] * random.random(lengths.sum())).clip(0, n_features - 1)
+    places = np.repeat(np.arange(n_rows), lengths), random.permutation(n_features)[drawn]
+    X = scipy.sparse.coo_array((np.ones(len(drawn)), places), shape=(n_rows, n_features)).tocsr()
+    counts = np.bincount(X.indices, minlength=n_features).clip(1)
+    X.data = (1 + np.log(X.data)) * (1 + np.log(n_rows / counts))[X.indices]
+    X = _unit_rows(X)
+    logit = X @ random.normal(size=n_features)
+    y = 3 * logit / logit.std() + random.logistic(size=n_rows) > 0
+    return X, y.astype(np.int64)
+
+
+def _unit_rows(X: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
+    """Rows of unit norm, empty ones left, in float32 with 32-bit indices."""
+    norms = np.sqrt(X.multiply(X).sum(axis=1))
+    data = X.data / np.repeat(np.where(norms > 0, norms, 1), np.diff(X.indptr))
+    parts = data.astype(np.float32), X.indices.astype(np.int32), X.indptr.astype(np.int32)
+    return scipy.sparse.csr_array(parts, shape=X.shape)
+
+
+def _svmlight(name: str, path: str, *, unit: bool) -> Problem:
+    """As it is with an intercept, l2=1; or with rows of unit norm, no intercept and l2=0.01."""
+    X, y = load_svmlight_file(str(_file(path)))
+    X = scipy.sparse.csr_array(X)
+    words = "rows of unit norm, no intercept, l2=0.01" if unit else "as it is, l2=1"
+    rows = _unit_rows(X) if unit else X.astype(np.float32)
+    labels = (y == y.max()).astype(np.int64)
+    description = f"{X.shape[0]:,} x {X.shape[1]}, sparse, {words}"
+    return Problem(name, rows, labels, 0.01 if unit else 1.0, description, intercept=not unit)
+
+
+def _census_csr() -> Problem:
+    dense = _census()
+    rows = scipy.sparse.csr_array(dense.X)
+    return replace(dense, name="census_kdd_csr", X=rows, description=f"{dense.description}, as sparse rows")
+
+
+def _newsgroups() -> Problem:
+    """Words of the posts by scikit-learn's tf-idf; one group against all others."""
+    posts = [json.loads(line) for line in _unpacked("20newsgroups/20news-bydate-train.jsonl.gz").decode().splitlines()]
+    X = scipy.sparse.csr_array(TfidfVectorizer(dtype=np.float32).fit_transform([post["text"] for post in posts]))
+    y = np.array([post["group"] == "sci.space" for post in posts]).astype(np.int64)
+    words = f"{X.shape[0]:,} x {X.shape[1]:,}, 20 newsgroups, tf-idf, sci.space against the rest, l2=1"
+    return Problem("newsgroups_space", X, y, 1.0, words)
 
 
 def _adult() -> Problem:
@@ -301,6 +392,16 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "fashion_mnist_weak": partial(_fashion, "fashion_mnist_weak", 1.0),
     "shirts_l1": partial(_shirts, "shirts_l1", 5.0, 0.0),
     "shirts_elastic": partial(_shirts, "shirts_elastic", 5.0, 5.0),
+    "power_law_2": partial(_power_law, "power_law_2", 2.0),
+    "power_law_0.02": partial(_power_law, "power_law_0.02", 0.02),
+    "power_law_0.002": partial(_power_law, "power_law_0.002", 0.002),
+    "hashed": _hashed,
+    "newsgroups_space": _newsgroups,
+    "census_kdd_csr": _census_csr,
+    "a9a": partial(_svmlight, "a9a", "libsvm/a9a", unit=False),
+    "a9a_unit": partial(_svmlight, "a9a_unit", "libsvm/a9a", unit=True),
+    "mushrooms": partial(_svmlight, "mushrooms", "libsvm/agaricus.txt.train", unit=False),
+    "mushrooms_unit": partial(_svmlight, "mushrooms_unit", "libsvm/agaricus.txt.train", unit=True),
     "correlated": _correlated,
     "long": _long,
     "epsilon": _epsilon,
@@ -309,5 +410,6 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "tiny3_free": _tiny3_free,
     "tiny_l1": _tiny_l1,
     "tiny_elastic": _tiny_elastic,
+    "tiny_csr": _tiny_csr,
 }
 BY_DEFAULT = tuple(name for name in PROBLEMS if not name.startswith("tiny"))

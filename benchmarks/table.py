@@ -137,7 +137,7 @@ def _memory(report: Report) -> Table:
                     f"{measured.plain_read[reading.precision] / 1e9:.3g}",
                     f"{reading.share:.0%}",
                     "-" if reading.peak is None else f"{reading.peak / 1e6:.0f}",
-                    f"{measured.size(reading.precision) / 1e6:.0f}, {reading.precision}",
+                    f"{measured.sizes[reading.precision] / 1e6:.0f}, {reading.precision}",
                 )
             )
     columns = ("problem", "peer", "passes", "GB read", "GB/s", "plain read", "share", "peak MB beyond X", "MB of X")

@@ -5,12 +5,13 @@ One row each. A new loss, penalty, solver or kind of data gets every test by add
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+import pytest
 import scipy.sparse
 import torch
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from torchlogit.losses import Logistic, Loss, Softmax, loss_for
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet, Penalty
 from torchlogit.solvers import Solver
+from torchlogit.solvers.dual_ascent import DualAscent
 from torchlogit.solvers.newton_model import AllRows, BlocksWithKinks, Preconditioned, SampleWithKinks
 from torchlogit.solvers.sgd import SGD
 from torchlogit.solvers.stochastic_newton import StochasticNewton
@@ -104,7 +106,8 @@ class SolverCase:
     """A solver that reaches the optimum. model: how its steps are made, see `model_of`, on tables of 300 rows or more.
 
     kinked: the same where the penalty has kinks or bounds. small_samples: let a sample have as few rows as the solver
-    asks for, however short the table is. passes: it may take. kinked_tol: the least relative bound with kinks.
+    asks for, however short the table is. passes: it may take. kinked_tol: the least relative bound with kinks. takes:
+    whether a problem is one for it.
     """
 
     name: str
@@ -114,9 +117,10 @@ class SolverCase:
     small_samples: bool = False
     passes: float = 60
     kinked_tol: float = 0.0
+    takes: Callable[[Problem], bool] = lambda problem: True
 
 
-SOLVERS = [
+NEWTON = [
     SolverCase("newton, all rows", StochasticNewton(), "all rows", "all rows"),
     SolverCase("newton, sampled", StochasticNewton(hessian_rows=1), "sample", "sample", small_samples=True),
     SolverCase(
@@ -127,6 +131,28 @@ SOLVERS = [
                kinked_tol=1e-6),
     SolverCase("newton, default", StochasticNewton(seed=3)),
 ]  # fmt: skip
+SLOW_IN_THE_DUAL = ("collinear", "constant column", "uneven weights", "csr, uneven weights, offsets")
+
+
+def for_the_dual(problem: Problem) -> bool:
+    """Two classes, no bounds, and l2 enough on every column for dual ascent to arrive within 200 passes."""
+    if problem.n_classes > 2 or problem.lower or not problem.plain_scale or problem.name in SLOW_IN_THE_DUAL:
+        return False
+    return problem.l2 >= 1 and (problem.factors is None or min(problem.factors) > 0.1)
+
+
+DUAL = SolverCase("dual", DualAscent(), passes=200, takes=for_the_dual)
+SOLVERS = [*NEWTON, DUAL]
+
+
+def pairs(problems: Sequence[Problem]) -> list[Any]:
+    """Every solver with each of these problems that it takes: for parametrize."""
+    return [
+        pytest.param(case, problem, id=f"{named(case)}-{named(problem)}")
+        for case in SOLVERS
+        for problem in problems
+        if case.takes(problem)
+    ]
 
 
 def model_of(model: object) -> str:
@@ -451,6 +477,8 @@ KINKED = [
             intercept=False),
     Problem("softmax 5, l1, some columns free", partial(table, n_outputs=5, d=3), n_classes=5, l1=3.0, l2=0.0,
             factors=(1.0, 0.0, 2.0)),
+    Problem("csr, elastic net, factors", partial(table, scarce), l1=1.0, factors=(1.0, 0.25, 3.0, 0.5, 2.0),
+            design="csr"),
     Problem("csr, l1", partial(table, scarce), l1=5.0, l2=0.0, design="csr"),
     Problem("csr, elastic net, some columns free", partial(table, rare), l1=1.0, factors=(1.0, 0.0, 3.0, 0.0, 0.5),
             design="csr"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.peers.others import Glum, Liblinear, Skglm, Statsmodels, XGBoostLinear
+from benchmarks.peers.others import Glum, Liblinear, LiblinearDual, Skglm, Statsmodels, XGBoostLinear
 from benchmarks.peers.ours import Torchlogit, certified
 from benchmarks.peers.peer import PRECISIONS, Fit, Peer, counts
 from benchmarks.peers.scikit_learn import ScikitLearn, ScikitLearnSGD
@@ -20,6 +20,7 @@ _PEERS: tuple[Peer, ...] = (
     ScikitLearn("newton-cg", counts(last=200)),
     Skglm(),
     Liblinear(),
+    LiblinearDual(),
     ScikitLearn("liblinear", counts(2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, last=100)),
     ScikitLearn("sag", counts(last=1000)),
     ScikitLearn("saga", counts(last=1000)),

@@ -8,7 +8,17 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from benchmarks.peers.peer import PRECISIONS, TIGHT, Fit, beyond, counts, liblinear_cannot, missing, row
+from benchmarks.peers.peer import (
+    PRECISIONS,
+    TIGHT,
+    Fit,
+    beyond,
+    counts,
+    dense_only,
+    liblinear_cannot,
+    missing,
+    row,
+)
 from benchmarks.problems import Problem
 
 STATSMODELS_ENTRIES = 2e7  # of X, of which it makes several copies
@@ -24,8 +34,8 @@ class Glum:
     precisions: tuple[str, ...] = PRECISIONS
 
     def cannot(self, problem: Problem) -> str | None:
-        """No softmax."""
-        return "no softmax" if problem.n_classes > 2 else missing("glum")
+        """No softmax; its Hessian of many columns would not fit."""
+        return "no softmax" if problem.n_classes > 2 else dense_only(problem) or missing("glum")
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
         """Iteratively reweighted least squares, with coordinate descent for l1."""
@@ -54,7 +64,7 @@ class Statsmodels:
         """No penalty."""
         if problem.l1 or problem.l2:
             return "no l2, and its l1 is for small tables"
-        return missing("statsmodels") or beyond(problem, STATSMODELS_ENTRIES)
+        return dense_only(problem) or missing("statsmodels") or beyond(problem, STATSMODELS_ENTRIES)
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
         """Maximum likelihood; the first of many classes has the coefficients 0."""
@@ -88,7 +98,7 @@ class XGBoostLinear:
         """Its objective for many classes is another."""
         if problem.n_classes > 2:
             return "coordinate descent on one class at a time: two classes only here"
-        return missing("xgboost")
+        return _fixed_intercept(problem) or missing("xgboost")
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
         """xgboost.train on a DMatrix, whose making counts."""
@@ -129,7 +139,9 @@ class Skglm:
         """It is for l1."""
         if problem.n_classes > 2:
             return "one class against the rest, no softmax"
-        return missing("skglm") if problem.l1 else "working sets for l1: not for l2 alone"
+        if not problem.l1:
+            return "working sets for l1: not for l2 alone"
+        return dense_only(problem) or missing("skglm")
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
         """Proximal Newton on working sets, the intercept not penalised."""
@@ -140,6 +152,11 @@ class Skglm:
             alpha=(problem.l1 + problem.l2) / len(problem.y), l1_ratio=problem.l1_share, tol=tolerance
         ).fit(np.asfortranarray(problem.X), problem.y)
         return Fit(*row(model.coef_, model.intercept_), f"tol={tolerance:g}, {model.n_iter_} iterations", False)
+
+
+def _fixed_intercept(problem: Problem) -> str | None:
+    """What to say where a peer always fits an intercept and none is wanted, or None."""
+    return None if problem.intercept else "always fits an intercept"
 
 
 @dataclass(frozen=True)
@@ -157,11 +174,38 @@ class Liblinear:
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
         """liblinear.train on rows in its own format, whose making counts."""
-        from liblinear import liblinearutil
+        return _liblinear(problem, 6 if problem.l1 else 0, 0.01 if budget is None else budget)
 
-        tolerance = 0.01 if budget is None else budget
-        rows = liblinearutil.problem(2.0 * problem.y - 1.0, sparse.csr_matrix(problem.X))
-        solver, strength = (6, problem.l1) if problem.l1 else (0, problem.l2)
-        model = liblinearutil.train(rows, f"-s {solver} -c {1 / strength!r} -e {tolerance!r} -B 1 -R -q")
-        values = np.ctypeslib.as_array(model.w, (problem.X.shape[1] + 1,)).copy() * model.get_labels()[0]
-        return Fit(*row(values[:-1], values[-1]), f"-e {tolerance:g}", False)
+
+@dataclass(frozen=True)
+class LiblinearDual:
+    """LIBLINEAR's dual coordinate descent; a budget is its tolerance (-e)."""
+
+    name: str = "liblinear-dual"
+    note: str = "its own Python package: -s 7, which would penalise an intercept; X goes in by way of CSR"
+    budgets: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+    precisions: tuple[str, ...] = ("float64",)
+
+    def cannot(self, problem: Problem) -> str | None:
+        """L2 alone, and no intercept."""
+        if problem.l1:
+            return "no l1"
+        return (
+            "would penalise the intercept" if problem.intercept else liblinear_cannot(problem) or missing("liblinear")
+        )
+
+    def fit(self, problem: Problem, budget: float | None) -> Fit:
+        """liblinear.train on rows in its own format, whose making counts."""
+        return _liblinear(problem, 7, 0.1 if budget is None else budget)
+
+
+def _liblinear(problem: Problem, solver: int, tolerance: float) -> Fit:
+    from liblinear import liblinearutil
+
+    rows = liblinearutil.problem(2.0 * problem.y - 1.0, sparse.csr_matrix(problem.X))
+    intercept = "-B 1 -R" if problem.intercept else "-B -1"
+    strength = problem.l1 or problem.l2
+    model = liblinearutil.train(rows, f"-s {solver} -c {1 / strength!r} -e {tolerance!r} {intercept} -q")
+    values = np.ctypeslib.as_array(model.w, (problem.X.shape[1] + problem.intercept,)).copy() * model.get_labels()[0]
+    coef, last = (values[:-1], values[-1]) if problem.intercept else (values, 0.0)
+    return Fit(*row(coef, last), f"-e {tolerance:g}", False)

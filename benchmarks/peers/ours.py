@@ -12,8 +12,9 @@ from torchlogit.records import Status
 
 def certified(problem: Problem, tol: float, time_budget: float | None = None) -> LogisticRegression:
     """torchlogit's default fit, to this tolerance."""
-    penalty = {"l2": problem.l2, "l1": problem.l1} if problem.l1 else {"l2": problem.l2}
-    return LogisticRegression(tol=tol, time_budget=time_budget, **penalty).fit(problem.X, problem.y)
+    options = {"l2": problem.l2, "l1": problem.l1} if problem.l1 else {"l2": problem.l2}
+    model = LogisticRegression(fit_intercept=problem.intercept, tol=tol, time_budget=time_budget, **options)
+    return model.fit(problem.X, problem.y)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,12 @@ def missing(module: str) -> str | None:
 
 def beyond(problem: Problem, entries: float) -> str | None:
     """What to say where X has more entries than a peer gets through in minutes, or None."""
-    return "would take many minutes" if problem.X.size > entries else None
+    return "would take many minutes" if problem.values.size > entries else None
+
+
+def dense_only(problem: Problem) -> str | None:
+    """What to say where X is sparse and a peer takes no such, or None."""
+    return "takes no sparse rows" if problem.sparse else None
 
 
 def liblinear_cannot(problem: Problem) -> str | None:

@@ -45,7 +45,7 @@ class ScikitLearn:
             return "no l1"
         if self.solver == "liblinear":
             return liblinear_cannot(problem)
-        if self.solver == "newton-cholesky" and problem.n_classes > 2:
+        if self.solver == "newton-cholesky" and (problem.n_classes > 2 or problem.sparse):
             return _hopeless_hessian(problem)
         return None
 
@@ -55,6 +55,7 @@ class ScikitLearn:
         strength = problem.l1 + problem.l2
         model = LogisticRegression(
             C=1 / strength if strength else np.inf,
+            fit_intercept=problem.intercept,
             l1_ratio=problem.l1_share,
             solver=self.solver,
             intercept_scaling=INTERCEPT_SCALING if self.solver == "liblinear" else 1,
@@ -81,14 +82,17 @@ class ScikitLearnSGD:
     def fit(self, problem: Problem, budget: float | None) -> Fit:
         """SGDClassifier(loss="log_loss", alpha=(l1 + l2) / n, ...).fit."""
         options = {} if budget is None else {"max_iter": int(budget)}
-        model = SGDClassifier(loss="log_loss", random_state=0, **_sgd_penalty(problem), **options)
+        intercept = problem.intercept
+        model = SGDClassifier(
+            loss="log_loss", fit_intercept=intercept, random_state=0, **_sgd_penalty(problem), **options
+        )
         model.fit(problem.X, problem.y)
         return _answer(model, f"{model.n_iter_} epochs", model.n_iter_ < model.max_iter)
 
 
 def _hopeless_hessian(problem: Problem) -> str | None:
     """For softmax newton-cholesky forms the Hessian of all classes."""
-    side = problem.n_classes * (problem.X.shape[1] + 1)
+    side = (problem.n_classes if problem.n_classes > 2 else 1) * (problem.X.shape[1] + 1)
     return f"a Hessian of {side:,} x {side:,}: minutes an iteration" if side > HESSIAN_SIDE else None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.peers.peer import PRECISIONS, Fit, float64
+from benchmarks.peers.peer import PRECISIONS, Fit, dense_only, float64
 from benchmarks.problems import Problem
 
 
@@ -30,8 +30,8 @@ class TorchLoop:
         return f"{settings}, batches of {self.batch} by index, no DataLoader; by default 100 epochs"
 
     def cannot(self, problem: Problem) -> str | None:
-        """Nothing: it has no way to know."""
-        return None
+        """Sparse rows, and doing without an intercept; the rest it has no way to know."""
+        return dense_only(problem)
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
         """Mean loss of the batch plus the penalty over n."""
@@ -59,7 +59,7 @@ class TorchLBFGS:
 
     def cannot(self, problem: Problem) -> str | None:
         """A line search needs a gradient."""
-        return "no l1: needs a smooth objective" if problem.l1 else None
+        return "no l1: needs a smooth objective" if problem.l1 else dense_only(problem)
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
         """Mean loss plus the penalty over n; the default is 100 iterations."""

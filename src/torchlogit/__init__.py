@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from torchlogit.estimator import LogisticRegression, save
     from torchlogit.model import LogisticModel, load
     from torchlogit.records import Certificate, Status
+    from torchlogit.solvers.dual_ascent import DualAscent
     from torchlogit.solvers.sgd import SGD
+    from torchlogit.solvers.softmax_ascent import SoftmaxAscent
     from torchlogit.solvers.stochastic_newton import StochasticNewton
     from torchlogit.solvers.tuning_free import SAGA, DoG, ImplicitSGD
 
@@ -33,6 +35,7 @@ _HOMES = {
     "DataError": "errors",
     "DivergedError": "errors",
     "DoG": "solvers.tuning_free",
+    "DualAscent": "solvers.dual_ascent",
     "ImplicitSGD": "solvers.tuning_free",
     "InputError": "errors",
     "LogisticModel": "model",
@@ -40,6 +43,7 @@ _HOMES = {
     "ModelFileError": "errors",
     "SAGA": "solvers.tuning_free",
     "SGD": "solvers.sgd",
+    "SoftmaxAscent": "solvers.softmax_ascent",
     "Status": "records",
     "StochasticNewton": "solvers.stochastic_newton",
     "TableEncoder": "data.encoder",
@@ -57,11 +61,13 @@ __all__ = [
     "DataError",
     "DivergedError",
     "DoG",
+    "DualAscent",
     "ImplicitSGD",
     "InputError",
     "LogisticModel",
     "LogisticRegression",
     "ModelFileError",
+    "SoftmaxAscent",
     "Status",
     "StochasticNewton",
     "TableEncoder",

@@ -34,8 +34,7 @@ from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Certificate, Params, Separation, Status
 from torchlogit.solvers import Solver
-from torchlogit.solvers.sgd import SGD
-from torchlogit.solvers.stochastic_newton import StochasticNewton
+from torchlogit.solvers.choice import BY_NAME
 
 Array = NDArray[np.float64]
 Features = Any  # a matrix: NDArray, or scipy.sparse.csr_array, columns ascending and none twice
@@ -55,12 +54,14 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     coefficients, each a number, an array (n_features,) or None; (0, None) for none negative. device: "auto" (the CPU),
     or a torch device to compute on.
 
-    solver: "auto" or "newton" (StochasticNewton), "sgd" (SGD's defaults), or a solver. tol: stop once F is proven to
-    be within tol of its minimum, relative to it. max_iter: passes over the rows. time_budget: seconds. class_weight:
-    None, "balanced" or a dict. random_state: seeds the solver's samples. verbose: 1 shows progress on standard error.
+    solver: "newton" (StochasticNewton), "dual" (dual ascent), "auto" (of these two the faster one on such data), "sgd"
+    (SGD's defaults), or a solver. tol: stop once F is proven to be within tol of its minimum, relative to it. max_iter:
+    passes over the rows. time_budget: seconds. class_weight: None, "balanced" or a dict. random_state: seeds the
+    solver's samples. verbose: 1 shows progress on standard error.
 
     After fit: coef_ (1 or n_classes, n_features), intercept_, classes_, n_features_in_, n_iter_ (passes),
-    certificate_ (.status .bound .relative_bound .standard_errors .message), history_, covariance_ (or why none).
+    certificate_ (.status .bound .relative_bound .standard_errors .message), history_, covariance_ (or why none),
+    solver_ (the solver that was used).
 
     Raises ValueError for X or y that cannot be used; warns (ConvergenceWarning) where the answer is not certified.
 
@@ -76,7 +77,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         l1: float = 0.0,
         l2: float = 1.0,
         fit_intercept: bool = True,
-        solver: Literal["auto", "newton", "sgd"] | Solver = "auto",
+        solver: Literal["auto", "newton", "dual", "sgd"] | Solver = "auto",
         tol: float = 1e-6,
         max_iter: float = 200,
         time_budget: float | None = None,
@@ -130,7 +131,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             centered = _centered(features, center)
             objective = _objective(centered, targets, weight, offset, penalty, self.fit_intercept, device)
         start = self._start(targets.classes, center)
-        result = fit(objective, self._solver(), self._goal(), start=start, watchers=self._watchers(objective))
+        self.solver_ = self._solver(objective)
+        result = fit(objective, self.solver_, self._goal(), start=start, watchers=self._watchers(objective))
         if self.verbose:
             print(file=sys.stderr)
         self.classes_ = targets.classes
@@ -207,20 +209,14 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         raw: Array = np.asarray(features @ self.coef_.T + self.intercept_, dtype=np.float64)
         return raw
 
-    def _solver(self) -> Solver:
+    def _solver(self, objective: Objective) -> Solver:
         if not isinstance(self.solver, str):
             if isinstance(self.solver, type) or not hasattr(self.solver, "iterates"):
                 raise InputError(f"solver={self.solver!r}: expected a name or a solver object, such as SGD(...)")
             return self.solver
-        seed = _seed(self.random_state)
-        solvers: dict[str, Solver] = {
-            "auto": StochasticNewton(seed=seed),
-            "newton": StochasticNewton(seed=seed),
-            "sgd": SGD(seed=seed),
-        }
-        if self.solver not in solvers:
-            raise InputError(f"solver={self.solver!r}: expected one of {', '.join(solvers)}, or a solver object")
-        return solvers[self.solver]
+        if self.solver not in BY_NAME:
+            raise InputError(f"solver={self.solver!r}: expected one of {', '.join(BY_NAME)}, or a solver object")
+        return BY_NAME[self.solver](objective, _seed(self.random_state))
 
     def _goal(self) -> Goal:
         """Without a penalty coefficients are there to be read: then they have to be exact against their errors too."""
@@ -323,11 +319,10 @@ def _parts(fitted: LogisticRegression | Pipeline) -> tuple[TableEncoder | None, 
 def _facts(encoder: TableEncoder | None, classifier: LogisticRegression, target: str | None) -> Facts:
     certificate: Certificate = classifier.certificate_
     separation = certificate.separation
-    solver = classifier._solver()
     return Facts(
         target=target,
         penalty=_penalty_facts(classifier),
-        solver={"name": type(solver).__name__, "passes": classifier.n_iter_, "tol": classifier.tol},
+        solver={"name": type(classifier.solver_).__name__, "passes": classifier.n_iter_, "tol": classifier.tol},
         certificate={
             "status": str(certificate.status),
             "objective": certificate.objective,

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 import cases
 import torchlogit.fit
-from cases import KINKED, PROBLEMS, SOLVERS, Problem, SolverCase
+from cases import KINKED, NEWTON, PROBLEMS, SOLVERS, Problem, SolverCase
 from reference.objective import Optimum, Plain, Real, optimum
 from torchlogit.design import Dense
 from torchlogit.errors import InputError
@@ -31,8 +31,7 @@ from torchlogit.solvers.stochastic_newton import StochasticNewton
 from torchlogit.tutorial import LogisticModule, NoisyThreshold, experiment
 
 every_solver = pytest.mark.parametrize("case", SOLVERS, ids=cases.named)
-every_problem = pytest.mark.parametrize("problem", PROBLEMS + KINKED, ids=cases.named)
-every_kinked_problem = pytest.mark.parametrize("problem", KINKED, ids=cases.named)
+every_newton = pytest.mark.parametrize("case", NEWTON, ids=cases.named)
 BY_NAME = {problem.name: problem for problem in PROBLEMS + KINKED}
 PLAIN = BY_NAME["well-conditioned"]
 
@@ -69,8 +68,7 @@ def theta_of(objective: Objective, result: FitResult) -> np.ndarray:
     return objective.theta(result.params).numpy().astype(Real)
 
 
-@every_solver
-@every_problem
+@pytest.mark.parametrize(("case", "problem"), cases.pairs(PROBLEMS + KINKED))
 def test_reaches_the_reference_optimum_and_proves_it(case: SolverCase, problem: Problem) -> None:
     objective = problem.objective()
     plain, best = Plain.of(objective), reference_optimum(problem)
@@ -104,8 +102,7 @@ def test_reaches_the_reference_optimum_and_proves_it(case: SolverCase, problem: 
     assert passes == sorted(passes)
 
 
-@every_solver
-@every_kinked_problem
+@pytest.mark.parametrize(("case", "problem"), cases.pairs(KINKED))
 def test_zeros_and_bounds_are_exact(case: SolverCase, problem: Problem) -> None:
     """Every coefficient is within its bounds; what the optimum clearly holds on a kink or a bound, is on it."""
     objective = problem.objective()
@@ -135,7 +132,7 @@ def test_kinked_problems_hold_enough() -> None:
             assert held[problem.name].any(), problem.name
 
 
-@every_solver
+@every_newton
 @pytest.mark.parametrize(
     ("penalty", "power"),
     [(ElasticNet(), 0), (ElasticNet(l2=1.0), 2), (ElasticNet(l1=5.0), 1)],
@@ -167,7 +164,7 @@ def test_the_units_of_the_columns_make_no_difference(
     assert np.abs(probabilities[0] - probabilities[1]).max() <= 1e-6
 
 
-@every_solver
+@every_newton
 def test_uses_the_model_it_is_there_to_test(case: SolverCase) -> None:
     solver = case.solver
     assert isinstance(solver, StochasticNewton)
@@ -186,9 +183,8 @@ def test_uses_the_model_it_is_there_to_test(case: SolverCase) -> None:
         assert cases.model_of(model) == wanted, problem.name
 
 
-@every_solver
 @pytest.mark.parametrize(
-    "problem", [p for p in PROBLEMS if p.l2 > 0 and p.n_classes == 2][:6] + KINKED[::4], ids=cases.named
+    ("case", "problem"), cases.pairs([p for p in PROBLEMS if p.l2 > 0 and p.n_classes == 2][:6] + KINKED[::4])
 )
 def test_a_tighter_goal_ends_no_higher(case: SolverCase, problem: Problem) -> None:
     loose = fit(problem.objective(), case.solver, Goal(tol=1e-3))
@@ -198,14 +194,14 @@ def test_a_tighter_goal_ends_no_higher(case: SolverCase, problem: Problem) -> No
     assert loose.passes <= tight.passes
 
 
-@every_solver
 @pytest.mark.parametrize(
-    "name",
-    ["well-conditioned", "scales 1e-6 to 1e6", "collinear", "softmax 3", "no penalty", "years, no penalty",
-     "l1", "elastic net", "box, l2", "softmax 3, l1"],
+    ("case", "problem"),
+    cases.pairs([BY_NAME[name] for name in (
+        "well-conditioned", "scales 1e-6 to 1e6", "collinear", "softmax 3", "no penalty", "years, no penalty",
+        "l1", "elastic net", "box, l2", "softmax 3, l1",
+    )]),
 )  # fmt: skip
-def test_from_the_optimum_one_step_certifies(case: SolverCase, name: str) -> None:
-    problem = BY_NAME[name]
+def test_from_the_optimum_one_step_certifies(case: SolverCase, problem: Problem) -> None:
     objective, tol = problem.objective(), reachable(case, problem)
     first = fit(objective, case.solver, Goal(tol=tol / 100))
     again = fit(objective, case.solver, Goal(tol=tol), start=first.params)
@@ -213,10 +209,11 @@ def test_from_the_optimum_one_step_certifies(case: SolverCase, name: str) -> Non
     assert len(again.history) == 1
 
 
-@every_solver
-@pytest.mark.parametrize("name", ["well-conditioned", "rare columns", "softmax 5", "thirty columns", "elastic net"])
-def test_same_seed_same_bits(case: SolverCase, name: str) -> None:
-    problem = BY_NAME[name]
+SOME = ("well-conditioned", "rare columns", "softmax 5", "thirty columns", "elastic net")
+
+
+@pytest.mark.parametrize(("case", "problem"), cases.pairs([BY_NAME[name] for name in SOME]))
+def test_same_seed_same_bits(case: SolverCase, problem: Problem) -> None:
     runs = [fit(problem.objective(), case.solver, Goal(tol=reachable(case, problem))) for _ in range(2)]
     assert torch.equal(runs[0].params.coef, runs[1].params.coef)
     assert torch.equal(runs[0].params.intercept, runs[1].params.intercept)

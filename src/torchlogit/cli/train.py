@@ -46,7 +46,8 @@ MOST_THREADS = 1024  # tens of thousands crash OpenMP
 @click.option("--max-iter", type=click.FloatRange(0, min_open=True), default=200, show_default=True,
               help="Stop after so many passes over the rows.")  # fmt: skip
 @click.option("--time-budget", metavar="SECONDS", help="Stop after so long: 60, 60s, 5m or 1h.")
-@click.option("--solver", type=click.Choice(["auto", "newton", "sgd"]), default="auto", show_default=True)
+@click.option("--solver", type=click.Choice(["auto", "newton", "dual", "sgd"]), default="auto", show_default=True,
+              metavar="SOLVER", help="auto, newton, dual or sgd.")  # fmt: skip
 @click.option("--weight", metavar="COLUMN", help="A column of weights: a row of weight 2 counts as two rows.")
 @click.option("--class-weight", type=click.Choice(["balanced"]), help="Give every class the same total weight.")
 @click.option("--positive", metavar="LABEL", help="The class whose probability is modelled, of two.")

@@ -1,0 +1,204 @@
+"""DualAscent: one row at a time, each exactly, in the dual; for wide sparse data under an L2 penalty or elastic net.
+
+    max over q  sum_i s_i (entropy(q_i) + r_i o_i) - Omega*(u),    u = -X'(s r),  r = q - y,  sum_i s_i r_i = 0
+
+Every u comes with the coefficients that it pulls to, w = S(u, l1) / l2, and so every point of the dual with one of F:
+the difference is the gap. Along one row the dual is highest where, in the logit t of q_i,
+
+    t + Q_i (r(t) - r_i) = x_i w + b + o_i,    Q_i = s_i |x_i|^2 / l2,
+
+which takes no learning rate. An unpenalised intercept is found by proximal points: during an epoch it is held to where
+it was best, as strongly as the penalty holds the coefficients, and after the epoch it is fitted anew.
+
+Source: Shalev-Shwartz and Zhang 2013, arXiv:1209.1873; on several threads Ma et al. 2015, arXiv:1502.03508.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchlogit.errors import InputError
+from torchlogit.kernels import dual as kernels
+from torchlogit.objective import Objective
+from torchlogit.records import Params, State
+
+HASTE = 0.1  # of the other threads' changes, the share that a thread allows for, until that proves to be too little
+INTERCEPT_STEPS = 10
+GIVE = 800.0  # log-odds that the intercept may go in an epoch for rows that are missed by one, before others see it
+SETTLED = 1e-9  # nats per unit of weight, what one of the intercept's Newton steps promised if it is the last
+
+
+@dataclass(frozen=True, slots=True)
+class DualAscent:
+    """Stochastic dual coordinate ascent: nothing to tune, and a gap with every epoch.
+
+    For two classes, and a penalty that holds every column with some l2, without bounds. seed: of the rows' order.
+
+    >>> from torchlogit.design import Dense
+    >>> from torchlogit.losses import Logistic
+    >>> from torchlogit.penalties import ElasticNet
+    >>> x, y = torch.tensor([[0.0], [1.0], [2.0], [3.0]]), torch.tensor([[0.0], [1.0], [0.0], [1.0]])
+    >>> objective = Objective.of(Dense.of(x), y, loss=Logistic(), penalty=ElasticNet(l2=1.0))
+    >>> states = DualAscent().iterates(objective, None)
+    >>> round(float([next(states) for _ in range(30)][-1].params.coef), 3)
+    0.453
+    """
+
+    seed: int = 0
+
+    def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
+        """The best point so far after each epoch, with the newest dual point; without end.
+
+        A state's raw prediction and dual point are that of the state only until the next one is asked for.
+        """
+        refuse(objective)
+        ascent = _Ascent(objective, start, np.random.default_rng(self.seed))
+        best = ascent.primal()
+        while True:
+            ascent.epoch()
+            here = ascent.primal()
+            best = here if here.value <= best.value else best
+            gap = max(0.0, best.value - ascent.height(here))
+            residual = ascent.residual
+            params = objective.params(best.theta)
+            yield State(params, ascent.passes, best.value, gap, best.raw, residual, expected_bound=gap)
+
+
+def refuse(objective: Objective) -> None:
+    """InputError where the dual is not this one, with the solver that can."""
+    if objective.loss.n_outputs > 1:
+        raise InputError(f"{objective.loss.n_outputs} classes: DualAscent is for two; use SoftmaxAscent")
+    if objective.target.device.type != "cpu":
+        raise InputError(f"data on {objective.target.device}: dual ascent runs on the CPU; move them, or use 'newton'")
+    n_features = objective.design.shape[1] - objective.design.has_intercept
+    if not bool((objective.penalty.precision(n_features) > 0).all()):
+        raise InputError("a column without l2: dual ascent needs some on every column; use solver='newton'")
+    if any(bool(end.isfinite().any()) for end in objective.penalty.box(n_features)):
+        raise InputError("bounds: dual ascent is for coefficients without; use solver='newton'")
+
+
+@dataclass(frozen=True, slots=True)
+class _Primal:
+    """A point, its raw prediction and F."""
+
+    theta: Tensor
+    raw: Tensor
+    value: float
+
+
+class _Ascent:
+    """The dual point on its way up.
+
+    Columns of different precision are brought to the largest one: `scale` multiplies their values, and then the
+    coefficients that come out.
+    """
+
+    def __init__(self, objective: Objective, start: Params | None, random: np.random.Generator) -> None:
+        n, p = objective.design.shape
+        d = p - objective.design.has_intercept
+        self.objective, self.random, self.passes, self.cost_of_balance = objective, random, 0.0, 0.0
+        precision = objective.penalty.precision(d)
+        self.scale = (precision.max() / precision).sqrt()
+        self.rows = self._rows()
+        self.pull = self._pull(float(precision.max()))
+        self.allowance, self.others = HASTE, kernels.threads_for(self.rows) - 1
+        begin = objective.start() if start is None else objective.theta(start)
+        self.residual = torch.zeros(n, 1, dtype=torch.float64)
+        if start is not None:
+            self.residual = objective.residual(objective.raw(begin))
+        intercept = float(begin[-1]) if objective.design.has_intercept else 0.0
+        self.point = kernels.Point(self.residual.numpy()[:, 0], np.zeros(d), intercept)
+        if start is not None:
+            dual = objective.coef(objective.dual(self.residual))[:, 0]
+            self.point.v[:] = (self.pull.rate * self.scale * dual).numpy()
+            self.passes += 1.0
+        self.highest = -np.inf
+
+    def epoch(self) -> None:
+        """Each row once: a pass."""
+        if self.objective.design.has_intercept:
+            self.point.intercept -= self.pull.give * self._excess()
+        kernels.epoch(self.rows, self.point, self.pull, self.random, 1 + self.allowance * self.others)
+        self.passes += 1.0
+
+    def primal(self) -> _Primal:
+        """The coefficients of v, the best intercept for them, and F: half a pass."""
+        objective = self.objective
+        v = torch.from_numpy(self.point.v)
+        kinks = torch.zeros(1, dtype=torch.float64) if self.pull.kinks is None else torch.from_numpy(self.pull.kinks)
+        theta = (self.scale * (v - v.clamp(-kinks, kinks)))[:, None]
+        if objective.design.has_intercept:
+            theta = torch.cat([theta, torch.tensor([[self.point.intercept]], dtype=torch.float64)])
+        raw = objective.raw(theta)
+        self.passes += 0.5
+        if objective.design.has_intercept:
+            self.point.intercept += _fit_intercept(objective, theta, raw)
+        return _Primal(theta, raw, objective.value(theta, raw))
+
+    def height(self, here: _Primal) -> float:
+        """The dual's value once the residuals are balanced, to second order; more caution where it has fallen."""
+        objective, intercept = self.objective, self.point.intercept
+
+        def terms(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+            r, offset = self.residual[rows], 0.0 if objective.offset is None else objective.offset[rows]
+            return r, r * offset, -objective.loss.negative_entropy(r, objective.target[rows])
+
+        excess, given, entropy = (float(part) for part in objective.total(terms))
+        coef = objective.coef(here.theta)
+        pulled = float((torch.from_numpy(self.point.v) / self.scale) @ coef[:, 0]) / self.pull.rate
+        value = entropy + given + intercept * excess - (pulled - objective.penalty.value(coef))
+        value -= 0.5 * self.cost_of_balance * excess**2
+        if value < self.highest:
+            self.allowance = min(1.0, 2 * self.allowance)
+        self.highest = max(value, self.highest)
+        return value
+
+    def _excess(self) -> float:
+        return float(self.objective.total(lambda rows: [self.residual[rows]]))
+
+    def _rows(self) -> kernels.Rows:
+        objective, csr = self.objective, self.objective.design.csr()
+        data = csr.data
+        if bool((self.scale != 1).any()):
+            data = (data * self.scale.numpy()[csr.indices]).astype(data.dtype)
+        offset = torch.zeros_like(objective.target) if objective.offset is None else objective.offset
+        arrays = (objective.target[:, 0], objective.weight, offset[:, 0])
+        return kernels.Rows(csr.indptr, csr.indices, data, *(array.contiguous().numpy() for array in arrays))
+
+    def _pull(self, precision: float) -> kernels.Pull:
+        """With an intercept that is held lightly: firmly enough for its rows not to fight over it."""
+        objective, d = self.objective, len(self.scale)
+        rates = objective.penalty.l1_rates(d)
+        kinks = (rates * self.scale / precision).numpy() if bool((rates > 0).any()) else None
+        if not objective.design.has_intercept:
+            return kernels.Pull(1 / precision, kinks, 0.0)
+        self.passes += 0.5
+        mean = objective.moments[0][:d] * self.scale / objective.total_weight
+        self.cost_of_balance = float(mean @ mean) / precision
+        return kernels.Pull(1 / precision, kinks, GIVE / objective.total_weight)
+
+
+def _fit_intercept(objective: Objective, theta: Tensor, raw: Tensor) -> float:
+    """Moves the intercept of theta, and raw, to where F is lowest; by how much."""
+    moved = 0.0
+    for _ in range(INTERCEPT_STEPS):
+        slope, curvature = _along_intercept(objective, raw)
+        step = min(max(-slope / curvature, -1.0), 1.0) if curvature > 0 else 0.0
+        raw += step
+        moved += step
+        if abs(slope * step) <= SETTLED * objective.total_weight:
+            break
+    theta[-1] += moved
+    return moved
+
+
+def _along_intercept(objective: Objective, raw: Tensor) -> tuple[float, float]:
+    """F's slope and curvature by the intercept."""
+    residual = objective.residual(raw)
+    curvature = objective.loss.total_variance(residual, objective.target, objective.weight)
+    return float(objective.total(lambda rows: [residual[rows]])), float(curvature)
