@@ -106,8 +106,8 @@ class SolverCase:
     """A solver that reaches the optimum. model: how its steps are made, see `model_of`, on tables of 300 rows or more.
 
     kinked: the same where the penalty has kinks or bounds. small_samples: let a sample have as few rows as the solver
-    asks for, however short the table is. passes: it may take. kinked_tol: the least relative bound with kinks. takes:
-    whether a problem is one for it.
+    asks for, however short the table is. working_sets: let columns count as many, however few they are. passes: it may
+    take. kinked_tol: the least relative bound with kinks. takes: whether a problem is one for it.
     """
 
     name: str
@@ -115,6 +115,7 @@ class SolverCase:
     model: str | None = None
     kinked: str | None = None
     small_samples: bool = False
+    working_sets: bool = False
     passes: float = 60
     kinked_tol: float = 0.0
     takes: Callable[[Problem], bool] = lambda problem: True
@@ -130,6 +131,7 @@ NEWTON = [
     SolverCase("newton, matrix-free", StochasticNewton(max_dense=1), "preconditioner", "blocks", passes=200,
                kinked_tol=1e-6),
     SolverCase("newton, default", StochasticNewton(seed=3)),
+    SolverCase("newton, working sets", StochasticNewton(), working_sets=True, takes=lambda p: not p.penalty().smooth),
 ]  # fmt: skip
 SLOW_IN_THE_DUAL = ("collinear", "constant column", "uneven weights", "csr, uneven weights, offsets")
 

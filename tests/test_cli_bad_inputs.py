@@ -362,7 +362,7 @@ USAGE = {
     f"{TRAIN} --l2 much": "Invalid value for '--l2': 'much' is not a valid float range.",
     f"{TRAIN} --tol 0": "Invalid value for '--tol': 0.0 is not in the range x>0.",
     f"{TRAIN} --threads 0": "Invalid value for '--threads': 0 is not in the range 1<=x<=1024.",
-    f"{TRAIN} --solver lbfgs": "Invalid value for '--solver': 'lbfgs' is not one of 'auto', 'newton', 'sgd'.",
+    f"{TRAIN} --solver lbfgs": "Invalid value for '--solver': 'lbfgs' is not one of 'auto', 'newton', 'dual', 'sgd'.",
     f"{TRAIN} --class-weight even": "Invalid value for '--class-weight': 'even' is not 'balanced'.",
     f"{TRAIN} --penalty 1": "No such option '--penalty'.",
     "predict model.safetensors": "Missing argument 'DATA...'.",

@@ -106,4 +106,4 @@ def _sgd_penalty(problem: Problem) -> dict[str, object]:
 
 
 def _answer(model: LogisticRegression | SGDClassifier, ended: str, settled: bool) -> Fit:
-    return Fit(model.coef_.astype(np.float64), model.intercept_.astype(np.float64), ended, settled)
+    return Fit(model.coef_.astype(np.float64), np.array(model.intercept_, dtype=np.float64, ndmin=1), ended, settled)

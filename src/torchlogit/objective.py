@@ -307,3 +307,7 @@ class Objective:
             weight=self.weight[start:stop],
             offset=None if self.offset is None else self.offset[start:stop],
         )
+
+    def columns(self, indices: Tensor) -> Objective:
+        """The objective of these features and the intercept, all other coefficients being zero."""
+        return replace(self, design=self.design.columns(indices), penalty=self.penalty.columns(indices))

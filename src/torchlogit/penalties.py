@@ -67,6 +67,10 @@ class Penalty(Protocol):
         """This penalty and sum_jk precision_j / 2 * coef_jk^2, precision (n_features,)."""
         ...
 
+    def columns(self, indices: Tensor) -> Penalty:
+        """This penalty on these features alone."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ElasticNet:
@@ -166,6 +170,12 @@ class ElasticNet:
     def plus(self, precision: Tensor) -> ElasticNet:
         """The same with a larger ridge."""
         return replace(self, ridge=precision if self.ridge is None else self.ridge + precision)
+
+    def columns(self, indices: Tensor) -> ElasticNet:
+        """The same on these features alone."""
+        given = (self.factors, self.lower, self.upper, self.ridge)
+        factors, lower, upper, ridge = (None if part is None else part[indices.to(part.device)] for part in given)
+        return replace(self, factors=factors, lower=lower, upper=upper, ridge=ridge)
 
     def _columns(self, coef: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """l1 rates, precision, lower and upper as (n_features, 1), where coef is."""

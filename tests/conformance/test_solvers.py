@@ -24,7 +24,7 @@ from torchlogit.losses import Logistic, Softmax
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Certificate, Params, Status
-from torchlogit.solvers import newton_model
+from torchlogit.solvers import newton_model, working_set
 from torchlogit.solvers.sampling import Sampler
 from torchlogit.solvers.sgd import SGD
 from torchlogit.solvers.stochastic_newton import StochasticNewton
@@ -44,6 +44,9 @@ def small_samples(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(newton_model, "CHEAP", 0.0)
     if isinstance(case, SolverCase) and case.model == "all rows":
         monkeypatch.setattr(newton_model, "WHOLE", 0.0)
+    if isinstance(case, SolverCase) and case.working_sets:
+        monkeypatch.setattr(newton_model, "KINKED_WIDE", 0)
+        monkeypatch.setattr(working_set, "AT_FIRST", 1)
 
 
 @cache

@@ -447,10 +447,27 @@ def test_many_columns_without_a_penalty_end_without_a_bound() -> None:
     assert certificate.objective == pytest.approx(best, rel=1e-9)
 
 
-def test_kinks_on_many_columns_are_refused() -> None:
-    x, y = wide(300, 20_000)
-    with pytest.raises(InputError, match="20,000 columns: with l1"):
-        LogisticRegression(l1=1.0).fit(x, y)
+WIDE_PENALTIES = {
+    "l1": {"l1": 0.9, "l2": 0.0},
+    "l1 that leaves nothing": {"l1": 50.0, "l2": 0.0},
+    "elastic net": {"l1": 0.5, "l2": 0.5},
+    "bounds": {"l2": 1.0, "bounds": (0.0, 0.3)},
+}
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("penalty", WIDE_PENALTIES.values(), ids=WIDE_PENALTIES)
+def test_kinks_on_many_columns(penalty: dict[str, Any], n_classes: int) -> None:
+    x, _ = wide(300, 20_000)
+    x.indices %= 4000  # some columns in several rows
+    x.sum_duplicates()
+    y = (x[:, :2000].sum(axis=1) + np.arange(300) % n_classes) % n_classes
+    model = LogisticRegression(**penalty).fit(x, y)
+    assert model.certificate_.status is Status.CERTIFIED
+    some_columns = np.unique(x.indices)
+    dense = LogisticRegression(**penalty).fit(x[:, some_columns].toarray(), y)
+    assert model.certificate_.objective == pytest.approx(dense.certificate_.objective, rel=2e-6)
+    assert (np.delete(model.coef_, some_columns, axis=1) == 0).all()
 
 
 def test_saga_does_not_form_a_matrix_of_many_columns() -> None:

@@ -193,6 +193,10 @@ class Dense:
         """A design of these rows, copied."""
         return replace(self, values=self.values[indices])
 
+    def columns(self, indices: Tensor) -> Dense:
+        """A design of these features, copied."""
+        return replace(self, values=self.values[:, indices])
+
 
 def _all_usable(values: Tensor) -> bool:
     """Whether every value is a finite number up to 1e100."""

@@ -92,6 +92,10 @@ class DesignMatrix(Protocol):
         """A design of these rows, copied."""
         ...
 
+    def columns(self, indices: Tensor) -> DesignMatrix:
+        """A design of these features, ascending, copied, and of the intercept's column where there is one."""
+        ...
+
 
 def micro_blocks(n: int, size: int, most: int = MAX_BLOCK_ROWS) -> list[slice]:
     """The rows in micro-blocks of about this size; the size of the last one is what is left."""

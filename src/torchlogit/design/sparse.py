@@ -153,6 +153,11 @@ class Sparse:
         """A design of these rows, copied."""
         return replace(self, values=_sorted(self.values[indices.numpy()]))
 
+    def columns(self, indices: Tensor) -> Sparse:
+        """A design of these features, copied."""
+        values = _sorted(self.values[:, indices.numpy()])
+        return Sparse(values, self.has_intercept, kernels.edges(values.indices, values.shape[1]))
+
 
 def as_csr(matrix: Any) -> scipy.sparse.csr_array:
     """A sparse matrix of scipy or torch as a csr_array of float32 or float64, columns ascending and none twice.

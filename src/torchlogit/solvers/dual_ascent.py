@@ -29,7 +29,7 @@ from torchlogit.records import Params, State
 
 HASTE = 0.1  # of the other threads' changes, the share that a thread allows for, until that proves to be too little
 INTERCEPT_STEPS = 10
-GIVE = 800.0  # log-odds that the intercept may go in an epoch for rows that are missed by one, before others see it
+GIVE = 800.0  # log-odds that the intercept may go in an epoch for rows all missed by one; no more than one for each
 SETTLED = 1e-9  # nats per unit of weight, what one of the intercept's Newton steps promised if it is the last
 
 
@@ -180,7 +180,7 @@ class _Ascent:
         self.passes += 0.5
         mean = objective.moments[0][:d] * self.scale / objective.total_weight
         self.cost_of_balance = float(mean @ mean) / precision
-        return kernels.Pull(1 / precision, kinks, GIVE / objective.total_weight)
+        return kernels.Pull(1 / precision, kinks, min(GIVE, len(objective.target)) / objective.total_weight)
 
 
 def _fit_intercept(objective: Objective, theta: Tensor, raw: Tensor) -> float:

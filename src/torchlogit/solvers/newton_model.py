@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from torchlogit.design import DesignMatrix
-from torchlogit.errors import InputError
 from torchlogit.objective import Objective
 from torchlogit.quadratic import Accept, conjugate_gradients, coordinate_descent, factor, low_rank
+from torchlogit.solvers.newton_step import NewtonModel, Point, Step
 from torchlogit.solvers.sampling import Sampler
+from torchlogit.solvers.working_set import MOST, WorkingSet
 
 CHEAP = 8.0  # operations for each value of X that cost less than reading it: a sample of 8 n / p rows, of p^2 each,
 DEAR = 96.0  # and that cost as much as the conjugate gradients that a better sample saves
@@ -26,47 +28,15 @@ AMPLE_ROWS = 1000  # rows per parameter, of which more make no step better
 WHOLE = 0.4  # a sample of more than this share of the rows is no saving
 PRECONDITION_ROWS = 4  # rows per column that make a preconditioner,
 WIDE = 2500  # and of more columns than these, fewer: what their own Gram matrix allows
+KINKED_WIDE = 2500  # with kinks or bounds, columns of which a working set is looked for
 SCARCE = 1 / 16  # but where no more of the values than these are not zero, the diagonal does
 LOOSE, TIGHT, VANISHED = 0.1, 1e-2, 1e-20  # what a step may leave unsolved, as a share of what it promises
 FAR = 1.0  # a preconditioner serves until some row's log-odds have moved by this much,
 EASY = 6  # or for as long as so many products do
 MAX_PRODUCTS = 60
-MOST_KINKED = 10_000  # columns, whose square is the size of what coordinate descent goes by
 QUADRATIC_TOL, MAX_SWEEPS = 1e-9, 1000  # of the inner coordinate descent
 
 Solve = Callable[[Tensor], Tensor]  # of a direction of theta, (p, n_outputs)
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """theta, and the residual and the gradient of F's smooth part there."""
-
-    theta: Tensor
-    residual: Tensor
-    gradient: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A step (p, n_outputs). slope: of F along it, at most. promise: what F should lose. passes: what it took."""
-
-    step: Tensor
-    slope: float
-    promise: float
-    passes: float
-    exact: bool
-
-
-class NewtonModel(Protocol):
-    """A model of F around a point."""
-
-    def step(self, objective: Objective, point: Point, exact: bool) -> Step:
-        """The model's step from this point, solved for all rows where `exact`."""
-        ...
-
-    def moved(self, reach: float) -> None:
-        """Told of a step that moved the log-odds of a row by this much."""
-        ...
 
 
 class Curvature(Protocol):
@@ -296,24 +266,40 @@ def model_for(
     n, p = objective.design.shape
     size = p * objective.basis().shape[1]
     rows = sample_rows(objective, hessian_rows, max_dense)
-    dense, smooth = size <= max_dense, objective.penalty.smooth
-    if not smooth and p > MOST_KINKED:
-        raise InputError(
-            f"X has {p - objective.design.has_intercept:,} columns: with l1 or bounds this solver takes "
-            f"{MOST_KINKED:,} at most; use l2 alone"
-        )
-    if not smooth:
-        rows = max(rows, hessian_rows * (size if dense else p))  # a block has p parameters
-    if dense and growth * rows >= WHOLE * n:
+    if not objective.penalty.smooth:
+        whole = partial(_kinked_model, hessian_rows=hessian_rows, max_dense=max_dense, growth=growth)
+        return WorkingSet(whole) if p > KINKED_WIDE else whole(objective, sampler)
+    if size <= max_dense and growth * rows >= WHOLE * n:
         return AllRows()
-    if dense and not smooth:
-        return SampleWithKinks(*sampler().sample(growth * rows))
-    if dense and rows >= hessian_rows * size and growth == 1:
+    if size <= max_dense and rows >= hessian_rows * size and growth == 1:
         return Preconditioned(SampleHessian(*sampler().sample(rows)), True, max_dense)
-    if smooth and p > WIDE and objective.design.n_values <= SCARCE * n * p:
+    if p > WIDE and objective.design.n_values <= SCARCE * n * p:
         return Preconditioned(Diagonal(), False, max_dense)
     by_output = ByOutput(sampler, min(n, growth * rows), torch.Generator().manual_seed(rows))
-    return Preconditioned(by_output, False, max_dense) if smooth else BlocksWithKinks(by_output)
+    return Preconditioned(by_output, False, max_dense)
+
+
+def _kinked_model(
+    objective: Objective,
+    sampler: Callable[[], Sampler] | None = None,
+    *,
+    hessian_rows: int,
+    max_dense: int,
+    growth: int,
+) -> NewtonModel:
+    """The cheapest model where the penalty has kinks or bounds; of a working set, with a sampler of its own."""
+    n, p = objective.design.shape
+    size = p * objective.basis().shape[1]
+    if sampler is None:
+        sampler = cache(lambda: Sampler.of(objective, torch.Generator().manual_seed(p)))
+        max_dense = max(max_dense, MOST + 1)
+    dense = size <= max_dense
+    rows = max(sample_rows(objective, hessian_rows, max_dense), hessian_rows * (size if dense else p))
+    if dense and growth * rows >= WHOLE * n:
+        return AllRows()
+    if dense:
+        return SampleWithKinks(*sampler().sample(growth * rows))
+    return BlocksWithKinks(ByOutput(sampler, min(n, growth * rows), torch.Generator().manual_seed(rows)))
 
 
 def sample_rows(objective: Objective, hessian_rows: int, max_dense: int) -> int:

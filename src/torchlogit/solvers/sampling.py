@@ -45,7 +45,7 @@ class Sampler:
         for rows, block in objective.design.blocks():
             score[rows] = block.largest(mean, precision)
         score *= objective.weight
-        share = score.div_(2 * score.sum(dtype=torch.float64).clamp(min=1e-300))
+        share = score.div_(2 * score.sum(dtype=torch.float64).clamp(min=1e-30))
         share.add_(objective.weight, alpha=0.5 / float(total))
         draw = torch.rand(len(share), generator=generator).to(share.device)
         return cls(objective, share, draw.div_(share))

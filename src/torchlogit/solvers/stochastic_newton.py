@@ -20,7 +20,8 @@ from torch import Tensor
 from torchlogit.objective import Objective
 from torchlogit.records import Params, State
 from torchlogit.solvers.line_search import Ray, search
-from torchlogit.solvers.newton_model import NewtonModel, Point, model_for, sample_rows
+from torchlogit.solvers.newton_model import model_for, sample_rows
+from torchlogit.solvers.newton_step import NewtonModel, Point
 from torchlogit.solvers.sampling import Sampler
 
 GROWTH = 8

@@ -1,0 +1,42 @@
+"""A Newton step, and what makes one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from torchlogit.objective import Objective
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """theta, and the residual and the gradient of F's smooth part there."""
+
+    theta: Tensor
+    residual: Tensor
+    gradient: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step (p, n_outputs). slope: of F along it, at most. promise: what F should lose. passes: what it took."""
+
+    step: Tensor
+    slope: float
+    promise: float
+    passes: float
+    exact: bool
+
+
+class NewtonModel(Protocol):
+    """A model of F around a point."""
+
+    def step(self, objective: Objective, point: Point, exact: bool) -> Step:
+        """The model's step from this point, solved for all rows where `exact`."""
+        ...
+
+    def moved(self, reach: float) -> None:
+        """Told of a step that moved the log-odds of a row by this much."""
+        ...
