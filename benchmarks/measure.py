@@ -352,6 +352,8 @@ def _attempt(peer: Peer, problem: Problem, budget: float | None) -> _Attempt:
         except Exception as error:
             result = error
         seconds = time.perf_counter() - began
+    if isinstance(result, Fit) and result.seconds is not None:
+        seconds = result.seconds
     return _Attempt(result, seconds, tuple(sorted({warning.category.__name__ for warning in caught})))
 
 

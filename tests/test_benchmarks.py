@@ -31,13 +31,14 @@ PEERS = (
     "sag",
     "saga",
     "sgdclassifier",
+    "vw",
     "xgboost-gblinear",
     "statsmodels",
     "torch-lbfgs",
     "torch-adam",
     "torch-loop",
 )
-INEXACT = ("sgdclassifier", "torch-adam", "torch-loop")  # with their usual step sizes
+INEXACT = ("sgdclassifier", "vw", "torch-adam", "torch-loop")  # with their usual step sizes
 PENALISES_INTERCEPT = {("liblinear", "tiny_l1"): 1e-4}
 REASONS = (
     "always fits an intercept",
@@ -51,6 +52,7 @@ REASONS = (
     "no softmax",
     "not installed: pip install torchlogit[bench]",
     "one class against the rest, no softmax",
+    "rows of its own text format: for sparse tables here",
     "takes no sparse rows",
     "working sets for l1: not for l2 alone",
     "would penalise the intercept",

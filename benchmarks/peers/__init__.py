@@ -9,6 +9,7 @@ from benchmarks.peers.ours import Torchlogit, certified
 from benchmarks.peers.peer import PRECISIONS, Fit, Peer, counts
 from benchmarks.peers.scikit_learn import ScikitLearn, ScikitLearnSGD
 from benchmarks.peers.torch_loops import TorchLBFGS, TorchLoop
+from benchmarks.peers.vowpal_wabbit import VowpalWabbit
 
 __all__ = ["PEERS", "PRECISIONS", "Fit", "Peer", "certified"]
 
@@ -25,6 +26,7 @@ _PEERS: tuple[Peer, ...] = (
     ScikitLearn("sag", counts(last=1000)),
     ScikitLearn("saga", counts(last=1000)),
     ScikitLearnSGD(),
+    VowpalWabbit(),
     XGBoostLinear(),
     Statsmodels(),
     TorchLBFGS(),

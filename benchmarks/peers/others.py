@@ -141,7 +141,7 @@ class Skglm:
             return "one class against the rest, no softmax"
         if not problem.l1:
             return "working sets for l1: not for l2 alone"
-        return dense_only(problem) or missing("skglm")
+        return missing("skglm")
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
         """Proximal Newton on working sets, the intercept not penalised."""
@@ -149,8 +149,11 @@ class Skglm:
 
         tolerance = 1e-4 if budget is None else budget
         model = SparseLogisticRegression(
-            alpha=(problem.l1 + problem.l2) / len(problem.y), l1_ratio=problem.l1_share, tol=tolerance
-        ).fit(np.asfortranarray(problem.X), problem.y)
+            alpha=(problem.l1 + problem.l2) / len(problem.y),
+            l1_ratio=problem.l1_share,
+            tol=tolerance,
+            fit_intercept=problem.intercept,
+        ).fit(sparse.csc_matrix(problem.X) if problem.sparse else np.asfortranarray(problem.X), problem.y)
         return Fit(*row(model.coef_, model.intercept_), f"tol={tolerance:g}, {model.n_iter_} iterations", False)
 
 

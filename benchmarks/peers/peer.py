@@ -23,7 +23,8 @@ class Fit:
 
     ended: in the peer's own words. settled: it stopped by its own rule, so that a larger budget changes nothing.
     relative_bound: how far it claims to be from the optimum at most, relative to F; None where it makes no claim.
-    passes: over the rows, where it counts them; one is a product with X and one with X'.
+    passes: over the rows, where it counts them; one is a product with X and one with X'. seconds: where not all of the
+    call is to be timed, what is.
     """
 
     coef: Array
@@ -32,6 +33,7 @@ class Fit:
     settled: bool
     relative_bound: float | None = None
     passes: float | None = None
+    seconds: float | None = None
 
 
 class Peer(Protocol):

@@ -1,0 +1,81 @@
+"""Vowpal Wabbit, which reads its own text format once and its binary cache from then on."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.peers.peer import Fit, counts, missing, row
+from benchmarks.problems import Problem
+
+BITS = 24
+CONSTANT = 11650396  # the place of its intercept among 2^24
+
+
+@dataclass(frozen=True)
+class VowpalWabbit:
+    """Its default algorithm with logistic loss; a budget is its --passes."""
+
+    name: str = "vw"
+    note: str = (
+        "its default algorithm, from its cache, made beforehand; --l1 and --l2 divided by n; it penalises an "
+        "intercept, judged by the same F"
+    )
+    budgets: tuple[float, ...] = counts(last=100)
+    precisions: tuple[str, ...] = ("float32",)
+
+    def cannot(self, problem: Problem) -> str | None:
+        """No softmax; dense tables would have to be written as text."""
+        if problem.n_classes > 2:
+            return "one class against the rest, no softmax"
+        return missing("vowpalwabbit") if problem.sparse else "rows of its own text format: for sparse tables here"
+
+    def fit(self, problem: Problem, budget: float | None) -> Fit:
+        """A Workspace over the cache; the seconds are those of its passes."""
+        from vowpalwabbit import Workspace
+
+        rows, n, passes = _cached(problem.name, problem), len(problem.y), 1 if budget is None else int(budget)
+        options = (
+            f"--loss_function logistic -d {rows} --cache_file {rows}.cache --passes {passes} -b {BITS} --holdout_off"
+        )
+        penalty = f"--l1 {problem.l1 / n!r} --l2 {problem.l2 / n!r}"
+        began = time.perf_counter()
+        workspace = Workspace(f"{options} {penalty} --quiet {'' if problem.intercept else '--noconstant'}")
+        seconds = time.perf_counter() - began
+        weights = np.array([workspace.get_weight(j) for j in range(problem.X.shape[1])])
+        intercept = workspace.get_weight(CONSTANT) if problem.intercept else 0.0
+        workspace.finish()
+        return Fit(*row(weights, intercept), f"{passes} passes", False, seconds=seconds)
+
+
+class _Folder:
+    """A temporary folder for one problem's rows."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="vw-")
+        self.rows = Path(self.folder.name) / "rows.txt"
+
+
+@lru_cache(maxsize=1)
+def _folder(name: str, shape: tuple[int, int]) -> _Folder:
+    return _Folder()
+
+
+def _cached(name: str, problem: Problem) -> Path:
+    """The problem's rows as text, and beside them its cache, made on first use."""
+    from vowpalwabbit import Workspace
+
+    rows = _folder(name, problem.X.shape).rows
+    if not rows.exists():
+        with rows.open("w") as file:
+            for i, y in enumerate(problem.y):
+                part = slice(*problem.X.indptr[i : i + 2])
+                pairs = zip(problem.X.indices[part].tolist(), problem.X.data[part].tolist(), strict=True)
+                file.write(f"{2 * y - 1} | {' '.join(f'{j}:{x:.8g}' for j, x in pairs)}\n")
+        Workspace(f"-d {rows} --cache_file {rows}.cache -k -b {BITS} --quiet").finish()
+    return rows
