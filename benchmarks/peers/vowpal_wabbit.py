@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peers.peer import Fit, counts, missing, row
-from benchmarks.problems import Problem
+from benchmarks.problems import Array, Problem
 
 BITS = 24
 CONSTANT = 11650396  # the place of its intercept among 2^24
@@ -45,12 +45,22 @@ class VowpalWabbit:
         )
         penalty = f"--l1 {problem.l1 / n!r} --l2 {problem.l2 / n!r}"
         began = time.perf_counter()
-        workspace = Workspace(f"{options} {penalty} --quiet {'' if problem.intercept else '--noconstant'}")
+        constant = "" if problem.intercept else "--noconstant"
+        workspace = Workspace(f"{options} {penalty} {constant} --readable_model {rows}.model --quiet")
         seconds = time.perf_counter() - began
-        weights = np.array([workspace.get_weight(j) for j in range(problem.X.shape[1])])
-        intercept = workspace.get_weight(CONSTANT) if problem.intercept else 0.0
         workspace.finish()
-        return Fit(*row(weights, intercept), f"{passes} passes", False, seconds=seconds)
+        weights = _weights(Path(f"{rows}.model"))
+        return Fit(*row(weights[: problem.X.shape[1]], weights[CONSTANT]), f"{passes} passes", False, seconds=seconds)
+
+
+def _weights(model: Path) -> Array:
+    """Of a model written as text: lines of a place, a colon and a weight."""
+    weights = np.zeros(1 << BITS)
+    for line in model.read_text().splitlines():
+        place, colon, weight = line.partition(":")
+        if colon and place.isdigit():
+            weights[int(place)] = float(weight)
+    return weights
 
 
 class _Folder:
