@@ -52,7 +52,7 @@ def objective_of(table: tuple[Array, Array, Array, Array], penalty: ElasticNet, 
 def rows_of(table: tuple[Array, Array, Array, Array]) -> kernels.Rows:
     x, *rest = table
     csr = scipy.sparse.csr_array(x)
-    return kernels.Rows(csr.indptr, csr.indices, csr.data, *rest)
+    return kernels.Rows(csr.indptr, csr.indices, csr.data, *rest, kernels.squares(csr.indptr, csr.data))
 
 
 def pull_of(l1: float, l2: float, d: int) -> kernels.Pull:
@@ -204,4 +204,4 @@ def test_states_hold_what_they_say() -> None:
         torch.testing.assert_close(state.raw, objective.raw(theta))
         assert state.objective == pytest.approx(objective.value(theta, objective.raw(theta)), rel=1e-13)
         states.append((state, state.params))
-    assert [state.passes for state, _ in states] == [2.5, 4.0, 5.5, 7.0, 8.5]
+    assert [state.passes for state, _ in states] == [2.0, 4.5, 8.0, 11.5, 15.0]

@@ -217,9 +217,9 @@ def _sorted(csr: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
 
 
 def _refuse_unusable(csr: scipy.sparse.csr_array) -> None:
-    usable = np.abs(csr.data) <= min(LARGEST, float(np.finfo(csr.dtype).max))
-    if not usable.all():
-        at = int(np.argmin(usable))
+    limit = min(LARGEST, float(np.finfo(csr.dtype).max))
+    if csr.nnz and not (csr.data.min() >= -limit and csr.data.max() <= limit):
+        at = int(np.argmin(np.abs(csr.data) <= limit))
         row = int(np.searchsorted(csr.indptr, at, side="right")) - 1
         raise InputError(
             f"X holds {float(csr.data[at])} at row {row}, column {int(csr.indices[at])}: "

@@ -13,13 +13,26 @@ _compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
 
 
 @_compiled
+def dot(indices, data, begin, end, theta):  # type: ignore[no-untyped-def]
+    """A row times theta: four sums side by side, since each addition waits for the last one of its sum."""
+    first = second = third = fourth = 0.0
+    while begin + np.uintp(4) <= end:
+        first += data[begin] * theta[np.uintp(indices[begin])]
+        second += data[begin + np.uintp(1)] * theta[np.uintp(indices[begin + np.uintp(1)])]
+        third += data[begin + np.uintp(2)] * theta[np.uintp(indices[begin + np.uintp(2)])]
+        fourth += data[begin + np.uintp(3)] * theta[np.uintp(indices[begin + np.uintp(3)])]
+        begin += np.uintp(4)
+    total = (first + second) + (third + fourth)
+    for at in range(begin, end):
+        total += data[at] * theta[np.uintp(indices[at])]
+    return total
+
+
+@_compiled
 def product(indptr, indices, data, theta, intercept, out):  # type: ignore[no-untyped-def]
     """out = X theta + intercept, for one column theta."""
     for i in range(len(indptr) - 1):
-        total = intercept
-        for at in range(np.uintp(indptr[i]), np.uintp(indptr[i + 1])):
-            total += data[at] * theta[np.uintp(indices[at])]
-        out[i] = total
+        out[i] = intercept + dot(indices, data, np.uintp(indptr[i]), np.uintp(indptr[i + 1]), theta)
 
 
 @_compiled

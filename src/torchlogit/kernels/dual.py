@@ -31,7 +31,7 @@ SMALL = 1 << 17  # values that gain nothing from threads
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows in CSR form and, for each, its target, weight and offset, (n,) float64."""
+    """Rows in CSR form and, for each, its target, weight, offset and |x_i|^2, (n,) float64."""
 
     indptr: Integers
     indices: Integers
@@ -39,6 +39,7 @@ class Rows:
     target: Array
     weight: Array
     offset: Array
+    square: Array
 
 
 @dataclass(slots=True)
@@ -64,7 +65,8 @@ class Pull:
 
 
 class _Compiled(Protocol):
-    def sweep(self, *parts: Any) -> float: ...
+    def sweep(self, *parts: Any) -> tuple[float, float]: ...
+    def lengths(self, indptr: Integers, data: Values, out: Array) -> None: ...
     def merge(self, v: Array, copies: Array, share: float, low: int, high: int) -> None: ...
 
 
@@ -75,30 +77,42 @@ def _compiled() -> _Compiled:
     return cast(_Compiled, dual_loops)
 
 
+def squares(indptr: Integers, data: Values) -> Array:
+    """|x_i|^2 of the rows, (n,)."""
+    out = np.empty(len(indptr) - 1)
+    _compiled().lengths(indptr, data, out)
+    return out
+
+
 def threads_for(rows: Rows) -> int:
     """How many threads an epoch over these rows takes."""
     return max(1, min(torch.get_num_threads(), len(rows.data) // SMALL))
 
 
-def epoch(rows: Rows, point: Point, pull: Pull, random: np.random.Generator, caution: float) -> None:
-    """Each row's residual once to where the dual is highest along it, in blocks of rows in random order."""
+def epoch(rows: Rows, point: Point, pull: Pull, random: np.random.Generator, caution: float) -> float:
+    """Each row's residual once to where the dual is highest along it, in blocks of rows in random order.
+
+    Returns about what the dual has gained.
+    """
     d = len(point.v)
     starts, size = blocks_of(len(rows.target), random)
     threads, loops = threads_for(rows), _compiled()
     if threads == 1:
-        point.intercept = _swept(rows, point, pull, starts, size, point.v)
-        return
+        point.intercept, gain = _swept(rows, point, pull, starts, size, point.v)
+        return gain
     copies = np.repeat(point.v[None, :], threads, axis=0)
     hasty = Pull(caution * pull.rate, pull.kinks, caution * pull.give)
-    ends = np.zeros(threads)
+    ends, gains = np.zeros(threads), np.zeros(threads)
     for blocks in np.array_split(starts, ROUNDS):
 
         def sweep(k: int, part: slice, blocks: NDArray[np.int64] = blocks) -> None:
-            ends[k] = _swept(rows, point, hasty, blocks[part], size, copies[k])
+            ends[k], gain = _swept(rows, point, hasty, blocks[part], size, copies[k])
+            gains[k] += gain
 
         each(sweep, _shares(len(blocks), threads))
         each(lambda k, part: loops.merge(point.v, copies, 1 / caution, part.start, part.stop), _shares(d, threads))
         point.intercept += float((ends - point.intercept).sum()) / caution
+    return float(gains.sum())
 
 
 def blocks_of(n: int, random: np.random.Generator) -> tuple[NDArray[np.int64], int]:
@@ -107,11 +121,11 @@ def blocks_of(n: int, random: np.random.Generator) -> tuple[NDArray[np.int64], i
     return random.permutation(np.arange(0, n, size)), size
 
 
-def _swept(rows: Rows, point: Point, pull: Pull, starts: NDArray[np.int64], size: int, v: Array) -> float:
-    """The intercept after the rows of these blocks."""
+def _swept(rows: Rows, point: Point, pull: Pull, starts: NDArray[np.int64], size: int, v: Array) -> tuple[float, float]:
+    """The intercept after the rows of these blocks, and the dual's gain."""
     return _compiled().sweep(
         rows.indptr, rows.indices, rows.data, starts, size, rows.target, rows.weight, rows.offset,
-        pull.rate, pull.kinks, point.intercept, pull.give, point.residual, v,
+        rows.square, pull.rate, pull.kinks, point.intercept, pull.give, point.residual, v,
     )  # fmt: skip
 
 

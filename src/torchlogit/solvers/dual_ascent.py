@@ -29,6 +29,7 @@ from torchlogit.records import Params, State
 
 HASTE = 0.1  # of the other threads' changes, the share that a thread allows for, until that proves to be too little
 INTERCEPT_STEPS = 10
+TELLING, MOST_EPOCHS = 0.1, 3  # a point is looked at once an epoch gained this share of the one before the last look
 GIVE = 800.0  # log-odds that the intercept may go in an epoch for rows all missed by one; no more than one for each
 SETTLED = 1e-9  # nats per unit of weight, what one of the intercept's Newton steps promised if it is the last
 
@@ -52,17 +53,17 @@ class DualAscent:
     seed: int = 0
 
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
-        """The best point so far after each epoch, with the newest dual point; without end.
+        """The best point so far, with the newest dual point, after each epoch that makes a difference; without end.
 
         A state's raw prediction and dual point are that of the state only until the next one is asked for.
         """
         refuse(objective)
         ascent = _Ascent(objective, start, np.random.default_rng(self.seed))
-        best = ascent.primal()
+        best = None if start is None else ascent.primal()
         while True:
-            ascent.epoch()
+            ascent.advance()
             here = ascent.primal()
-            best = here if here.value <= best.value else best
+            best = here if best is None or here.value <= best.value else best
             gap = max(0.0, best.value - ascent.height(here))
             residual = ascent.residual
             params = objective.params(best.theta)
@@ -117,14 +118,22 @@ class _Ascent:
             dual = objective.coef(objective.dual(self.residual))[:, 0]
             self.point.v[:] = (self.pull.rate * self.scale * dual).numpy()
             self.passes += 1.0
-        self.highest = -np.inf
+        self.highest, self.gain = -np.inf, np.inf
 
-    def epoch(self) -> None:
-        """Each row once: a pass."""
+    def advance(self) -> None:
+        """Epochs, until the dual gains a tenth of what it did in the last one before, or a few at most."""
+        for _ in range(MOST_EPOCHS):
+            gain = self.epoch()
+            if gain <= TELLING * self.gain:
+                break
+        self.gain = gain
+
+    def epoch(self) -> float:
+        """Each row once: a pass. About what the dual has gained."""
         if self.objective.design.has_intercept:
             self.point.intercept -= self.pull.give * self._excess()
-        kernels.epoch(self.rows, self.point, self.pull, self.random, 1 + self.allowance * self.others)
         self.passes += 1.0
+        return kernels.epoch(self.rows, self.point, self.pull, self.random, 1 + self.allowance * self.others)
 
     def primal(self) -> _Primal:
         """The coefficients of v, the best intercept for them, and F: half a pass."""
@@ -168,7 +177,9 @@ class _Ascent:
             data = (data * self.scale.numpy()[csr.indices]).astype(data.dtype)
         offset = torch.zeros_like(objective.target) if objective.offset is None else objective.offset
         arrays = (objective.target[:, 0], objective.weight, offset[:, 0])
-        return kernels.Rows(csr.indptr, csr.indices, data, *(array.contiguous().numpy() for array in arrays))
+        target, weight, offsets = (array.contiguous().numpy() for array in arrays)
+        square = kernels.squares(csr.indptr, data)
+        return kernels.Rows(csr.indptr, csr.indices, data, target, weight, offsets, square)
 
     def _pull(self, precision: float) -> kernels.Pull:
         """With an intercept that is held lightly: firmly enough for its rows not to fight over it."""
