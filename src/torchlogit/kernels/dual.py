@@ -26,7 +26,8 @@ Values = NDArray[np.float32] | NDArray[np.float64]
 BLOCK = 128  # consecutive rows, which are read at the memory's speed,
 LEAST_BLOCKS = 256  # and no more than leave so many blocks
 ROUNDS = 4  # an epoch, after each of which the copies are added up
-SMALL = 1 << 17  # values that gain nothing from threads
+SMALL = 1 << 17  # values that gain nothing from threads,
+BESIDE = 2  # and no more than so many times what all copies hold, each time that they are added up
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +85,10 @@ def squares(indptr: Integers, data: Values) -> Array:
     return out
 
 
-def threads_for(rows: Rows) -> int:
+def threads_for(rows: Rows, n_columns: int) -> int:
     """How many threads an epoch over these rows takes."""
-    return max(1, min(torch.get_num_threads(), len(rows.data) // SMALL))
+    threads = max(1, min(torch.get_num_threads(), len(rows.data) // SMALL))
+    return threads if len(rows.data) >= BESIDE * ROUNDS * threads * n_columns else 1
 
 
 def epoch(rows: Rows, point: Point, pull: Pull, random: np.random.Generator, caution: float) -> float:
@@ -96,7 +98,7 @@ def epoch(rows: Rows, point: Point, pull: Pull, random: np.random.Generator, cau
     """
     d = len(point.v)
     starts, size = blocks_of(len(rows.target), random)
-    threads, loops = threads_for(rows), _compiled()
+    threads, loops = threads_for(rows, d), _compiled()
     if threads == 1:
         point.intercept, gain = _swept(rows, point, pull, starts, size, point.v)
         return gain

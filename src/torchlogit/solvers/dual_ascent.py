@@ -107,7 +107,7 @@ class _Ascent:
         self.scale = (precision.max() / precision).sqrt()
         self.rows = self._rows()
         self.pull = self._pull(float(precision.max()))
-        self.allowance, self.others = HASTE, kernels.threads_for(self.rows) - 1
+        self.allowance, self.others = HASTE, kernels.threads_for(self.rows, d) - 1
         begin = objective.start() if start is None else objective.theta(start)
         self.residual = torch.zeros(n, 1, dtype=torch.float64)
         if start is not None:
