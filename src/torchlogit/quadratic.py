@@ -14,6 +14,7 @@ Accept = Callable[[Tensor, Tensor, float], bool]
 PIVOT = 1e-12  # smallest squared pivot, with unit diagonal, that still counts as independent of the columns before it
 ROUNDING = 4 * torch.finfo(torch.float64).eps  # per absolute term of a gradient
 DAMPING = 1e-13  # per coordinate, with unit diagonal: what gives a singular matrix a Cholesky factor
+ROUGH_DAMPING = 1e-5  # the same in single precision
 SWEEPS = 50  # before a Newton step: about what that costs
 
 
@@ -33,7 +34,7 @@ class Factor:
     def solve(self, right: Tensor) -> Tensor:
         """A^+ right, for (size, columns)."""
         scaled = right / self.scale[:, None]
-        solved = torch.cholesky_solve(scaled, self.root) if self.triangular else self.root @ (self.root.T @ scaled)
+        solved = _solved(self.root, scaled) if self.triangular else self.root @ (self.root.T @ scaled)
         return solved / self.scale[:, None]
 
     def inverse(self) -> Tensor:
@@ -57,6 +58,31 @@ def factor(matrix: Tensor) -> Factor:
     values, vectors = torch.linalg.eigh(unit)
     kept = values > PIVOT * float(values[-1].clamp(min=1e-300)) * len(values)
     return Factor(scale, vectors[:, kept] / values[kept].sqrt(), int(kept.sum()), False)
+
+
+@dataclass(frozen=True, slots=True)
+class RoughFactor:
+    """A positive semi-definite matrix, nearly: a Cholesky factor in single precision, to precondition with."""
+
+    scale: Tensor
+    root: Tensor
+
+    def solve(self, right: Tensor) -> Tensor:
+        """About its inverse times `right`, (size, columns)."""
+        scaled = (right / self.scale[:, None]).to(self.root.dtype)
+        return _solved(self.root, scaled).to(right) / self.scale[:, None]
+
+
+def rough_factor(matrix: Tensor) -> RoughFactor:
+    """The factor of a matrix with a little added to its diagonal, as much as it takes."""
+    scale = torch.where(matrix.diagonal() > 0, matrix.diagonal(), 1.0).sqrt()
+    unit, damping = (matrix / scale[:, None]).div_(scale).to(torch.float32), ROUGH_DAMPING
+    while True:
+        unit.diagonal().fill_(1 + damping)
+        root, info = torch.linalg.cholesky_ex(unit)
+        if int(info) == 0:
+            return RoughFactor(scale, root)
+        damping *= 10
 
 
 def conjugate_gradients(
@@ -110,7 +136,7 @@ class LowRank:
     def solve(self, right: Tensor) -> Tensor:
         """Its inverse times `right`, (size, columns)."""
         scaled = right * self.inverse_diagonal[:, None]
-        inner = torch.cholesky_solve(self.rows @ scaled, self.root)
+        inner = _solved(self.root, self.rows @ scaled)
         return scaled - self.inverse_diagonal[:, None] * (self.rows.T @ inner)
 
 
@@ -281,5 +307,12 @@ def _damped_solve(matrix: Tensor, right: Tensor) -> Tensor:
         if int(info) == 0:
             break
         damping *= 100
-    solved = torch.cholesky_solve(right[:, None], root)
-    return (solved + torch.cholesky_solve(right[:, None] - matrix @ solved, root))[:, 0]
+    solved = _solved(root, right[:, None])
+    return (solved + _solved(root, right[:, None] - matrix @ solved))[:, 0]
+
+
+def _solved(root: Tensor, right: Tensor) -> Tensor:
+    """(L L')^-1 right, L = root: by triangles, many times as fast for a vector as torch.cholesky_solve."""
+    halfway = torch.linalg.solve_triangular(root, right, upper=False)
+    solved: Tensor = torch.linalg.solve_triangular(root.mT, halfway, upper=True)
+    return solved

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Status
 from torchlogit.solvers import newton_model
-from torchlogit.solvers.newton_model import Diagonal, Preconditioned, model_for
+from torchlogit.solvers.newton_model import ByOutput, Diagonal, Preconditioned, model_for
 from torchlogit.solvers.stochastic_newton import StochasticNewton
 from torchlogit.solvers.tuning_free import SAGA
 
@@ -484,3 +484,26 @@ def test_a_table_is_the_same_from_a_sparse_one() -> None:
     assert isinstance(dense, Dense)
     assert (dense.csr() != sparse.csr()).nnz == 0
     assert torch.equal(dense.dense(), sparse.dense())
+
+
+def test_factors_all_rows_where_the_diagonal_takes_too_many_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Levels of columns that nest, as tail numbers do in carriers: their differences are hardly seen by a diagonal."""
+    monkeypatch.setattr(newton_model, "WIDE", 1)
+    monkeypatch.setattr(newton_model, "SCARCE", 1.0)
+    monkeypatch.setattr(newton_model, "FACTORED", 1e9)
+    rng = np.random.default_rng(0)
+    fine = rng.integers(0, 120, 3000)
+    columns = np.stack([fine, 120 + fine // 6, 140 + fine // 30, 144 + rng.integers(0, 12, 3000)], axis=1)
+    x = scipy.sparse.csr_array((np.ones(12000), columns.reshape(-1), np.arange(0, 12001, 4)), shape=(3000, 156))
+    y = torch.from_numpy((rng.random(3000) < 1 / (1 + np.exp(rng.standard_normal(120)[fine])))[:, None].astype(float))
+    objective = Objective.of(Sparse.of(x), y, loss=Logistic(), penalty=ElasticNet(l2=0.01))
+    model = model_for(objective, lambda: pytest.fail("no sample is drawn"), hessian_rows=30, max_dense=1, growth=1)
+    assert isinstance(model, Preconditioned)
+    assert isinstance(model.dearer, ByOutput)
+    factored = fit(objective, StochasticNewton(max_dense=1), Goal(tol=1e-9, max_iter=1000))
+    monkeypatch.setattr(newton_model, "FACTORED", 0.0)
+    diagonal = fit(objective, StochasticNewton(max_dense=1), Goal(tol=1e-9, max_iter=1000))
+    assert factored.certificate.status is Status.CERTIFIED
+    assert factored.passes < 0.75 * diagonal.passes
+    dense = fit(replace(objective, design=Dense.of(torch.from_numpy(x.toarray()))), StochasticNewton(), Goal(tol=1e-9))
+    assert factored.certificate.objective == pytest.approx(dense.certificate.objective, rel=2e-9)

@@ -25,6 +25,7 @@ Values = NDArray[np.float32] | NDArray[np.float64]
 
 BESIDE = 4  # partial sums are small where all of them have one value for so many of the data
 COUNTED = 1 << 17  # indices that tell how columns are spread
+MIRRORED = 512  # columns of a Gram matrix at a time
 SMALL = 1 << 15  # products that gain nothing from threads
 
 
@@ -149,9 +150,12 @@ def gram(X: Matrix, weights: Array, *, intercept: bool) -> Array:
     lower = added(parts)
     if intercept:
         lower[:, -1] = rmatmul(X, weights, intercept=True).T
-    upper = np.swapaxes(lower, 1, 2).copy()
-    upper[:, range(p), range(p)] = 0
-    return lower + upper
+    for start in range(0, p, MIRRORED):
+        stop = min(p, start + MIRRORED)
+        corner = lower[:, start:stop, start:stop]
+        corner += np.swapaxes(np.tril(corner, -1), 1, 2)
+        lower[:, start:stop, stop:] = np.swapaxes(lower[:, stop:, start:stop], 1, 2)
+    return lower
 
 
 def quadratic(X: Matrix, matrix: Array) -> Array:

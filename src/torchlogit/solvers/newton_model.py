@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, partial, reduce
 from typing import Protocol
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from torchlogit.design import DesignMatrix
 from torchlogit.objective import Objective
-from torchlogit.quadratic import Accept, conjugate_gradients, coordinate_descent, factor, low_rank
+from torchlogit.quadratic import Accept, conjugate_gradients, coordinate_descent, factor, low_rank, rough_factor
 from torchlogit.solvers.newton_step import NewtonModel, Point, Step
 from torchlogit.solvers.sampling import Sampler
 from torchlogit.solvers.working_set import MOST, WorkingSet
@@ -29,10 +29,12 @@ WHOLE = 0.4  # a sample of more than this share of the rows is no saving
 PRECONDITION_ROWS = 4  # rows per column that make a preconditioner,
 WIDE = 2500  # and of more columns than these, fewer: what their own Gram matrix allows
 KINKED_WIDE = 2500  # with kinks or bounds, columns of which a working set is looked for
-SCARCE = 1 / 16  # but where no more of the values than these are not zero, the diagonal does
+SCARCE = 1 / 16  # but where no more of the values than these are not zero, the diagonal does, or, if it does not,
+FACTORED = 3e4  # all rows, if the cube of the columns is no more than so many times the values
+MOST_FACTORED = 1 << 27  # entries of all factors
 LOOSE, TIGHT, VANISHED = 0.1, 1e-2, 1e-20  # what a step may leave unsolved, as a share of what it promises
 FAR = 1.0  # a preconditioner serves until some row's log-odds have moved by this much,
-EASY = 6  # or for as long as so many products do
+EASY, HARD = 6, 10  # or for as long as so many products do; where it takes more than so many, a dearer one is due
 MAX_PRODUCTS = 60
 QUADRATIC_TOL, MAX_SWEEPS = 1e-9, 1000  # of the inner coordinate descent
 
@@ -116,11 +118,11 @@ class Preconditioned:
     """Curvature from a sample: as the model itself where it has rows enough, and as a preconditioner of all rows'.
 
     trusted: whether a step may go by the sample alone. max_dense: parameters up to which all rows' Hessian is formed,
-    where nothing less gives a dual point.
+    where nothing less gives a dual point. dearer: what takes the curvature's place once it proves to be too little.
     """
 
-    def __init__(self, curvature: Curvature, trusted: bool, max_dense: int) -> None:
-        self.curvature, self.trusted, self.max_dense = curvature, trusted, max_dense
+    def __init__(self, curvature: Curvature, trusted: bool, max_dense: int, dearer: Curvature | None = None) -> None:
+        self.curvature, self.trusted, self.max_dense, self.dearer = curvature, trusted, max_dense, dearer
         self._solve: Solve | None = None
         self._at: Point | None = None
         self._moved, self._products = 0.0, 0
@@ -168,6 +170,8 @@ class Preconditioned:
 
     def _refresh(self, objective: Objective, point: Point, fresh: bool) -> float:
         """Sees to it that the curvature is that of this point, or near or good enough to precondition; passes taken."""
+        if self._products > HARD and self.dearer is not None:
+            self.curvature, self.dearer, self._solve = self.dearer, None, None
         useful = self._at is point or (not fresh and (self._moved <= FAR or self._products <= EASY))
         if self._solve is not None and useful:
             return 0.0
@@ -232,7 +236,10 @@ class ByOutput:
         """Rows and their weights for each output: X' diag(weight) X estimates its block, but for the penalty."""
         for unit in torch.eye(objective.loss.n_outputs).to(objective.target):
             curvature = self._curvature(objective, point, unit)
-            yield self.sampler().by_weight(curvature, self.rows, self.generator)
+            if self.rows >= len(curvature):
+                yield objective.design, curvature
+            else:
+                yield self.sampler().by_weight(curvature, self.rows, self.generator)
 
     def _curvature(self, objective: Objective, point: Point, unit: Tensor) -> Tensor:
         """The weighted second derivative of every row's loss by this output, (n,)."""
@@ -245,9 +252,9 @@ class ByOutput:
 
 def _gram(design: DesignMatrix, weight: Tensor, precision: Tensor) -> Tensor:
     """X' diag(weight) X + diag(precision), roughly."""
-    gram = torch.diag(precision)
-    for rows, block in design.blocks():
-        gram += block.rough_gram(weight[rows, None])[0]
+    parts = (block.rough_gram(weight[rows, None])[0] for rows, block in design.blocks())
+    gram = reduce(Tensor.add_, parts)
+    gram.diagonal().add_(precision)
     return gram
 
 
@@ -255,7 +262,7 @@ def _block_factor(design: DesignMatrix, weight: Tensor, precision: Tensor) -> So
     """The factor of X' diag(weight) X + diag(precision): of as many rows as columns, or more, by that matrix."""
     n, p = design.shape
     if n >= p:
-        return factor(_gram(design, weight, precision))
+        return (factor if p <= WIDE else rough_factor)(_gram(design, weight, precision))
     return low_rank(design.dense() * weight.sqrt()[:, None], precision)
 
 
@@ -274,7 +281,9 @@ def model_for(
     if size <= max_dense and rows >= hessian_rows * size and growth == 1:
         return Preconditioned(SampleHessian(*sampler().sample(rows)), True, max_dense)
     if p > WIDE and objective.design.n_values <= SCARCE * n * p:
-        return Preconditioned(Diagonal(), False, max_dense)
+        affordable = p**3 <= FACTORED * objective.design.n_values and size * p <= MOST_FACTORED
+        dearer = ByOutput(sampler, n, torch.Generator()) if affordable else None
+        return Preconditioned(Diagonal(), False, max_dense, dearer)
     by_output = ByOutput(sampler, min(n, growth * rows), torch.Generator().manual_seed(rows))
     return Preconditioned(by_output, False, max_dense)
 
