@@ -216,7 +216,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return self.solver
         if self.solver not in BY_NAME:
             raise InputError(f"solver={self.solver!r}: expected one of {', '.join(BY_NAME)}, or a solver object")
-        return BY_NAME[self.solver](objective, _seed(self.random_state))
+        return BY_NAME[self.solver](objective, _seed(self.random_state), self.tol)
 
     def _goal(self) -> Goal:
         """Without a penalty coefficients are there to be read: then they have to be exact against their errors too."""

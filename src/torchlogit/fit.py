@@ -208,7 +208,7 @@ class _Examiner:
 def _measured(objective: Objective, state: State, goal: Goal, examine: _Examiner) -> Certificate:
     """The certificate of another solver's last state: bounds from Newton's dual points, until they stop falling."""
     theta, best = objective.theta(state.params), Bound(None, state.objective)
-    for probe in islice(StochasticNewton().iterates(objective, state.params), PROBES):
+    for probe in islice(StochasticNewton(aim=goal.tol).iterates(objective, state.params), PROBES):
         seen = examine(probe)
         if seen.status is Status.SEPARATED:
             return replace(seen, objective=state.objective)

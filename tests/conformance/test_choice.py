@@ -58,7 +58,7 @@ UNHELD = torch.cat([FACTORS[1:], torch.zeros(1, dtype=torch.float64)])
     ],
 )
 def test_auto(objective: Objective, kind: type) -> None:
-    assert type(automatic(objective, 0)) is kind
+    assert type(automatic(objective, 0, 1e-6)) is kind
 
 
 @pytest.mark.parametrize("name", ["auto", "newton", "dual"])
@@ -66,6 +66,6 @@ def test_auto(objective: Objective, kind: type) -> None:
 def test_every_name_reaches_the_same_optimum(name: str, n_classes: int) -> None:
     objective = objective_of(ElasticNet(l2=1.0), d=800, n_classes=n_classes)
     best = fit(objective, StochasticNewton(), Goal(tol=1e-10)).certificate.objective
-    result = fit(objective, BY_NAME[name](objective, 0), Goal(tol=1e-8))
+    result = fit(objective, BY_NAME[name](objective, 0, 1e-8), Goal(tol=1e-8))
     assert result.certificate.status is Status.CERTIFIED
     assert result.certificate.objective == pytest.approx(best, rel=2e-8)

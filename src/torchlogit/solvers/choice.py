@@ -1,4 +1,4 @@
-"""The solvers by their names, and what "auto" chooses."""
+"""The solvers by their names, and what "auto" chooses. aim: the relative bound that is asked for."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torchlogit.solvers.stochastic_newton import StochasticNewton
 GENTLE = 10.0  # the mean pull of a row, above which dual ascent takes more epochs than Newton's method takes passes
 
 
-def dual(objective: Objective, seed: int) -> Solver:
+def dual(objective: Objective, seed: int, aim: float) -> Solver:
     """Dual ascent for two classes, or for more."""
     return DualAscent(seed) if objective.loss.n_outputs == 1 else SoftmaxAscent(seed)
 
 
-def automatic(objective: Objective, seed: int) -> Solver:
+def automatic(objective: Objective, seed: int, aim: float) -> Solver:
     """Dual ascent where it is the faster one, StochasticNewton everywhere else.
 
     It is for sparse rows under a penalty that holds every column, of so many coefficients that Newton's method forms no
@@ -28,13 +28,13 @@ def automatic(objective: Objective, seed: int) -> Solver:
     asks for, in log-odds of its own): 7 at .5, 20 at 5, 50 at 20, where Newton's method takes 30, 60 and 90 passes of
     about the same cost.
     """
-    newton = StochasticNewton(seed=seed)
+    newton = StochasticNewton(aim, seed=seed)
     precision = objective.coef(objective.precision()[:, None])[:, 0]
     wide = objective.design.shape[1] * objective.basis().shape[1] > newton.max_dense
     if not (isinstance(objective.design, Sparse) and wide and _held(objective)):
         return newton
     pull = float((objective.moments[1][: len(precision)] / precision).sum()) / objective.design.shape[0]
-    return dual(objective, seed) if pull <= GENTLE else newton
+    return dual(objective, seed, aim) if pull <= GENTLE else newton
 
 
 def _held(objective: Objective) -> bool:
@@ -47,9 +47,9 @@ def _held(objective: Objective) -> bool:
     return not bounded and bool((objective.penalty.precision(n_features) > 0).all())
 
 
-BY_NAME: dict[str, Callable[[Objective, int], Solver]] = {
+BY_NAME: dict[str, Callable[[Objective, int, float], Solver]] = {
     "auto": automatic,
-    "newton": lambda objective, seed: StochasticNewton(seed=seed),
+    "newton": lambda objective, seed, aim: StochasticNewton(aim, seed=seed),
     "dual": dual,
-    "sgd": lambda objective, seed: SGD(seed=seed),
+    "sgd": lambda objective, seed, aim: SGD(seed=seed),
 }

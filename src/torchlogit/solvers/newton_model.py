@@ -145,7 +145,7 @@ class Preconditioned:
             objective.hessian_operator(point.residual),
             right,
             self._solve,
-            _certifiably(objective, right) if exact else self._roughly(),
+            _certifiably(objective, right, point.room) if exact else self._roughly(),
             MAX_PRODUCTS,
             start=self._known if self._at is point else None,
         )
@@ -373,8 +373,10 @@ def _penalised(objective: Objective) -> bool:
     return bool((precision > 0).all())
 
 
-def _certifiably(objective: Objective, right: Tensor) -> Accept:
-    """Good enough for a dual point: what is left adds a hundredth of the step's promise to the dual gap.
+def _certifiably(objective: Objective, right: Tensor, room: float) -> Accept:
+    """Good enough for a dual point: what is left adds `room` to the dual gap, or a hundredth of the step's promise.
+
+    But no more than a tenth, so that a gap that turns out too wide is narrower after the next step.
 
     Left r_j on a column of precision l2_j, the penalty's part of the gap is r_j^2 / (2 l2_j); the intercept's
     part is repaired afterwards. Columns without a penalty leave no room: there the energy has to vanish.
@@ -384,8 +386,8 @@ def _certifiably(objective: Objective, right: Tensor) -> Accept:
     energy_left = TIGHT if _penalised(objective) else VANISHED
 
     def accept(step: Tensor, left: Tensor, energy: float) -> bool:
-        return energy <= energy_left and float((weight @ left.square()).sum()) <= TIGHT * 0.5 * float(
-            (step * right).sum()
-        )
+        promise = 0.5 * float((step * right).sum())
+        allowed = min(max(room, TIGHT * promise), LOOSE * promise)
+        return energy <= energy_left and float((weight @ left.square()).sum()) <= allowed
 
     return accept

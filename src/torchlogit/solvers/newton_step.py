@@ -12,11 +12,12 @@ from torchlogit.objective import Objective
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """theta, and the residual and the gradient of F's smooth part there."""
+    """theta, and the residual and the gradient of F's smooth part there. room: nats that a dual gap may be too wide."""
 
     theta: Tensor
     residual: Tensor
     gradient: Tensor
+    room: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

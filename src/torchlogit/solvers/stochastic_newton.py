@@ -28,6 +28,7 @@ GROWTH = 8
 MIN_ROWS, MIN_PER_PARAMETER = 512, 8
 WARM_UP_STEPS = 10
 SETTLED = 0.05  # a sample is solved once its model promises less than this share of the sample's own error
+ROOM = 0.25  # of what the bound may be, the share that is left to equations not solved to the end
 POOR_STEP = 0.1  # a step shorter than this, or one that leaves half of what was promised before, is poor
 
 
@@ -35,9 +36,10 @@ POOR_STEP = 0.1  # a step shorter than this, or one that leaves half of what was
 class StochasticNewton:
     """The default solver: nothing to tune, the optimum to the last digits.
 
+    aim: the bound that is asked for, relative to F: exact steps begin in time for it, solved no better than it needs.
     hessian_rows: a step goes by a sample alone where it has so many rows per free parameter. exact_below: the share of
-    F under which steps are solved for all rows. max_dense: free parameters above which the Hessian is never formed.
-    seed: of the samples.
+    F, or, where that is more, three times the aim, under which steps are solved for all rows. max_dense: free
+    parameters above which the Hessian is never formed. seed: of the samples.
 
     Source: doubling samples after Ada Newton (Mokhtari et al. 2016, arXiv:1605.07659), subsampled Hessians after
     Roosta-Khorasani and Mahoney 2019, doi:10.1007/s10107-018-1346-5.
@@ -46,6 +48,7 @@ class StochasticNewton:
     30
     """
 
+    aim: float = 1e-6
     hessian_rows: int = 30
     exact_below: float = 3e-5
     max_dense: int = 2500
@@ -62,7 +65,7 @@ class StochasticNewton:
         way, model = _Descent(objective, begin), self._model(objective, reader, 1)
         growth, poor, last_promise = 1, 0, float("inf")
         while True:
-            took = way.advance(model, self.exact_below)
+            took = way.advance(model, max(self.exact_below, 3 * self.aim), self.aim)
             passes = reader.passes + way.passes
             yield State(objective.params(way.theta), passes, way.value, took.promise, way.raw, took.dual)
             poor = poor + 1 if took.t < POOR_STEP or took.promise > last_promise / 2 else 0
@@ -133,10 +136,10 @@ class _Descent:
         self.value, self.residual = objective.evaluate(theta, self.raw)
         self.passes, self.exact = 0.5, False
 
-    def advance(self, model: NewtonModel, exact_below: float) -> _Advance:
+    def advance(self, model: NewtonModel, exact_below: float, aim: float = 0.0) -> _Advance:
         """A step; an exact one, once what the model promises is less than this share of F."""
-        objective = self.objective
-        point = Point(self.theta, self.residual, objective.gradient(self.theta, self.residual))
+        objective, room = self.objective, ROOM * aim * self.value
+        point = Point(self.theta, self.residual, objective.gradient(self.theta, self.residual), room)
         step = model.step(objective, point, self.exact)
         self.passes += 0.5 + step.passes
         if not self.exact and step.promise <= exact_below * self.value:

@@ -42,7 +42,7 @@ class WorkingSet:
         part, model = self._part
         last = torch.arange(len(objective.coef(point.theta)), len(point.theta))
         places = torch.cat([self._columns, last]).to(point.theta.device)
-        step = model.step(part, Point(point.theta[places], point.residual, point.gradient[places]), exact)
+        step = model.step(part, replace(point, theta=point.theta[places], gradient=point.gradient[places]), exact)
         whole = torch.zeros_like(point.theta).index_copy_(0, places, step.step)
         share = part.design.n_values / max(1, objective.design.n_values)
         return replace(step, step=whole, passes=0.5 * share + step.passes * share)
