@@ -16,8 +16,8 @@ from torchlogit.errors import InputError
 from torchlogit.kernels import csr as kernels
 from torchlogit.kernels import rows as dense_kernels
 
-BLOCK_NONZEROS = 1 << 21  # about the cache's size,
-BLOCK_COLUMNS = 16  # and no fewer than so many times the columns, each of which is added up once a block
+BLOCK_NONZEROS = 1 << 24  # large: what is added up once a block is then small beside it,
+BLOCK_COLUMNS = 64  # and no fewer than so many times the columns, each of which is added up once a block
 DENSE_SHARE = 0.25  # of the values, above which a Gram matrix is made from dense rows
 
 

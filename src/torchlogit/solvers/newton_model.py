@@ -374,20 +374,20 @@ def _penalised(objective: Objective) -> bool:
 
 
 def _certifiably(objective: Objective, right: Tensor, room: float) -> Accept:
-    """Good enough for a dual point: what is left adds `room` to the dual gap, or a hundredth of the step's promise.
+    """Good enough for a dual point: what is left adds no more than `room`, or a hundredth of the step's promise.
 
-    But no more than a tenth, so that a gap that turns out too wide is narrower after the next step.
-
-    Left r_j on a column of precision l2_j, the penalty's part of the gap is r_j^2 / (2 l2_j); the intercept's
-    part is repaired afterwards. Columns without a penalty leave no room: there the energy has to vanish.
+    To F, that is, at the step's end, and to the dual gap: left r_j on a column of precision l2_j, the penalty's part of
+    the gap is r_j^2 / (2 l2_j); the intercept's part is repaired afterwards. Columns without a penalty leave no room:
+    there the energy has to vanish.
     """
-    precision = objective.precision()
+    precision, penalised = objective.precision(), _penalised(objective)
     weight = torch.where(precision > 0, 0.5 / precision.clamp(min=1e-300), torch.zeros_like(precision))
-    energy_left = TIGHT if _penalised(objective) else VANISHED
 
     def accept(step: Tensor, left: Tensor, energy: float) -> bool:
         promise = 0.5 * float((step * right).sum())
-        allowed = min(max(room, TIGHT * promise), LOOSE * promise)
-        return energy <= energy_left and float((weight @ left.square()).sum()) <= allowed
+        enough = max(room, TIGHT * promise)
+        if energy > (LOOSE if penalised else VANISHED) or energy * promise > enough:
+            return False
+        return float((weight @ left.square()).sum()) <= enough
 
     return accept

@@ -29,6 +29,7 @@ MIN_ROWS, MIN_PER_PARAMETER = 512, 8
 WARM_UP_STEPS = 10
 SETTLED = 0.05  # a sample is solved once its model promises less than this share of the sample's own error
 ROOM = 0.25  # of what the bound may be, the share that is left to equations not solved to the end
+SHRINK = 0.25  # and what is left of that after a step whose dual point did not do
 POOR_STEP = 0.1  # a step shorter than this, or one that leaves half of what was promised before, is poor
 
 
@@ -134,11 +135,11 @@ class _Descent:
         self.objective, self.theta = objective, theta
         self.raw = objective.raw(theta)
         self.value, self.residual = objective.evaluate(theta, self.raw)
-        self.passes, self.exact = 0.5, False
+        self.passes, self.exact, self.shrink = 0.5, False, 1.0
 
     def advance(self, model: NewtonModel, exact_below: float, aim: float = 0.0) -> _Advance:
         """A step; an exact one, once what the model promises is less than this share of F."""
-        objective, room = self.objective, ROOM * aim * self.value
+        objective, room = self.objective, self.shrink * ROOM * aim * self.value
         point = Point(self.theta, self.residual, objective.gradient(self.theta, self.residual), room)
         step = model.step(objective, point, self.exact)
         self.passes += 0.5 + step.passes
@@ -150,6 +151,7 @@ class _Descent:
         raw_step = objective.product(step.step)
         self.passes += 0.5
         dual = self._dual(raw_step) if step.exact and exact_below > 0 else None
+        self.shrink *= SHRINK if dual is not None else 1.0
         ray = Ray(objective, self.theta, self.raw, step.step, raw_step, self.value, step.slope, self.residual)
         landing = search(ray)
         self.theta, self.value = objective.feasible(ray.at(landing.t)), landing.value
