@@ -22,7 +22,8 @@ from torchlogit.solvers.newton_step import NewtonModel, Point, Step
 from torchlogit.solvers.sampling import Sampler
 from torchlogit.solvers.working_set import MOST, WorkingSet
 
-CHEAP = 8.0  # operations for each value of X that cost less than reading it: a sample of 8 n / p rows, of p^2 each,
+CHEAP = 8.0  # operations for each value of X that cost less than reading it: a sample of 8 n / p rows, of p^2 each
+# where a row has p values,
 DEAR = 96.0  # and that cost as much as the conjugate gradients that a better sample saves
 AMPLE_ROWS = 1000  # rows per parameter, of which more make no step better
 WHOLE = 0.4  # a sample of more than this share of the rows is no saving
@@ -319,7 +320,8 @@ def sample_rows(objective: Objective, hessian_rows: int, max_dense: int) -> int:
     rows = PRECONDITION_ROWS * p if p <= WIDE else WIDE
     if size > max_dense:
         return min(n, rows)
-    as_dear_as_a_pass = n * 2 / (p * (n_free + 1))
+    width = objective.design.n_values / n + objective.design.has_intercept
+    as_dear_as_a_pass = n * 2 / (max(1.0, width) * (n_free + 1))
     rows = max(rows, int(min(CHEAP * as_dear_as_a_pass, AMPLE_ROWS * size)))
     if hessian_rows * size <= DEAR * as_dear_as_a_pass:
         rows = max(rows, hessian_rows * size)
