@@ -27,7 +27,7 @@ from torchlogit.kernels import pieces
 from torchlogit.losses import Logistic, loss_for
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
-from torchlogit.records import Status
+from torchlogit.records import Params, Status
 from torchlogit.solvers import newton_model
 from torchlogit.solvers.newton_model import ByOutput, Diagonal, Preconditioned, model_for
 from torchlogit.solvers.stochastic_newton import StochasticNewton
@@ -502,8 +502,30 @@ def test_factors_all_rows_where_the_diagonal_takes_too_many_products(monkeypatch
     assert isinstance(model.dearer, ByOutput)
     factored = fit(objective, StochasticNewton(max_dense=1), Goal(tol=1e-9, max_iter=1000))
     monkeypatch.setattr(newton_model, "FACTORED", 0.0)
+    monkeypatch.setattr(newton_model, "SECOND", 0.0)
     diagonal = fit(objective, StochasticNewton(max_dense=1), Goal(tol=1e-9, max_iter=1000))
     assert factored.certificate.status is Status.CERTIFIED
     assert factored.passes < 0.75 * diagonal.passes
     dense = fit(replace(objective, design=Dense.of(torch.from_numpy(x.toarray()))), StochasticNewton(), Goal(tol=1e-9))
     assert factored.certificate.objective == pytest.approx(dense.certificate.objective, rel=2e-9)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("penalty", [ElasticNet(l2=1.0), ElasticNet(l2=1e-3)], ids=["l2", "a little"])
+def test_columns_without_a_value_cost_nothing(penalty: ElasticNet, n_classes: int) -> None:
+    """As many as hashing leaves empty: the steps are those of the others."""
+    table = cases.table(cases.scarce, n=400, d=30, n_outputs=1 if n_classes == 2 else n_classes)
+    wide = scipy.sparse.csr_array((400, 5000))
+    wide[:, 100:3100:100] = table.x
+    target, loss = torch.from_numpy(table.target), loss_for(n_classes)
+    designs = (Sparse.of(scipy.sparse.csr_array(x)) for x in (table.x, wide))
+    narrow, padded = (Objective.of(design, target, loss=loss, penalty=penalty) for design in designs)
+    one, other = (fit(objective, StochasticNewton(), Goal(tol=1e-10)) for objective in (narrow, padded))
+    assert one.certificate.status is other.certificate.status is Status.CERTIFIED
+    assert other.certificate.objective == pytest.approx(one.certificate.objective, rel=2e-10)
+    assert torch.equal(other.params.coef[100:3100:100].any(dim=1), one.params.coef.any(dim=1))
+    assert int(other.params.coef.any(dim=1).sum()) <= 30
+    assert len(other.history) <= len(one.history) + 2
+    begun = Params(torch.ones(5000, one.params.coef.shape[1], dtype=torch.float64), one.params.intercept)
+    again = fit(padded, StochasticNewton(), Goal(tol=1e-10), start=begun)
+    assert again.certificate.objective == pytest.approx(one.certificate.objective, rel=2e-10)

@@ -202,7 +202,7 @@ def _canonical(csr: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
     A matrix that is canonical already is not copied, and no values are where their indices alone are too long.
     """
     if not csr.has_canonical_format:
-        csr = csr.copy()
+        csr = csr.tocsc().tocsr()  # sorts the columns, faster than row by row
         csr.sum_duplicates()
     fits = max(csr.nnz, *csr.shape) < np.iinfo(np.int32).max
     dtype = np.int32 if fits else np.int64

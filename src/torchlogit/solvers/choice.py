@@ -11,6 +11,7 @@ from torchlogit.solvers.dual_ascent import DualAscent
 from torchlogit.solvers.sgd import SGD
 from torchlogit.solvers.softmax_ascent import SoftmaxAscent
 from torchlogit.solvers.stochastic_newton import StochasticNewton
+from torchlogit.solvers.working_set import occupied
 
 GENTLE = 10.0  # the mean pull of a row, above which dual ascent takes more epochs than Newton's method takes passes
 
@@ -29,10 +30,12 @@ def automatic(objective: Objective, seed: int, aim: float) -> Solver:
     about the same cost.
     """
     newton = StochasticNewton(aim, seed=seed)
-    precision = objective.coef(objective.precision()[:, None])[:, 0]
-    wide = objective.design.shape[1] * objective.basis().shape[1] > newton.max_dense
-    if not (isinstance(objective.design, Sparse) and wide and _held(objective)):
+    if not (isinstance(objective.design, Sparse) and _held(objective)):
         return newton
+    columns = int(occupied(objective).sum()) + objective.design.has_intercept
+    if columns * objective.basis().shape[1] <= newton.max_dense:
+        return newton
+    precision = objective.coef(objective.precision()[:, None])[:, 0]
     pull = float((objective.moments[1][: len(precision)] / precision).sum()) / objective.design.shape[0]
     return dual(objective, seed, aim) if pull <= GENTLE else newton
 

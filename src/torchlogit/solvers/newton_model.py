@@ -20,7 +20,7 @@ from torchlogit.objective import Objective
 from torchlogit.quadratic import Accept, conjugate_gradients, coordinate_descent, factor, low_rank, rough_factor
 from torchlogit.solvers.newton_step import NewtonModel, Point, Step
 from torchlogit.solvers.sampling import Sampler
-from torchlogit.solvers.working_set import MOST, WorkingSet
+from torchlogit.solvers.working_set import MOST, WorkingSet, occupied, occupied_columns, promising_columns
 
 CHEAP = 8.0  # operations for each value of X that cost less than reading it: a sample of 8 n / p rows, of p^2 each
 # where a row has p values,
@@ -31,7 +31,7 @@ PRECONDITION_ROWS = 4  # rows per column that make a preconditioner,
 WIDE = 2500  # and of more columns than these, fewer: what their own Gram matrix allows
 KINKED_WIDE = 2500  # with kinks or bounds, columns of which a working set is looked for
 SCARCE = 1 / 16  # but where no more of the values than these are not zero, the diagonal does, or, if it does not,
-FACTORED = 3e4  # all rows, if the cube of the columns is no more than so many times the values
+FACTORED, SECOND = 3e4, 1e11  # all rows, if the columns' cube is no more than so many times the values, or this
 MOST_FACTORED = 1 << 27  # entries of all factors
 LOOSE, TIGHT, VANISHED = 0.1, 1e-2, 1e-20  # what a step may leave unsolved, as a share of what it promises
 FAR = 1.0  # a preconditioner serves until some row's log-odds have moved by this much,
@@ -271,18 +271,33 @@ def model_for(
     objective: Objective, sampler: Callable[[], Sampler], *, hessian_rows: int, max_dense: int, growth: int
 ) -> NewtonModel:
     """The cheapest model for this shape; `growth` times the rows of what it would be by shape alone."""
+    p, smooth = objective.design.shape[1], objective.penalty.smooth
+    build = partial(_smooth_model if smooth else _kinked_model, hessian_rows=hessian_rows, growth=growth)
+    if not smooth and p > KINKED_WIDE:
+        more = max(max_dense, MOST + 1)
+        return WorkingSet(promising_columns, lambda part: build(part, _own_sampler(part), max_dense=more))
+    if p > WIDE and int(occupied(objective).sum()) <= p / 2:
+        return WorkingSet(occupied_columns, lambda part: build(part, _own_sampler(part), max_dense=max_dense))
+    return build(objective, sampler, max_dense=max_dense)
+
+
+def _own_sampler(objective: Objective) -> Callable[[], Sampler]:
+    """One sampler, made on first use."""
+    return cache(lambda: Sampler.of(objective, torch.Generator().manual_seed(objective.design.shape[1])))
+
+
+def _smooth_model(
+    objective: Objective, sampler: Callable[[], Sampler], *, hessian_rows: int, max_dense: int, growth: int
+) -> NewtonModel:
     n, p = objective.design.shape
     size = p * objective.basis().shape[1]
     rows = sample_rows(objective, hessian_rows, max_dense)
-    if not objective.penalty.smooth:
-        whole = partial(_kinked_model, hessian_rows=hessian_rows, max_dense=max_dense, growth=growth)
-        return WorkingSet(whole) if p > KINKED_WIDE else whole(objective, sampler)
     if size <= max_dense and growth * rows >= WHOLE * n:
         return AllRows()
     if size <= max_dense and rows >= hessian_rows * size and growth == 1:
         return Preconditioned(SampleHessian(*sampler().sample(rows)), True, max_dense)
     if p > WIDE and objective.design.n_values <= SCARCE * n * p:
-        affordable = p**3 <= FACTORED * objective.design.n_values and size * p <= MOST_FACTORED
+        affordable = p**3 <= max(SECOND, FACTORED * objective.design.n_values) and size * p <= MOST_FACTORED
         dearer = ByOutput(sampler, n, torch.Generator()) if affordable else None
         return Preconditioned(Diagonal(), False, max_dense, dearer)
     by_output = ByOutput(sampler, min(n, growth * rows), torch.Generator().manual_seed(rows))
@@ -290,19 +305,10 @@ def model_for(
 
 
 def _kinked_model(
-    objective: Objective,
-    sampler: Callable[[], Sampler] | None = None,
-    *,
-    hessian_rows: int,
-    max_dense: int,
-    growth: int,
+    objective: Objective, sampler: Callable[[], Sampler], *, hessian_rows: int, max_dense: int, growth: int
 ) -> NewtonModel:
-    """The cheapest model where the penalty has kinks or bounds; of a working set, with a sampler of its own."""
     n, p = objective.design.shape
     size = p * objective.basis().shape[1]
-    if sampler is None:
-        sampler = cache(lambda: Sampler.of(objective, torch.Generator().manual_seed(p)))
-        max_dense = max(max_dense, MOST + 1)
     dense = size <= max_dense
     rows = max(sample_rows(objective, hessian_rows, max_dense), hessian_rows * (size if dense else p))
     if dense and growth * rows >= WHOLE * n:

@@ -1,8 +1,9 @@
-"""Newton's steps on the columns that matter: for l1 or bounds, and more columns than their Hessian is formed of.
+"""Newton's steps on the columns that matter: some of them, so few that their Hessian can be formed.
 
-A step moves the columns that are not at rest on a kink or a bound, and of those at rest the ones that would leave it,
-first those that promise most; all others stay where they are. Few columns ever leave the kink of an l1 penalty, and so
-the Hessian of all columns is never needed; what the others would do is seen in the gradient at the next step.
+With l1 or bounds a step moves the columns that are not at rest on a kink or a bound, and of those at rest the ones that
+would leave it, first those that promise most; all others stay where they are. Few columns ever leave the kink of an l1
+penalty, and so the Hessian of all columns is never needed; what the others would do is seen in the gradient at the next
+step. Of hashed columns many have no value in any row: they stay at zero.
 
 Source: working sets for generalised linear models, Massias, Gramfort and Salmon 2018, arXiv:1802.07481.
 """
@@ -26,26 +27,28 @@ MOST = 4000  # columns: the square is what a step costs
 
 
 class WorkingSet:
-    """A model of the columns that matter, by the model that `of` makes of them; made anew when others do."""
+    """A model of the columns that `wanted` names, by the model that `of` makes of them; made anew when others are."""
 
-    def __init__(self, of: Callable[[Objective], NewtonModel]) -> None:
-        self._of = of
+    def __init__(self, wanted: Callable[[Objective, Point], Tensor], of: Callable[[Objective], NewtonModel]) -> None:
+        self._wanted, self._of = wanted, of
         self._columns = torch.zeros(0, dtype=torch.int64)
         self._part: tuple[Objective, NewtonModel] | None = None
+        self._passes = 0.0
 
     def step(self, objective: Objective, point: Point, exact: bool) -> Step:
-        """The model's step; no dual point before the columns left out are few."""
-        wanted = _wanted(objective, point)
+        """The model's step, zero on all other columns."""
+        wanted = self._wanted(objective, point)
         if self._part is None or not bool(torch.isin(wanted, self._columns).all()):
             part = objective.columns(wanted)
-            self._columns, self._part = wanted, (part, self._of(part))
+            self._columns, self._part, self._passes = wanted, (part, self._of(part)), 0.5
         part, model = self._part
         last = torch.arange(len(objective.coef(point.theta)), len(point.theta))
         places = torch.cat([self._columns, last]).to(point.theta.device)
         step = model.step(part, replace(point, theta=point.theta[places], gradient=point.gradient[places]), exact)
         whole = torch.zeros_like(point.theta).index_copy_(0, places, step.step)
-        share = part.design.n_values / max(1, objective.design.n_values)
-        return replace(step, step=whole, passes=0.5 * share + step.passes * share)
+        spent = (self._passes + step.passes) * part.design.n_values / max(1, objective.design.n_values)
+        self._passes = 0.0
+        return replace(step, step=whole, passes=spent)
 
     def moved(self, reach: float) -> None:
         """Passed on."""
@@ -53,7 +56,18 @@ class WorkingSet:
             self._part[1].moved(reach)
 
 
-def _wanted(objective: Objective, point: Point) -> Tensor:
+def occupied(objective: Objective) -> Tensor:
+    """Whether each feature has a value other than zero in some row of positive weight."""
+    return objective.coef(objective.moments[1][:, None])[:, 0] > 0
+
+
+def occupied_columns(objective: Objective, point: Point) -> Tensor:
+    """The columns, ascending, that have a value in some row, or a coefficient."""
+    seen = occupied(objective) | (objective.coef(point.theta) != 0).any(dim=1)
+    return seen.nonzero()[:, 0].cpu()
+
+
+def promising_columns(objective: Objective, point: Point) -> Tensor:
     """The columns, ascending: those between kinks and bounds, then those that would lower F most."""
     coef, gradient = objective.coef(point.theta), objective.coef(point.gradient)
     penalty, n_features = objective.penalty, len(coef)
