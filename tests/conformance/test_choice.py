@@ -23,7 +23,7 @@ def objective_of(
     penalty: ElasticNet, *, d: int = 4000, n_classes: int = 2, dense: bool = False, size: float = 1.0
 ) -> Objective:
     """Rows of five values of about this size, in d columns."""
-    rng, n = np.random.default_rng(0), 300
+    rng, n = np.random.default_rng(0), 1500
     indices, values = rng.integers(0, d, (n, 5)), size * rng.standard_normal((n, 5))
     x = scipy.sparse.coo_array((values.ravel(), (np.repeat(np.arange(n), 5), indices.ravel())), shape=(n, d)).tocsr()
     y = rng.integers(0, n_classes, n)
