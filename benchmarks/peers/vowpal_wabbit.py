@@ -23,8 +23,8 @@ class VowpalWabbit:
 
     name: str = "vw"
     note: str = (
-        "its default algorithm, from its cache, made beforehand; --l1 and --l2 divided by n; it penalises an "
-        "intercept, judged by the same F"
+        "its default algorithm, from its cache, made beforehand; without --l2, under which this F rises with every "
+        "pass (a9a: by 1% after one, by 6% after twenty)"
     )
     budgets: tuple[float, ...] = counts(last=100)
     precisions: tuple[str, ...] = ("float32",)
@@ -39,14 +39,13 @@ class VowpalWabbit:
         """A Workspace over the cache; the seconds are those of its passes."""
         from vowpalwabbit import Workspace
 
-        rows, n, passes = _cached(problem.name, problem), len(problem.y), 1 if budget is None else int(budget)
+        rows, passes = _cached(problem.name, problem), 1 if budget is None else int(budget)
         options = (
             f"--loss_function logistic -d {rows} --cache_file {rows}.cache --passes {passes} -b {BITS} --holdout_off"
         )
-        penalty = f"--l1 {problem.l1 / n!r} --l2 {problem.l2 / n!r}"
         began = time.perf_counter()
         constant = "" if problem.intercept else "--noconstant"
-        workspace = Workspace(f"{options} {penalty} {constant} --readable_model {rows}.model --quiet")
+        workspace = Workspace(f"{options} {constant} --readable_model {rows}.model --quiet")
         seconds = time.perf_counter() - began
         workspace.finish()
         weights = _weights(Path(f"{rows}.model"))
@@ -54,12 +53,12 @@ class VowpalWabbit:
 
 
 def _weights(model: Path) -> Array:
-    """Of a model written as text: lines of a place, a colon and a weight."""
+    """Of a model written as text: lines of a place, a colon, a weight and what its learning rate goes by."""
     weights = np.zeros(1 << BITS)
     for line in model.read_text().splitlines():
         place, colon, weight = line.partition(":")
         if colon and place.isdigit():
-            weights[int(place)] = float(weight)
+            weights[int(place)] = float(weight.split()[0])
     return weights
 
 
