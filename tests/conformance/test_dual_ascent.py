@@ -204,4 +204,4 @@ def test_states_hold_what_they_say() -> None:
         torch.testing.assert_close(state.raw, objective.raw(theta))
         assert state.objective == pytest.approx(objective.value(theta, objective.raw(theta)), rel=1e-13)
         states.append((state, state.params))
-    assert [state.passes for state, _ in states] == [2.0, 4.5, 8.0, 11.5, 15.0]
+    assert [state.passes for state, _ in states] == [6.0, 11.5, 16.0, 17.5, 19.0]

@@ -18,7 +18,7 @@ GENTLE = 10.0  # the mean pull of a row, above which dual ascent takes more epoc
 
 def dual(objective: Objective, seed: int, aim: float) -> Solver:
     """Dual ascent for two classes, or for more."""
-    return DualAscent(seed) if objective.loss.n_outputs == 1 else SoftmaxAscent(seed)
+    return DualAscent(seed, aim) if objective.loss.n_outputs == 1 else SoftmaxAscent(seed)
 
 
 def automatic(objective: Objective, seed: int, aim: float) -> Solver:

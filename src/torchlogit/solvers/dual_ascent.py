@@ -15,6 +15,7 @@ Source: Shalev-Shwartz and Zhang 2013, arXiv:1209.1873; on several threads Ma et
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ from torchlogit.records import Params, State
 
 HASTE = 0.1  # of the other threads' changes, the share that a thread allows for, until that proves to be too little
 INTERCEPT_STEPS = 10
-TELLING, MOST_EPOCHS = 0.1, 3  # a point is looked at once an epoch gained this share of the one before the last look
+MOST_EPOCHS = 5  # before a point is looked at
 GIVE = 800.0  # log-odds that the intercept may go in an epoch for rows all missed by one; no more than one for each
 SETTLED = 1e-9  # nats per unit of weight, what one of the intercept's Newton steps promised if it is the last
 
@@ -38,7 +39,8 @@ SETTLED = 1e-9  # nats per unit of weight, what one of the intercept's Newton st
 class DualAscent:
     """Stochastic dual coordinate ascent: nothing to tune, and a gap with every epoch.
 
-    For two classes, and a penalty that holds every column with some l2, without bounds. seed: of the rows' order.
+    For two classes, and a penalty that holds every column with some l2, without bounds. seed: of the rows' order. aim:
+    the bound that is asked for, relative to F: points are looked at in time for it, and not much more often.
 
     >>> from torchlogit.design import Dense
     >>> from torchlogit.losses import Logistic
@@ -51,9 +53,10 @@ class DualAscent:
     """
 
     seed: int = 0
+    aim: float = 1e-6
 
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
-        """The best point so far, with the newest dual point, after each epoch that makes a difference; without end.
+        """The best point so far, with the newest dual point, every few epochs; without end.
 
         A state's raw prediction and dual point are that of the state only until the next one is asked for.
         """
@@ -61,7 +64,7 @@ class DualAscent:
         ascent = _Ascent(objective, start, np.random.default_rng(self.seed))
         best = None if start is None else ascent.primal()
         while True:
-            ascent.advance()
+            ascent.advance(self.aim * (objective.total_weight * math.log(2) if best is None else best.value))
             here = ascent.primal()
             best = here if best is None or here.value <= best.value else best
             gap = max(0.0, best.value - ascent.height(here))
@@ -118,15 +121,18 @@ class _Ascent:
             dual = objective.coef(objective.dual(self.residual))[:, 0]
             self.point.v[:] = (self.pull.rate * self.scale * dual).numpy()
             self.passes += 1.0
-        self.highest, self.gain = -np.inf, np.inf
+        self.highest = -np.inf
+        self.gain: float | None = None
 
-    def advance(self) -> None:
-        """Epochs, until the dual gains a tenth of what it did in the last one before, or a few at most."""
+    def advance(self, enough: float) -> None:
+        """A few epochs, until what the dual still has to gain seems to be no more than enough, or it gains ever more.
+
+        What it gains falls from epoch to epoch by about the same factor: to come is gain^2 / (last - gain).
+        """
         for _ in range(MOST_EPOCHS):
-            gain = self.epoch()
-            if gain <= TELLING * self.gain:
+            last, self.gain = self.gain, self.epoch()
+            if last is not None and (self.gain >= last or self.gain**2 <= enough * (last - self.gain)):
                 break
-        self.gain = gain
 
     def epoch(self) -> float:
         """Each row once: a pass. About what the dual has gained."""
