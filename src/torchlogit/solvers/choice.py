@@ -13,7 +13,7 @@ from torchlogit.solvers.softmax_ascent import SoftmaxAscent
 from torchlogit.solvers.stochastic_newton import StochasticNewton
 from torchlogit.solvers.working_set import occupied
 
-GENTLE = 10.0  # the mean pull of a row, above which dual ascent takes more epochs than Newton's method takes passes
+CROWDED = 1000.0  # of a penalty's precision, what a value's column holds: dual ascent takes too many epochs beyond that
 
 
 def dual(objective: Objective, seed: int, aim: float) -> Solver:
@@ -25,9 +25,8 @@ def automatic(objective: Objective, seed: int, aim: float) -> Solver:
     """Dual ascent where it is the faster one, StochasticNewton everywhere else.
 
     It is for sparse rows under a penalty that holds every column, of so many coefficients that Newton's method forms no
-    Hessian. Its epochs grow in number with the rows' pull, s_i sum_j x_ij^2 / precision_j (the coefficients that a row
-    asks for, in log-odds of its own): 7 at .5, 20 at 5, 50 at 20, where Newton's method takes 30, 60 and 90 passes of
-    about the same cost.
+    Hessian. Its epochs grow in number with the root of how crowded columns are: m_j / precision_j, m_j = sum_i s_i
+    x_ij^2, on average over the values (docs/decisions/0014-auto.md).
     """
     newton = StochasticNewton(aim, seed=seed)
     if not (isinstance(objective.design, Sparse) and _held(objective)):
@@ -35,9 +34,9 @@ def automatic(objective: Objective, seed: int, aim: float) -> Solver:
     columns = int(occupied(objective).sum()) + objective.design.has_intercept
     if columns * objective.basis().shape[1] <= newton.max_dense:
         return newton
-    precision = objective.coef(objective.precision()[:, None])[:, 0]
-    pull = float((objective.moments[1][: len(precision)] / precision).sum()) / objective.design.shape[0]
-    return dual(objective, seed, aim) if pull <= GENTLE else newton
+    precision, mass = (objective.coef(part[:, None])[:, 0] for part in (objective.precision(), objective.moments[1]))
+    crowd = float((mass.square() / precision).sum() / mass.sum())
+    return dual(objective, seed, aim) if crowd <= CROWDED else newton
 
 
 def _held(objective: Objective) -> bool:

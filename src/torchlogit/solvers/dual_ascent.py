@@ -32,6 +32,7 @@ HASTE = 0.1  # of the other threads' changes, the share that a thread allows for
 INTERCEPT_STEPS = 10
 MOST_EPOCHS = 5  # before a point is looked at
 GIVE = 800.0  # log-odds that the intercept may go in an epoch for rows all missed by one; no more than one for each
+ABSORBED = 0.3  # and no less than this share of what the columns give where they can do without the intercept
 SETTLED = 1e-9  # nats per unit of weight, what one of the intercept's Newton steps promised if it is the last
 
 
@@ -197,7 +198,8 @@ class _Ascent:
         self.passes += 0.5
         mean = objective.moments[0][:d] * self.scale / objective.total_weight
         self.cost_of_balance = float(mean @ mean) / precision
-        return kernels.Pull(1 / precision, kinks, min(GIVE, len(objective.target)) / objective.total_weight)
+        give = min(GIVE, len(objective.target)) / objective.total_weight
+        return kernels.Pull(1 / precision, kinks, max(give, ABSORBED * self.cost_of_balance))
 
 
 def _fit_intercept(objective: Objective, theta: Tensor, raw: Tensor) -> float:
