@@ -49,7 +49,7 @@ def _rounded(match: re.Match[str]) -> str:
 
 NUMBER = r"[-+.\de]+"
 MASKS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
-    (r"[\d.]+ passes over the rows, [\d.]+ s$", "<passes> passes over the rows, <seconds> s"),
+    (r"[\d.]+ passes over the rows, [\d.]+ s \(", "<passes> passes over the rows, <seconds> s ("),
     (r"^(solver .+), [\d.]+ passes$", r"\1, <passes> passes"),
     (rf'"passes": {NUMBER}', '"passes": <passes>'),
     (r"\d+\.\d\d s$", "<seconds> s"),

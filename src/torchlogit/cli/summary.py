@@ -137,7 +137,8 @@ def _answer(run: Run) -> str:
         lines.append(f"{certificate.status:<{NAME}} {certificate.message}")
     history = run.classifier.history_
     seconds = history[-1].seconds if history else 0.0
-    lines.append(f"effort       {run.classifier.n_iter_:.1f} passes over the rows, {seconds:.2f} s")
+    solver = type(run.classifier.solver_).__name__
+    lines.append(f"effort       {run.classifier.n_iter_:.1f} passes over the rows, {seconds:.2f} s ({solver})")
     return "\n".join(lines)
 
 
