@@ -146,7 +146,7 @@ def low_rank(rows: Tensor, diagonal: Tensor) -> LowRank:
     inverse = 1 / torch.where(diagonal > 0, diagonal, size.clamp(min=1e-300))
     inner = (rows * inverse) @ rows.T
     inner.diagonal().add_(1.0)
-    return LowRank(rows, inverse, torch.linalg.cholesky(inner))
+    return LowRank(rows, inverse, _damped_root(inner, 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,16 +299,22 @@ def _rounding(x: Tensor, linear: Tensor) -> float:
 
 def _damped_solve(matrix: Tensor, right: Tensor) -> Tensor:
     """(matrix + a little I)^-1 right, refined once: close to a solution where there is one, else far along the way."""
-    damping = DAMPING * len(right)
-    while True:
-        damped = matrix.clone()
-        damped.diagonal().add_(damping)
-        root, info = torch.linalg.cholesky_ex(damped)
-        if int(info) == 0:
-            break
-        damping *= 100
+    root = _damped_root(matrix, DAMPING * len(right))
     solved = _solved(root, right[:, None])
     return (solved + _solved(root, right[:, None] - matrix @ solved))[:, 0]
+
+
+def _damped_root(matrix: Tensor, damping: float) -> Tensor:
+    """The Cholesky factor, with this share of the largest entry added to the diagonal, or as much more as it takes."""
+    largest = matrix.diagonal().max()
+    while True:
+        damped = matrix.clone()
+        damped.diagonal().add_(damping * largest)
+        root: Tensor
+        root, info = torch.linalg.cholesky_ex(damped)
+        if int(info) == 0:
+            return root
+        damping = max(100 * damping, DAMPING)
 
 
 def _solved(root: Tensor, right: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ import cases
 from cases import PROBLEMS, Problem
 from reference.objective import Plain, Real, optimum
 from torchlogit.certificate import newton_dual_bound
+from torchlogit.design import Sparse
 from torchlogit.errors import InputError
 from torchlogit.fit import Goal, fit
 from torchlogit.kernels import softmax as kernels
@@ -174,3 +175,27 @@ def test_what_it_does_not_take_is_refused(changed: dict[str, object], match: str
     problem = replace(TAKEN[0], **changed)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=match):
         next(SoftmaxAscent().iterates(problem.objective(), None))
+
+
+@pytest.mark.parametrize("size", [1.0, 6.0])
+def test_rows_that_pull_hard(size: float) -> None:
+    """Few rows of large values in many columns: each could be fitted alone, and the intercept by any of them."""
+    rng = np.random.default_rng(0)
+    x = scipy.sparse.random_array((60, 1000), density=0.2, format="csr", rng=rng, data_sampler=rng.standard_normal)
+    target = torch.from_numpy(np.eye(3)[rng.integers(0, 3, 60)])
+    design = Sparse.of(size * scipy.sparse.csr_array(x))
+    objective = Objective.of(design, target, loss=loss_for(3), penalty=ElasticNet(l2=1.0))
+    result = fit(objective, SoftmaxAscent(), Goal(tol=1e-6))
+    newton = fit(objective, StochasticNewton(), Goal(tol=1e-9))
+    assert result.certificate.status is Status.CERTIFIED
+    assert result.passes < 100
+    assert result.certificate.objective == pytest.approx(newton.certificate.objective, rel=2e-6)
+
+
+def test_a_start_s_intercept_is_left_out_where_there_is_none() -> None:
+    table = cases.table(cases.scarce, n_outputs=3)
+    objective = cases.objective_of(table, loss_for(3), ElasticNet(l2=1.0), design="csr")
+    first = fit(objective, SoftmaxAscent(), Goal(tol=1e-6))
+    without = replace(objective, design=replace(objective.design, has_intercept=False))
+    state = next(SoftmaxAscent().iterates(without, first.params))
+    assert not bool(state.params.intercept.any())

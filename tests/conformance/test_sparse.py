@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +29,7 @@ from torchlogit.losses import Logistic, loss_for
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, Status
-from torchlogit.solvers import newton_model
+from torchlogit.solvers import newton_model, working_set
 from torchlogit.solvers.newton_model import ByOutput, Diagonal, Preconditioned, model_for
 from torchlogit.solvers.stochastic_newton import StochasticNewton
 from torchlogit.solvers.tuning_free import SAGA
@@ -529,3 +530,50 @@ def test_columns_without_a_value_cost_nothing(penalty: ElasticNet, n_classes: in
     begun = Params(torch.ones(5000, one.params.coef.shape[1], dtype=torch.float64), one.params.intercept)
     again = fit(padded, StochasticNewton(), Goal(tol=1e-10), start=begun)
     assert again.certificate.objective == pytest.approx(one.certificate.objective, rel=2e-10)
+
+
+def test_more_columns_between_the_kinks_than_a_working_set_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name, value in ((working_set, "MOST", 20), (newton_model, "MOST", 20), (working_set, "AT_FIRST", 10)):
+        monkeypatch.setattr(module, name, value)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 60))
+    y = torch.from_numpy((x @ rng.standard_normal(60) + rng.logistic(size=200) > 0)[:, None].astype(float))
+    objective = Objective.of(Dense.of(torch.from_numpy(x)), y, loss=Logistic(), penalty=ElasticNet(l1=1.0))
+    whole = fit(objective, StochasticNewton(), Goal(tol=1e-8))
+    monkeypatch.setattr(newton_model, "KINKED_WIDE", 30)
+    parts = fit(objective, StochasticNewton(), Goal(tol=1e-6, max_iter=1000))
+    assert int((whole.params.coef != 0).sum()) > 20
+    assert parts.certificate.status is Status.CERTIFIED
+    assert parts.certificate.objective == pytest.approx(whole.certificate.objective, rel=2e-6)
+
+
+def test_rows_that_balance_exactly_leave_nothing_to_do() -> None:
+    """The gradient is zero, not only nearly."""
+    rows = np.random.default_rng(0).integers(0, 5, (2, 3000)).astype(float)
+    model = LogisticRegression(solver="newton").fit(np.repeat(rows, 2, axis=0), [0, 1, 0, 1])
+    assert model.certificate_.status is Status.CERTIFIED
+    assert not model.coef_.any()
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_rows_twice_in_many_columns_and_next_to_no_penalty(dense: bool) -> None:
+    rows = np.random.default_rng(0).standard_normal((20, 3000))
+    x = np.vstack([rows, rows])
+    given = x if dense else scipy.sparse.csr_array(x)
+    model = LogisticRegression(l2=1e-14, solver="newton").fit(given, np.arange(40) % 2)
+    assert model.certificate_.objective < 1e-9
+
+
+def test_an_interrupted_task_leaves_none_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    ended = []
+
+    def task(index: int, part: slice) -> None:
+        if index == 0:
+            raise KeyboardInterrupt
+        time.sleep(0.05)
+        ended.append(index)
+
+    with pytest.raises(KeyboardInterrupt):
+        pieces.each(task, [slice(0, 1), slice(1, 2)])
+    assert ended == [1]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 
 import numpy as np
@@ -42,7 +42,10 @@ def each(task: Callable[[int, slice], None], parts: list[slice]) -> None:
             task(i, parts[i])
 
     others = [_pool(os.getpid(), threads - 1).submit(work, share) for share in shares[1:]]
-    work(shares[0])
+    try:
+        work(shares[0])
+    finally:  # an interrupted task leaves nothing running that still writes
+        wait(others)
     for other in others:
         other.result()
 

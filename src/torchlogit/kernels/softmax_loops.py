@@ -9,8 +9,8 @@ from numba import njit
 
 _compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
 
-SETTLED = 1e-3  # what an inner equation may leave unsolved, as a share of its own size: the next epoch solves it anew
-MOST_STEPS = 50
+CLOSE = 0.01  # a step that moves log-odds by no more is the last: the error left is about its square
+MOST_STEPS = 500  # for log-odds of thousands
 SHORT = 1e-6  # a step that moves log-odds by less needs no damping
 
 
@@ -58,14 +58,13 @@ def _settle(u, pull, wanted, found, step):  # type: ignore[no-untyped-def]
     outputs = np.uintp(len(u))
     for _ in range(MOST_STEPS):
         _softmax(u, found)
-        along = across = left = 0.0
+        along = across = 0.0
         for k in range(outputs):
             step[k] = wanted[k] - u[k] - pull * found[k]
-            left = max(left, abs(step[k]))
             share = found[k] / (1 + pull * found[k])
             along += share * step[k]
-            across += share * found[k]
-        shared = pull * along / (1 - pull * across)
+            across += share
+        shared = pull * along / across
         low, high = math.inf, -math.inf
         for k in range(outputs):
             step[k] = (step[k] + shared * found[k]) / (1 + pull * found[k])
@@ -74,7 +73,7 @@ def _settle(u, pull, wanted, found, step):  # type: ignore[no-untyped-def]
         damping = math.log1p(reach) / reach if reach > SHORT else 1.0
         for k in range(outputs):
             u[k] += damping * step[k]
-        if left <= SETTLED * (1 + pull):
+        if reach <= CLOSE:
             break
     _softmax(u, found)
 

@@ -181,7 +181,7 @@ class _Ascent:
         objective, csr = self.objective, self.objective.design.csr()
         data = csr.data
         if bool((self.scale != 1).any()):
-            data = (data * self.scale.numpy()[csr.indices]).astype(data.dtype)
+            data = data * self.scale.numpy()[csr.indices]
         offset = torch.zeros_like(objective.target) if objective.offset is None else objective.offset
         arrays = (objective.target[:, 0], objective.weight, offset[:, 0])
         target, weight, offsets = (array.contiguous().numpy() for array in arrays)

@@ -152,7 +152,8 @@ class Preconditioned:
         )
         self._at, self._known, self._products = point, found, products
         step = _smooth(objective, point, found, spent + products, exact=exact)
-        self._loose = min(LOOSE, max(TIGHT, (step.promise / self._promise) ** 2))
+        shrunk = step.promise / self._promise if self._promise > 0 else 0.0
+        self._loose = min(LOOSE, max(TIGHT, shrunk * shrunk))
         self._promise = step.promise
         return step
 

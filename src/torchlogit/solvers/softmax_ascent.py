@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from torchlogit.objective import Objective
 from torchlogit.records import Params, State
 
 REACH = 0.3  # log-odds that the intercept goes for a row of mean weight, all of it missed
+ABSORBED = 0.3  # and no less than this share of what the columns give where they can do without the intercept
 CLOSE = 0.1  # share of F: with a larger gap a dual point is worth nothing yet
 
 
@@ -60,10 +62,11 @@ class SoftmaxAscent:
 class _Ascent:
     """Where the ascent is: dual (n, K) and what follows from it, coef (d, K) and intercept (K,), all moved in place.
 
-    variance (d,): 1 / precision. of_intercept: that of the intercept around where it stood an epoch ago.
+    rows: in CSR form. variance (d,): 1 / precision. of_intercept: the intercept's, around where it was an epoch ago.
     """
 
     objective: Objective
+    rows: Any
     weight: Array
     variance: Array
     of_intercept: float
@@ -81,21 +84,25 @@ class _Ascent:
         if start is not None:
             residual = objective.residual(objective.raw(objective.theta(start)))
             dual, coef = dual + residual, objective.coef(objective.dual(residual)) / precision[:, None]
+        mean = objective.coef(objective.moments[0][:, None])[:, 0] / objective.total_weight
         reach = REACH * objective.design.shape[0] / objective.total_weight
+        reach = max(reach, ABSORBED * float((mean.square() / precision).sum()))
+        has_intercept = objective.design.has_intercept
         return cls(
             objective,
+            objective.design.csr(),
             objective.weight.contiguous().numpy(),
             (1 / precision).numpy(),
-            reach if objective.design.has_intercept else 0.0,
+            reach if has_intercept else 0.0,
             (torch.zeros_like(objective.target) if objective.offset is None else objective.offset).numpy(),
             coef.numpy(),
-            begin.intercept.clone().numpy(),
+            (begin.intercept.clone() if has_intercept else torch.zeros_like(begin.intercept)).numpy(),
             dual.contiguous().numpy(),
         )
 
     def visit(self, order: np.ndarray) -> None:
         """Visits every row, then sets the intercept's next centre: where it is."""
-        rows = self.objective.design.csr()
+        rows = self.rows
         others = self.weight, self.variance, self.of_intercept, self.offset, self.coef, self.intercept, self.dual
         kernels.epoch(rows, order, *others)
         self.intercept[:] -= self.of_intercept * (self.weight @ self._residual().numpy())

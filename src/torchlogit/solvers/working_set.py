@@ -34,17 +34,20 @@ class WorkingSet:
         self._columns = torch.zeros(0, dtype=torch.int64)
         self._part: tuple[Objective, NewtonModel] | None = None
         self._passes = 0.0
+        self._points: tuple[Point, Point] | None = None
 
     def step(self, objective: Objective, point: Point, exact: bool) -> Step:
         """The model's step, zero on all other columns."""
         wanted = self._wanted(objective, point)
         if self._part is None or not bool(torch.isin(wanted, self._columns).all()):
             part = objective.columns(wanted)
-            self._columns, self._part, self._passes = wanted, (part, self._of(part)), 0.5
+            self._columns, self._part, self._points, self._passes = wanted, (part, self._of(part)), None, 0.5
         part, model = self._part
         last = torch.arange(len(objective.coef(point.theta)), len(point.theta))
         places = torch.cat([self._columns, last]).to(point.theta.device)
-        step = model.step(part, replace(point, theta=point.theta[places], gradient=point.gradient[places]), exact)
+        if self._points is None or self._points[0] is not point:  # a model knows a point by its being the same object
+            self._points = point, replace(point, theta=point.theta[places], gradient=point.gradient[places])
+        step = model.step(part, self._points[1], exact)
         whole = torch.zeros_like(point.theta).index_copy_(0, places, step.step)
         spent = (self._passes + step.passes) * part.design.n_values / max(1, objective.design.n_values)
         self._passes = 0.0
@@ -78,7 +81,7 @@ def promising_columns(objective: Objective, point: Point) -> Tensor:
     promise = (bend * move.square()).sum(dim=1)
     between = ((lower < coef) & (coef < upper) & ((coef != 0) | (rates == 0))).any(dim=1)
     several = max(AT_FIRST, GROWTH * int(between.sum()))
-    promise = torch.where(between, torch.inf, promise) if several <= GROWTH * MOST else promise
+    promise = torch.where(between, torch.inf, promise) if several <= MOST else promise
     best = promise.topk(min(several, MOST, n_features))
     some = max(1, int((best.values > 0).sum()))
     return best.indices[:some].sort().values.cpu()
