@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -230,6 +231,11 @@ def _unit_rows(X: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
     """Rows of unit norm, empty ones left, in float32 with 32-bit indices."""
     norms = np.sqrt(X.multiply(X).sum(axis=1))
     data = X.data / np.repeat(np.where(norms > 0, norms, 1), np.diff(X.indptr))
+    return _narrow(data, X)
+
+
+def _narrow(data: NDArray[Any], X: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
+    """These values at X's places, in float32 with 32-bit indices, which is all that some peers take."""
     parts = data.astype(np.float32), X.indices.astype(np.int32), X.indptr.astype(np.int32)
     return scipy.sparse.csr_array(parts, shape=X.shape)
 
@@ -239,7 +245,7 @@ def _svmlight(name: str, path: str, *, unit: bool) -> Problem:
     X, y = load_svmlight_file(str(_file(path)))
     X = scipy.sparse.csr_array(X)
     words = "rows of unit norm, no intercept, l2=0.01" if unit else "as it is, l2=1"
-    rows = _unit_rows(X) if unit else X.astype(np.float32)
+    rows = _unit_rows(X) if unit else _narrow(X.data, X)
     labels = (y == y.max()).astype(np.int64)
     description = f"{X.shape[0]:,} x {X.shape[1]}, sparse, {words}"
     return Problem(name, rows, labels, 0.01 if unit else 1.0, description, intercept=not unit)
