@@ -128,10 +128,8 @@ def moments(X: Matrix, weights: Array, *, intercept: bool) -> Array:
 
 def squares(X: Matrix, weights: Array, *, intercept: bool) -> Array:
     """(X * X)' weights, (p, K), for weights (rows, K), that of the constant column last where there is one."""
-    start, stop = X.indptr[0], X.indptr[-1]
-    squared = np.square(X.data[start:stop], dtype=np.float64)
-    of_squares = replace(X, indptr=X.indptr - start, indices=X.indices[start:stop], data=squared)
-    return rmatmul(of_squares, weights, intercept=intercept)
+    columns = (np.ascontiguousarray(column) for column in weights.T)
+    return np.stack([moments(X, column, intercept=intercept)[:, 1] for column in columns], axis=1)
 
 
 def largest(X: Matrix, center: Array, precision: Array, least: float) -> Array:
