@@ -17,7 +17,7 @@ from torchlogit.kernels.pieces import Array
 
 BLOCK_BYTES = 4 << 20  # of the float64 copy of a block: large enough to hide the cost of a call, and still in the cache
 DEVICE_BLOCK_BYTES = 256 << 20  # the same on a GPU, where a call is a launch
-COMPILED_VALUES = 1 << 23  # a matrix of more values than these is worth the compiled loops
+COMPILED_VALUES = 1 << 21  # a matrix of more values than these is worth the compiled loops
 COMPILED_BYTES = 16 << 20  # of one of their blocks
 SMALL_VALUES = 1 << 15  # a block of no more gains nothing from threads
 
