@@ -135,6 +135,10 @@ INFINITE_ALLOWANCE = Recipe(
     n=14, kinds=("normal", "normal", "normal", "rare"), exponents=(-4, 7, -4, 0), n_classes=4, targets="labels",
     weights="ones", l2=1.0, signal=0.0, offset=10000.0, intercept=True, single=False, seed=3658,
 )  # fmt: skip
+FAR_OPTIMUM = Recipe(
+    n=12, kinds=("heavy", "heavy", "normal", "integers", "constant"), exponents=(0, 0, 0, 0, 0), n_classes=2,
+    targets="labels", weights="uneven", l2=0.0, signal=0.0, offset=0.0, intercept=False, single=False, seed=1,
+)  # fmt: skip
 ABSENT_CLASS = Recipe(
     n=7, kinds=("heavy", "normal", "normal", "integers"), exponents=(0, 0, 0, 0), n_classes=4, targets="soft",
     weights="uneven", l2=0.0, signal=0.0, offset=10.0, intercept=True, single=False, seed=27483, bounds=("positive",),
@@ -287,6 +291,12 @@ def test_a_class_without_target_has_no_minimum_and_no_false_bound() -> None:
     """Its intercept runs off to minus infinity."""
     assert not optimum(Plain.of(ABSENT_CLASS.objective())).finite
     assert_holds_anywhere(ABSENT_CLASS.objective(), 0)
+
+
+def test_a_minimum_that_full_newton_steps_do_not_find_is_one() -> None:
+    """Of heavy-tailed columns: the reference has to damp its steps, or it takes an early end for a missing minimum."""
+    assert optimum(Plain.of(FAR_OPTIMUM.objective())).finite
+    assert_holds_anywhere(FAR_OPTIMUM.objective(), 0)
 
 
 @pytest.mark.parametrize(("recipe", "seed"), [(UNBALANCED_INTERCEPT, 42), (UNBALANCED_COLUMNS, 339)])

@@ -162,6 +162,15 @@ class Plain:
         step = -_solve_normal(self.root(theta, basis), gradient)
         return step.reshape(basis.shape[1], -1).T @ basis.T, -(step * gradient).sum() / 2
 
+    def damping(self, step: Array) -> Real:
+        """ln(1 + r) / r, r the log-odds that a step moves at most: under it Newton's step lowers F, however long.
+
+        Bach 2010, doi:10.1214/09-EJS521.
+        """
+        moved = self.x @ step
+        reach = (np.ptp(moved, axis=1) if moved.shape[1] > 1 else np.abs(moved)).max()
+        return Real(1) if reach == 0 else np.log1p(reach) / reach
+
     # -- kinks and bounds -------------------------------------------------------------------------
 
     def pull(self, theta: Array) -> tuple[Array, Array]:
@@ -200,15 +209,15 @@ def optimum(plain: Plain) -> Optimum:
 
 
 def _smooth_optimum(plain: Plain, max_steps: int = 200) -> Optimum:
-    """By full Newton steps, halved until F falls, until no step lowers F in extended precision."""
+    """By full Newton steps, damped where that does not lower F, until no step does in extended precision."""
     theta = np.zeros((plain.x.shape[1], plain.target.shape[1]), Real)
     value = plain.value(theta)
     decrement, last = Real(np.inf), Real(np.inf)
     for _ in range(max_steps):
         step, decrement = plain.newton_step(theta)
         t, moved = Real(1), plain.value(theta + step)
-        while not moved <= value and t > 1e-6:
-            t /= 2
+        while not moved <= value and t > 1e-12:
+            t = min(t / 2, plain.damping(step))
             moved = plain.value(theta + t * step)
         if not moved <= value:
             break
