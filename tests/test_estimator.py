@@ -408,7 +408,7 @@ def test_passes_that_run_out_are_told() -> None:
     X, y = rows()
     model = LogisticRegression(max_iter=1)
     assert told(model, X, y) == (
-        "not certified: stopped after 1 pass; no bound yet. Give it more passes (max_iter) or time"
+        "not certified: the budget of 1 pass is spent; no bound yet. Give it more passes (max_iter) or time"
     )
     assert model.certificate_.status is Status.BUDGET
     assert np.isfinite(model.coef_).all()
@@ -417,7 +417,7 @@ def test_passes_that_run_out_are_told() -> None:
 def test_time_that_runs_out_is_told() -> None:
     X, y = rows()
     assert told(LogisticRegression(time_budget=1e-9), X, y) == (
-        "not certified: stopped after 1e-09 seconds; no bound yet. Give it more passes (max_iter) or time"
+        "not certified: the budget of 1e-09 seconds is spent; no bound yet. Give it more passes (max_iter) or time"
     )
 
 

@@ -249,8 +249,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def explain(certificate: Certificate, names: Sequence[str], outputs: Sequence[object]) -> str:
     """What a certificate that is none means, and one next step: for a warning or a report.
 
-    >>> explain(Certificate(Status.BUDGET, 1.0, None, "stopped after 3 passes; no bound yet"), [], [])
-    'not certified: stopped after 3 passes; no bound yet. Give it more passes (max_iter) or time'
+    >>> explain(Certificate(Status.BUDGET, 1.0, None, "the budget of 3 passes is spent; no bound yet"), [], [])
+    'not certified: the budget of 3 passes is spent; no bound yet. Give it more passes (max_iter) or time'
     """
     if certificate.separation is not None:
         shown = _columns_that_separate(certificate.separation, names, outputs)

@@ -82,9 +82,9 @@ class Goal:
     def spent(self, step: Step) -> Reason | None:
         """The budget that has run out, or None."""
         if step.passes >= self.max_iter:
-            return Reason(Status.BUDGET, f"stopped after {_passes(self.max_iter)}")
+            return Reason(Status.BUDGET, f"the budget of {_passes(self.max_iter)} is spent")
         if self.time_budget is not None and step.seconds >= self.time_budget:
-            return Reason(Status.BUDGET, f"stopped after {self.time_budget:g} seconds")
+            return Reason(Status.BUDGET, f"the budget of {self.time_budget:g} seconds is spent")
         return None
 
 

@@ -30,7 +30,7 @@ from torchlogit.records import Params, State
 
 HASTE = 0.1  # of the other threads' changes, the share that a thread allows for, until that proves to be too little
 INTERCEPT_STEPS = 10
-MOST_EPOCHS = 5  # before a point is looked at
+MOST_EPOCHS, PATIENCE = 5, 1 << 28  # before a point is looked at; and values that may be read: a second or two
 GIVE = 800.0  # log-odds that the intercept may go in an epoch for rows all missed by one; no more than one for each
 ABSORBED = 0.3  # and no less than this share of what the columns give where they can do without the intercept
 SETTLED = 1e-9  # nats per unit of weight, what one of the intercept's Newton steps promised if it is the last
@@ -130,7 +130,7 @@ class _Ascent:
 
         What it gains falls from epoch to epoch by about the same factor: to come is gain^2 / (last - gain).
         """
-        for _ in range(MOST_EPOCHS):
+        for _ in range(max(1, min(MOST_EPOCHS, PATIENCE // max(1, len(self.rows.data))))):
             last, self.gain = self.gain, self.epoch()
             if last is not None and (self.gain >= last or self.gain**2 <= enough * (last - self.gain)):
                 break
