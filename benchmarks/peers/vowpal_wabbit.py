@@ -40,12 +40,12 @@ class VowpalWabbit:
         from vowpalwabbit import Workspace
 
         rows, passes = _cached(problem.name, problem), 1 if budget is None else int(budget)
-        options = (
-            f"--loss_function logistic -d {rows} --cache_file {rows}.cache --passes {passes} -b {BITS} --holdout_off"
-        )
-        began = time.perf_counter()
+        files = f"-d {rows} --cache_file {rows}.cache --readable_model {rows}.model"
         constant = "" if problem.intercept else "--noconstant"
-        workspace = Workspace(f"{options} {constant} --readable_model {rows}.model --quiet")
+        began = time.perf_counter()
+        workspace = Workspace(
+            f"--loss_function logistic --passes {passes} -b {BITS} --holdout_off --quiet {constant} {files}"
+        )
         seconds = time.perf_counter() - began
         workspace.finish()
         weights = _weights(Path(f"{rows}.model"))

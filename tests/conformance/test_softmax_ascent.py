@@ -164,11 +164,11 @@ def test_passes_that_run_out_leave_a_bound() -> None:
 @pytest.mark.parametrize(
     ("changed", "match"),
     [
-        ({"n_classes": 2, "table": lambda: cases.table()}, "three classes"),
-        ({"l2": 0.0}, "l2 > 0"),
-        ({"factors": (1.0, 0.0, 1.0, 1.0, 1.0)}, "l2 > 0"),
-        ({"l1": 1.0}, "no l1"),
-        ({"lower": (0.0,) * 5}, "no bounds"),
+        ({"n_classes": 2, "table": lambda: cases.table()}, "^two classes: .*; use DualAscent"),
+        ({"l2": 0.0}, "^a column without l2: .*; use solver='newton'"),
+        ({"factors": (1.0, 0.0, 1.0, 1.0, 1.0)}, "^a column without l2: "),
+        ({"l1": 1.0}, "^l1 for several classes: .*; use solver='newton'"),
+        ({"lower": (0.0,) * 5}, "^bounds: "),
     ],
 )
 def test_what_it_does_not_take_is_refused(changed: dict[str, object], match: str) -> None:

@@ -8,6 +8,7 @@ from torchlogit.design import Sparse
 from torchlogit.objective import Objective
 from torchlogit.solvers import Solver
 from torchlogit.solvers.dual_ascent import DualAscent
+from torchlogit.solvers.dual_problem import obstacle
 from torchlogit.solvers.sgd import SGD
 from torchlogit.solvers.softmax_ascent import SoftmaxAscent
 from torchlogit.solvers.stochastic_newton import StochasticNewton
@@ -29,7 +30,7 @@ def automatic(objective: Objective, seed: int, aim: float) -> Solver:
     x_ij^2, on average over the values (docs/decisions/0014-auto.md).
     """
     newton = StochasticNewton(aim, seed=seed)
-    if not (isinstance(objective.design, Sparse) and _held(objective)):
+    if not (isinstance(objective.design, Sparse) and obstacle(objective) is None):
         return newton
     columns = int(occupied(objective).sum()) + objective.design.has_intercept
     if columns * objective.basis().shape[1] <= newton.max_dense:
@@ -37,16 +38,6 @@ def automatic(objective: Objective, seed: int, aim: float) -> Solver:
     precision, mass = (objective.coef(part[:, None])[:, 0] for part in (objective.precision(), objective.moments[1]))
     crowd = float((mass.square() / precision).sum() / mass.sum())
     return dual(objective, seed, aim) if crowd <= CROWDED else newton
-
-
-def _held(objective: Objective) -> bool:
-    """Whether the penalty is one that dual ascent takes."""
-    n_features = objective.design.shape[1] - objective.design.has_intercept
-    if objective.loss.n_outputs > 1 and not objective.penalty.smooth:
-        return False
-    lower, upper = objective.penalty.box(n_features)
-    bounded = bool((lower.isfinite() | upper.isfinite()).any())
-    return not bounded and bool((objective.penalty.precision(n_features) > 0).all())
 
 
 BY_NAME: dict[str, Callable[[Objective, int, float], Solver]] = {

@@ -27,12 +27,12 @@ from torchlogit.errors import InputError
 from torchlogit.kernels import dual as kernels
 from torchlogit.objective import Objective
 from torchlogit.records import Params, State
+from torchlogit.solvers.dual_problem import ABSORBED, give_of_columns, refuse
 
 HASTE = 0.1  # of the other threads' changes, the share that a thread allows for, until that proves to be too little
 INTERCEPT_STEPS = 10
 MOST_EPOCHS, PATIENCE = 5, 1 << 28  # before a point is looked at; and values that may be read: a second or two
 GIVE = 800.0  # log-odds that the intercept may go in an epoch for rows all missed by one; no more than one for each
-ABSORBED = 0.3  # and no less than this share of what the columns give where they can do without the intercept
 SETTLED = 1e-9  # nats per unit of weight, what one of the intercept's Newton steps promised if it is the last
 
 
@@ -61,6 +61,8 @@ class DualAscent:
 
         A state's raw prediction and dual point are that of the state only until the next one is asked for.
         """
+        if objective.loss.n_outputs > 1:
+            raise InputError(f"{objective.loss.n_outputs} classes: DualAscent is for two; use SoftmaxAscent")
         refuse(objective)
         ascent = _Ascent(objective, start, np.random.default_rng(self.seed))
         best = None if start is None else ascent.primal()
@@ -72,19 +74,6 @@ class DualAscent:
             residual = ascent.residual
             params = objective.params(best.theta)
             yield State(params, ascent.passes, best.value, gap, best.raw, residual, expected_bound=gap)
-
-
-def refuse(objective: Objective) -> None:
-    """InputError where the dual is not this one, with the solver that can."""
-    if objective.loss.n_outputs > 1:
-        raise InputError(f"{objective.loss.n_outputs} classes: DualAscent is for two; use SoftmaxAscent")
-    if objective.target.device.type != "cpu":
-        raise InputError(f"data on {objective.target.device}: dual ascent runs on the CPU; move them, or use 'newton'")
-    n_features = objective.design.shape[1] - objective.design.has_intercept
-    if not bool((objective.penalty.precision(n_features) > 0).all()):
-        raise InputError("a column without l2: dual ascent needs some on every column; use solver='newton'")
-    if any(bool(end.isfinite().any()) for end in objective.penalty.box(n_features)):
-        raise InputError("bounds: dual ascent is for coefficients without; use solver='newton'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +185,7 @@ class _Ascent:
         if not objective.design.has_intercept:
             return kernels.Pull(1 / precision, kinks, 0.0)
         self.passes += 0.5
-        mean = objective.moments[0][:d] * self.scale / objective.total_weight
-        self.cost_of_balance = float(mean @ mean) / precision
+        self.cost_of_balance = give_of_columns(objective)
         give = min(GIVE, len(objective.target)) / objective.total_weight
         return kernels.Pull(1 / precision, kinks, max(give, ABSORBED * self.cost_of_balance))
 

@@ -22,8 +22,7 @@ from torchlogit.solvers.newton_step import NewtonModel, Point, Step
 from torchlogit.solvers.sampling import Sampler
 from torchlogit.solvers.working_set import MOST, WorkingSet, occupied, occupied_columns, promising_columns
 
-CHEAP = 8.0  # operations for each value of X that cost less than reading it: a sample of 8 n / p rows, of p^2 each
-# where a row has p values,
+CHEAP = 8.0  # operations for each value of X that cost less than reading it: on n / k rows of k values, k^2 each,
 DEAR = 96.0  # and that cost as much as the conjugate gradients that a better sample saves
 AMPLE_ROWS = 1000  # rows per parameter, of which more make no step better
 WHOLE = 0.4  # a sample of more than this share of the rows is no saving

@@ -8,8 +8,8 @@ A visit of row i moves q_i to the maximum of the dual over it: with z the row's 
 
     q = softmax(z - pull (q - q_old)),  pull = s_i sum_j x_ij^2 / precision_j
 
-The intercept has no penalty, so its duals have to balance: sum_i s_i (y_i - q_i) = 0. It is given one, of precision
-1 / REACH, around where it stood an epoch ago: a proximal point, or the method of multipliers of that constraint
+The intercept has no penalty, so its duals have to balance: sum_i s_i (y_i - q_i) = 0. It is given one, a light one,
+around where it stood an epoch ago: a proximal point, or the method of multipliers of that constraint
 (Rockafellar 1976, doi:10.1287/moor.1.2.97). What is left unbalanced then shrinks every epoch.
 """
 
@@ -29,9 +29,9 @@ from torchlogit.kernels import softmax as kernels
 from torchlogit.kernels.pieces import Array
 from torchlogit.objective import Objective
 from torchlogit.records import Params, State
+from torchlogit.solvers.dual_problem import ABSORBED, give_of_columns, refuse
 
 REACH = 0.3  # log-odds that the intercept goes for a row of mean weight, all of it missed
-ABSORBED = 0.3  # and no less than this share of what the columns give where they can do without the intercept
 CLOSE = 0.1  # share of F: with a larger gap a dual point is worth nothing yet
 
 
@@ -51,7 +51,9 @@ class SoftmaxAscent:
 
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
         """The state after each epoch, without end; an epoch counts a pass, and the raw prediction half of one."""
-        _refuse_others(objective)
+        if objective.loss.n_outputs == 1:
+            raise InputError("two classes: SoftmaxAscent is for three or more; use DualAscent")
+        refuse(objective)
         ascent, draw = _Ascent.at(objective, start), np.random.default_rng(self.seed)
         for epoch in count(1):
             ascent.visit(draw.permutation(objective.design.shape[0]))
@@ -84,9 +86,8 @@ class _Ascent:
         if start is not None:
             residual = objective.residual(objective.raw(objective.theta(start)))
             dual, coef = dual + residual, objective.coef(objective.dual(residual)) / precision[:, None]
-        mean = objective.coef(objective.moments[0][:, None])[:, 0] / objective.total_weight
         reach = REACH * objective.design.shape[0] / objective.total_weight
-        reach = max(reach, ABSORBED * float((mean.square() / precision).sum()))
+        reach = max(reach, ABSORBED * give_of_columns(objective))
         has_intercept = objective.design.has_intercept
         return cls(
             objective,
@@ -102,9 +103,8 @@ class _Ascent:
 
     def visit(self, order: np.ndarray) -> None:
         """Visits every row, then sets the intercept's next centre: where it is."""
-        rows = self.rows
         others = self.weight, self.variance, self.of_intercept, self.offset, self.coef, self.intercept, self.dual
-        kernels.epoch(rows, order, *others)
+        kernels.epoch(self.rows, order, *others)
         self.intercept[:] -= self.of_intercept * (self.weight @ self._residual().numpy())
 
     def state(self, passes: float) -> State:
@@ -126,14 +126,3 @@ class _Ascent:
 
     def _residual(self) -> Tensor:
         return torch.from_numpy(self.dual) - self.objective.target
-
-
-def _refuse_others(objective: Objective) -> None:
-    """InputError for what this solver does not take."""
-    if objective.loss.n_outputs == 1:
-        raise InputError("SoftmaxAscent takes three classes or more: the target has two; use the default solver")
-    precision = objective.coef(objective.precision()[:, None])
-    if not objective.penalty.smooth or not bool((precision > 0).all()):
-        raise InputError("SoftmaxAscent takes l2 > 0 on every column, no l1 and no bounds; use the default solver")
-    if objective.target.device.type != "cpu":
-        raise InputError(f"SoftmaxAscent runs on the CPU: the data are on {objective.target.device}; move them")
