@@ -16,14 +16,12 @@ numbers, so that nothing that is read off a model depends on it.
 
 from __future__ import annotations
 
-import math
-import shlex
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Self, TypeAlias, TypeVar, cast
+from typing import Any, Self, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -32,22 +30,15 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from torchlogit.data.columns import (
-    Floats,
-    Levels,
-    as_levels,
-    as_numbers,
-    first_not_number,
-    is_number,
-    is_text,
-    written_as_numbers,
-)
+from torchlogit.data.categorical import encode_levels, learn_levels, refuse_type
+from torchlogit.data.columns import as_levels, as_numbers
 from torchlogit.data.features import Features, Layout, Matrix, layout
 from torchlogit.data.hashing import encode_hashed, learn_hashed
+from torchlogit.data.numeric import Learned, encode_numbers, learn_numbers, not_a_number, refuse_extreme
 from torchlogit.data.tables import table_from
 from torchlogit.data.text import encode_hashed_text, encode_text, learn_hashed_text, learn_text
 from torchlogit.data.vectors import encode_vectors, is_vectors, learn_vectors
-from torchlogit.data.wording import examples, excerpt, meant
+from torchlogit.data.wording import examples, meant
 from torchlogit.errors import DataError, TorchlogitWarning
 from torchlogit.records import (
     CategoricalColumn,
@@ -62,21 +53,9 @@ from torchlogit.records import (
     VectorColumn,
 )
 
-LARGEST = 1e38  # float32 holds 3.4e38
-MOST_LEVELS = 1000  # a text column with more levels than this, in more than half its rows, is no category
 WIDE = 256  # features; up to so many, a dense matrix is small and quick
 MOST_HASH_BITS = 24
-FEWEST_DISTINCT = 20  # up to so many rows, all different, may be categories or a run of numbers by accident
 
-_TRUTHS = {"true": 1.0, "false": 0.0}
-_SPELLINGS = 2**4 + 2**5  # of true and false, in capitals and small letters
-_DAY = r"(?:0?[1-9]|[12]\d|3[01])"
-_MONTH = r"(?:0?[1-9]|1[0-2])"
-_TIME = r"(?:[T ]+\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?(?: ?(?:Z|UTC|[+-]\d{2}:?\d{2}))?)?"
-_YEAR = r"(?:\d{4}|\d{2})"
-_DATE = rf"^(?:\d{{4}}[-/.]{_MONTH}[-/.]{_DAY}|(?:{_DAY}[-/.]{_MONTH}|{_MONTH}[-/.]{_DAY})[-/.]{_YEAR}){_TIME}$"
-
-_Learned: TypeAlias = tuple[Column | DroppedColumn, tuple[str, ...]]
 _Encode: TypeAlias = Callable[[Any, pa.ChunkedArray, Features], tuple[str, ...]]
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -264,7 +243,7 @@ def _as_text(column: pa.ChunkedArray) -> pa.Array:
 # Learning what a column holds.
 
 
-def _learn(name: str, column: pa.ChunkedArray, role: str, hash_bits: int | None) -> _Learned:
+def _learn(name: str, column: pa.ChunkedArray, role: str, hash_bits: int | None) -> Learned:
     if role == "drop":
         return DroppedColumn(name, "left out on request"), ()
     if role == "text":
@@ -277,178 +256,22 @@ def _learn(name: str, column: pa.ChunkedArray, role: str, hash_bits: int | None)
     return learn_hashed(name, column), ()
 
 
-def _learn_plain(name: str, column: pa.ChunkedArray, role: str) -> _Learned:
+def _learn_plain(name: str, column: pa.ChunkedArray, role: str) -> Learned:
     """What a column of numbers, truths or levels holds."""
-    _refuse_type(name, column.type, role)
+    refuse_type(name, column.type, role)
     if role == "categorical" or (role != "numeric" and pa.types.is_dictionary(column.type)):
-        return _learn_levels(name, column, forced=role == "categorical")
+        return learn_levels(name, column, forced=role == "categorical")
     numbers = as_numbers(column)
     if numbers is not None:
-        _refuse_extreme(name, column, numbers)
+        refuse_extreme(name, column, numbers)
         kind = ColumnKind.BOOLEAN if pa.types.is_boolean(column.type) and not role else ColumnKind.NUMERIC
-        return _learn_numbers(name, numbers, kind)
+        return learn_numbers(name, numbers, kind)
     if role == "numeric":
-        raise _not_a_number(name, column, f"is no number; correct the value, or take {name!r} out of numeric")
-    return _learn_levels(name, column, forced=False)
-
-
-def _learn_numbers(name: str, numbers: Floats, kind: ColumnKind) -> _Learned:
-    missing = np.isnan(numbers)
-    has_missing = bool(missing.any())
-    present = numbers[~missing] if has_missing else numbers
-    if not present.size:
-        return _without_values(name)
-    if present.min() == present.max():
-        return _constant(name, f"{present[0]:.15g}", has_missing)
-    if kind is ColumnKind.BOOLEAN:
-        return NumericColumn(name, kind, mean=0.0, scale=1.0, fill=float(present.mean()), has_missing=has_missing), ()
-    mean, scale = _mean_and_scale(present)
-    column = NumericColumn(name, kind, mean=mean, scale=scale, fill=mean, has_missing=has_missing)
-    return column, _notice_of_run(name, present)
-
-
-def _mean_and_scale(values: Floats) -> tuple[float, float]:
-    """Mean and standard deviation (ddof 0), in two passes so that a large mean does not eat the digits."""
-    mean = float(np.mean(values))
-    deviations = values - mean
-    largest = float(np.abs(deviations).max())
-    # In units of a power of two near the largest no square underflows; and a scale must not round to 0.
-    unit = math.ldexp(0.5, math.frexp(largest)[1])
-    return mean, unit * math.sqrt(np.mean(np.square(deviations / unit))) or largest
-
-
-def _learn_levels(name: str, column: pa.ChunkedArray, *, forced: bool) -> _Learned:
-    levels = as_levels(column)
-    counts = levels.counts()
-    has_missing = bool((levels.codes < 0).any())
-    if not counts.size:
-        return _without_values(name)
-    if counts.size == 1:
-        return _constant(name, excerpt(levels.texts[0].as_py()), has_missing)
-    if not forced:
-        if (truth := _truth_of(levels)) is not None:
-            return _learn_numbers(name, truth, ColumnKind.BOOLEAN)
-        _refuse_dates(name, levels, counts)
-        _refuse_ids(name, column, levels, counts)
-    texts = tuple(sorted(levels.texts.to_pylist()))
-    notices = () if forced else _notice_of_numbers(name, _intruders(levels)) + _notice_of_many(name, len(texts))
-    return CategoricalColumn(name, texts, has_missing), notices
-
-
-def _without_values(name: str) -> _Learned:
-    return DroppedColumn(name, "no values"), (f"column {name!r} has no values and is left out",)
-
-
-def _constant(name: str, value: str, has_missing: bool) -> _Learned:
-    if has_missing:
-        # The value says no more than that there is one: the indicator of a missing value tells it all.
-        notice = f"column {name!r} holds one value only, {value}: what is kept is whether it is missing"
-        return CategoricalColumn(name, (), has_missing=True), (notice,)
-    notice = f"column {name!r} holds one value only, {value}, and is left out"
-    return DroppedColumn(name, "one value only"), (notice,)
-
-
-def _truth_of(levels: Levels) -> Floats | None:
-    """1, 0 and NaN, where all the texts are true and false however capitalised; else None."""
-    truths = [_TRUTHS.get(text.lower()) for text in levels.texts.slice(0, _SPELLINGS).to_pylist()]
-    if None in truths or len(levels.texts) > len(truths):
-        return None
-    return np.array([*truths, np.nan], np.float64)[levels.codes]
-
-
-def _notice_of_run(name: str, numbers: Floats) -> tuple[str, ...]:
-    span = numbers.max() - numbers.min() + 1
-    if not FEWEST_DISTINCT <= numbers.size <= span <= 2 * numbers.size or np.any(numbers != np.floor(numbers)):
-        return ()
-    if np.bincount((numbers - numbers.min()).astype(np.int64)).max() > 1:
-        return ()
-    return (
-        f"column {name!r} holds {numbers.size} whole numbers, all different, like an id; "
-        f"if it is one, leave it out ({_option('drop', name)})",
-    )
-
-
-def _notice_of_numbers(name: str, others: Sequence[str]) -> tuple[str, ...]:
-    if not others:
-        return ()
-    return (
-        f"column {name!r} holds numbers and also {examples(others)}, and is read as categories; "
-        f"correct these values if it is to be numeric",
-    )
-
-
-def _notice_of_many(name: str, n_levels: int) -> tuple[str, ...]:
-    if n_levels <= MOST_LEVELS:
-        return ()
-    drop = _option("drop", name)
-    return (f"column {name!r} holds {n_levels} levels, one feature each; if it is an id, leave it out ({drop})",)
-
-
-def _intruders(levels: Levels) -> list[str]:
-    """The texts that are no numbers, where they are few among texts that are."""
-    others = levels.texts.filter(pc.invert(written_as_numbers(levels.texts))).to_pylist()
-    few = len(levels.texts) > FEWEST_DISTINCT and len(others) * 10 <= len(levels.texts)
-    return others if few else []
+        raise not_a_number(name, column, f"is no number; correct the value, or take {name!r} out of numeric")
+    return learn_levels(name, column, forced=False)
 
 
 # Refusing what cannot be learned from.
-
-
-def _refuse_type(name: str, kind: pa.DataType, role: str) -> None:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if pa.types.is_temporal(kind):
-        if role != "categorical":
-            raise _holds_dates(name, f"of type {kind}")
-    elif not (is_text(kind) or is_number(kind)):
-        raise DataError(
-            f"column {name!r} holds values of type {kind}, where numbers, truths or text were expected; "
-            f"take it apart, or leave it out ({_option('drop', name)})",
-            column=name,
-        )
-
-
-def _refuse_extreme(name: str, column: pa.ChunkedArray, numbers: Floats) -> None:
-    extreme = np.abs(numbers) > LARGEST
-    if extreme.any():
-        row = int(np.argmax(extreme))
-        raise DataError(
-            f"column {name!r} holds {_cell(column, row)}, where numbers between -1e38 and 1e38 were expected; "
-            f"correct the value, or leave the column out ({_option('drop', name)})",
-            column=name,
-            row=row,
-        )
-
-
-def _refuse_dates(name: str, levels: Levels, counts: NDArray[np.int64]) -> None:
-    dates = pc.match_substring_regex(levels.texts, _DATE).to_numpy(zero_copy_only=False)
-    if counts[dates].sum() >= 0.95 * counts.sum():
-        raise _holds_dates(name, f"such as {excerpt(levels.texts[int(np.argmax(dates))].as_py())}")
-
-
-def _holds_dates(name: str, which: str) -> DataError:
-    return DataError(f"column {name!r} holds dates, {which}; turn them into numbers, {_settled(name)}", column=name)
-
-
-def _refuse_ids(name: str, column: pa.ChunkedArray, levels: Levels, counts: NDArray[np.int64]) -> None:
-    n_levels, n_rows = counts.size, int(counts.sum())
-    all_differ = n_levels == n_rows > FEWEST_DISTINCT
-    if not all_differ and (n_levels <= MOST_LEVELS or 2 * n_levels <= n_rows):
-        return
-    if others := _intruders(levels):
-        raise DataError(
-            f"column {name!r} holds numbers and also {examples(others)}; "
-            f"correct these values, or leave the column out ({_option('drop', name)})",
-            column=name,
-            row=first_not_number(column),
-        )
-    words = pc.mean(pc.count_substring_regex(levels.texts, r"\S+")).as_py()
-    what, remedy = "look like an id", _settled(name)
-    if words >= 4:
-        what, remedy = "are free text", f"read its words ({_option('text', name)}), {remedy}"
-    raise DataError(
-        f"column {name!r} holds {n_levels} different texts in {n_rows} rows, which {what}; {remedy}",
-        column=name,
-    )
 
 
 def _refuse_unusable(schema: Schema) -> None:
@@ -472,32 +295,6 @@ def _refuse_lacking(schema: Schema, given: Sequence[str]) -> None:
         )
 
 
-def _not_a_number(name: str, column: pa.ChunkedArray, what: str) -> DataError:
-    row = first_not_number(column)
-    return DataError(f"column {name!r} holds {_cell(column, row)}, which {what}", column=name, row=row)
-
-
-# The wording of messages.
-
-
-def _option(role: str, name: str) -> str:
-    return f"{role}=[{name!r}] or --{role} {shlex.quote(name)}"
-
-
-def _settled(name: str) -> str:
-    keep = _option("categorical", name)
-    return f"leave the column out ({_option('drop', name)}) or keep its texts as categories ({keep})"
-
-
-def _cell(column: pa.ChunkedArray, row: int) -> str:
-    value = column[row].as_py()
-    return excerpt(value.strip() if isinstance(value, str) else value)
-
-
-def _rows(count: int) -> str:
-    return "1 row is" if count == 1 else f"{count} rows are"
-
-
 # Encoding.
 
 
@@ -516,92 +313,9 @@ def _layout(schema: Schema, n_rows: int) -> Layout:
     return layout(n_rows, widths, sparse=n_features > WIDE and 2 * schema.filled < n_features)
 
 
-def _encode_numbers(column: NumericColumn, values: pa.ChunkedArray, out: Features) -> tuple[str, ...]:
-    numbers = _read_truths(column.name, values) if column.kind is ColumnKind.BOOLEAN else as_numbers(values)
-    if numbers is None:
-        raise _not_a_number(column.name, values, "is no number, and training had numbers there; correct the value")
-    _refuse_extreme(column.name, values, numbers)
-    missing = np.isnan(numbers)
-    n_missing = int(np.count_nonzero(missing))
-    filled = np.where(missing, column.fill, numbers) if n_missing else numbers
-    with np.errstate(over="ignore"):
-        scaled = ((filled - column.mean) / column.scale).astype(np.float32)
-    finite = np.isfinite(scaled)
-    if not finite.all():
-        row = int(np.argmin(finite))
-        raise DataError(
-            f"column {column.name!r} holds {_cell(values, row)}, too far from the training values, which spread "
-            f"{column.scale:.3g} around {column.mean:.3g}; correct the value",
-            column=column.name,
-            row=row,
-        )
-    out.put(np.arange(len(scaled)), 0, scaled)
-    if column.has_missing:
-        out.put(*_ones(np.flatnonzero(missing), 1))
-        return ()
-    fill = "the share of true" if column.kind is ColumnKind.BOOLEAN else "the mean"
-    return _notice_of_missing(column.name, n_missing, fill)
-
-
-def _read_truths(name: str, values: pa.ChunkedArray) -> Floats:
-    numbers = as_numbers(values)
-    if numbers is not None:
-        wrong = ~(np.isnan(numbers) | (numbers == 0) | (numbers == 1))
-    else:
-        levels = as_levels(values)
-        truths = np.array([_TRUTHS.get(text.lower(), np.inf) for text in levels.texts.to_pylist()] + [np.nan])
-        numbers = cast(Floats, truths[levels.codes])
-        wrong = np.isinf(numbers)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise DataError(
-            f"column {name!r} holds {_cell(values, row)}, and was true or false in training; correct the value",
-            column=name,
-            row=row,
-        )
-    return numbers
-
-
-def _encode_levels(column: CategoricalColumn, values: pa.ChunkedArray, out: Features) -> tuple[str, ...]:
-    _refuse_type(column.name, values.type, "categorical")
-    levels = as_levels(values)
-    missing = levels.codes < 0
-    if column.has_missing:
-        out.put(*_ones(np.flatnonzero(missing), len(column.levels)))
-    if not column.levels:
-        return ()
-    known = pc.index_in(levels.texts, value_set=pa.array(column.levels, levels.texts.type)).fill_null(-1).to_numpy()
-    places = np.append(known, -1)[levels.codes]
-    seen = places >= 0
-    rows = np.flatnonzero(seen)
-    out.put(rows, places[rows], np.ones(len(rows), np.float32))
-    unseen = levels.texts.filter(pa.array(known < 0)).to_pylist()
-    n_missing = 0 if column.has_missing else int(np.count_nonzero(missing))
-    return (
-        *_notice_of_unseen(column.name, int(np.count_nonzero(~seen & ~missing)), unseen),
-        *_notice_of_missing(column.name, n_missing, "no level"),
-    )
-
-
-def _ones(rows: NDArray[np.int64], place: int) -> tuple[NDArray[np.int64], int, NDArray[np.float32]]:
-    return rows, place, np.ones(len(rows), np.float32)
-
-
-def _notice_of_unseen(name: str, count: int, texts: Sequence[str]) -> tuple[str, ...]:
-    if not count:
-        return ()
-    return (f"column {name!r}: {_rows(count)} not seen in training ({examples(texts)}), taken as no level",)
-
-
-def _notice_of_missing(name: str, count: int, taken_as: str) -> tuple[str, ...]:
-    if not count:
-        return ()
-    return (f"column {name!r}: {_rows(count)} missing, which training never was, taken as {taken_as}",)
-
-
 _ENCODE: dict[type, _Encode] = {
-    NumericColumn: _encode_numbers,
-    CategoricalColumn: _encode_levels,
+    NumericColumn: encode_numbers,
+    CategoricalColumn: encode_levels,
     TextColumn: encode_text,
     HashedTextColumn: encode_hashed_text,
     VectorColumn: encode_vectors,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Sequence
 
 
@@ -29,3 +30,19 @@ def meant(name: str, columns: Sequence[str]) -> str:
     if close:
         return f"did you mean {' or '.join(map(repr, close))}?"
     return f"the columns are {examples(columns, most=10)}"
+
+
+def option(role: str, name: str) -> str:
+    """How to name a column in an option, from Python or from the command line."""
+    return f"{role}=[{name!r}] or --{role} {shlex.quote(name)}"
+
+
+def settled(name: str) -> str:
+    """The two ways out of a column of texts that are no categories."""
+    keep = option("categorical", name)
+    return f"leave the column out ({option('drop', name)}) or keep its texts as categories ({keep})"
+
+
+def rows_are(count: int) -> str:
+    """So many rows, and their verb."""
+    return "1 row is" if count == 1 else f"{count} rows are"
