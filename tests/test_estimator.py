@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import scipy.sparse
 import sklearn.linear_model
 import torch
 from hypothesis import given, settings
@@ -27,9 +26,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 import torchlogit
+from classification import coefficients, rows
 from commands import torchlogit as command
 from torchlogit import SGD, InputError, LogisticRegression, Status, StochasticNewton, TableEncoder
-from torchlogit.design import Sparse
 from torchlogit.estimator import explain, to_model
 from torchlogit.records import Certificate, Separation
 
@@ -43,18 +42,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def rows(n_classes: int = 2, n: int = 120, d: int = 3, seed: int = 0) -> tuple[Array, NDArray[np.int64]]:
-    """Random rows of which no class is separated from the others."""
-    rng = np.random.default_rng(seed)
-    X = rng.standard_normal((n, d))
-    raw = X @ rng.standard_normal((d, n_classes)) + rng.gumbel(size=(n, n_classes))
-    return X, raw.argmax(axis=1)
-
-
-def coefficients(model: LogisticRegression) -> Array:
-    return np.column_stack([model.coef_, model.intercept_])
 
 
 def same_bits(one: LogisticRegression, other: LogisticRegression) -> bool:
@@ -796,211 +783,3 @@ def test_seconds_since_1970_within_minutes_are_fitted_as_exactly_as_minutes(l2: 
         np.testing.assert_allclose(far_errors["coef"], near_errors["coef"], rtol=1e-5)
         again = LogisticRegression(l2=l2, warm_start=True).fit(seconds, y)
         assert again.fit(seconds, y).n_iter_ < far.n_iter_
-
-
-# Penalties by column, bounds, offsets, probabilities as targets
-
-
-def test_l1_leaves_columns_out_and_is_certified() -> None:
-    X, y = rows(d=8)
-    model = LogisticRegression(l1=6.0, l2=0.0).fit(X, y)
-    assert model.certificate_.status is Status.CERTIFIED
-    assert 0 < np.count_nonzero(model.coef_ == 0) < 8
-    theirs = sklearn.linear_model.LogisticRegression(
-        l1_ratio=1.0, C=1 / 6, solver="saga", tol=1e-12, max_iter=100_000, random_state=0
-    ).fit(X, y)
-    np.testing.assert_allclose(model.coef_, theirs.coef_, atol=1e-4)
-
-
-def test_elastic_net_is_the_sum_of_both() -> None:
-    X, y = rows(d=6, n_classes=3)
-    model = LogisticRegression(l1=2.0, l2=1.5, tol=1e-10).fit(X, y)
-    theirs = sklearn.linear_model.LogisticRegression(
-        l1_ratio=2.0 / 3.5, C=1 / 3.5, solver="saga", tol=1e-12, max_iter=100_000, random_state=0
-    ).fit(X, y)
-    np.testing.assert_allclose(model.coef_, theirs.coef_, atol=1e-6)
-
-
-def test_a_factor_is_a_rescaled_column() -> None:
-    """A column times 10 with a hundredth of the penalty has a tenth of the coefficient, under L2."""
-    X, y = rows()
-    plain = LogisticRegression(tol=1e-13).fit(X, y)
-    scaled = LogisticRegression(tol=1e-13, penalty_factors=[100.0, 1.0, 1.0]).fit(X * [10.0, 1.0, 1.0], y)
-    np.testing.assert_allclose(scaled.coef_ * [10.0, 1.0, 1.0], plain.coef_, rtol=1e-6)
-
-
-def test_a_factor_of_zero_is_no_penalty() -> None:
-    X, y = rows()
-    held = LogisticRegression(l2=1e9, penalty_factors=[0.0, 1.0, 1.0], tol=1e-12).fit(X, y)
-    alone = LogisticRegression(l2=0.0, tol=1e-12).fit(X[:, :1], y)
-    np.testing.assert_allclose(held.coef_[0, 0], alone.coef_[0, 0], rtol=1e-5)
-
-
-@pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("bounds", [(0, None), (None, [0.1, 0.2, 0.3]), (-0.05, 0.05)])
-def test_bounds_are_kept_exactly(bounds: tuple[Any, Any], n_classes: int) -> None:
-    X, y = rows(n_classes)
-    model = LogisticRegression(bounds=bounds).fit(X, y)
-    lower = -np.inf if bounds[0] is None else np.asarray(bounds[0])
-    upper = np.inf if bounds[1] is None else np.asarray(bounds[1])
-    assert model.certificate_.status is Status.CERTIFIED
-    assert (model.coef_ >= lower).all()
-    assert (model.coef_ <= upper).all()
-    free = LogisticRegression().fit(X, y)
-    assert not ((free.coef_ >= lower).all() and (free.coef_ <= upper).all())
-
-
-def test_an_offset_takes_the_place_of_a_column_whose_coefficient_is_known() -> None:
-    X, y = rows()
-    whole = LogisticRegression(l2=0.0, tol=1e-12).fit(X, y)
-    rest = LogisticRegression(l2=0.0, tol=1e-12).fit(X[:, 1:], y, offset=X[:, 0] * whole.coef_[0, 0])
-    np.testing.assert_allclose(rest.coef_[0], whole.coef_[0, 1:], rtol=1e-6)
-    np.testing.assert_allclose(rest.intercept_, whole.intercept_, rtol=1e-6)
-
-
-def test_an_offset_for_several_classes() -> None:
-    X, y = rows(3)
-    whole = LogisticRegression(l2=0.0, tol=1e-12).fit(X, y)
-    rest = LogisticRegression(l2=0.0, tol=1e-12).fit(X[:, 1:], y, offset=X[:, :1] * whole.coef_[:, 0])
-    np.testing.assert_allclose(rest.coef_, whole.coef_[:, 1:], rtol=1e-5, atol=1e-8)
-
-
-def test_an_offset_of_the_wrong_shape_is_refused() -> None:
-    X, y = rows()
-    with pytest.raises(InputError, match=r"^offset has shape \(3,\): expected \(120,\), a number for each row"):
-        LogisticRegression().fit(X, y, offset=[1.0, 2.0, 3.0])
-
-
-@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 2.0, 1: 0.5}])
-def test_probabilities_are_rows_of_both_classes_in_proportion(class_weight: Any) -> None:
-    X, y = rows()
-    share = np.where(y == 1, 0.75, 0.125)
-    soft = LogisticRegression(tol=1e-12, class_weight=class_weight).fit(X, share)
-    each = {None: [1.0, 1.0], "balanced": len(y) / (2 * np.array([(1 - share).sum(), share.sum()]))}
-    weights = np.asarray(each[class_weight] if not isinstance(class_weight, dict) else [2.0, 0.5])
-    both = LogisticRegression(tol=1e-12).fit(
-        np.vstack([X, X]),
-        np.r_[np.zeros(len(X)), np.ones(len(X))],
-        sample_weight=np.r_[(1 - share) * weights[0], share * weights[1]],
-    )
-    assert soft.classes_.tolist() == [0, 1]
-    np.testing.assert_allclose(coefficients(soft), coefficients(both), rtol=1e-6)
-
-
-def test_distributions_over_classes() -> None:
-    X, y = rows(3)
-    hard = LogisticRegression().fit(X, y)
-    same = LogisticRegression().fit(X, np.eye(3)[y])
-    np.testing.assert_allclose(coefficients(same), coefficients(hard), rtol=1e-12)
-    two = LogisticRegression().fit(X, np.stack([y == 0, y != 0], axis=1).astype(float))
-    assert two.coef_.shape == (1, 3)
-    with pytest.raises(InputError, match=r"at row 0: \[0\.5, 0\.2\]; expected a distribution"):
-        LogisticRegression().fit(X, np.full((len(X), 2), [0.5, 0.2]))
-
-
-def test_other_quantities_are_refused_in_scikit_learns_words() -> None:
-    X, _ = rows()
-    with pytest.raises(ValueError, match="Unknown label type"):
-        LogisticRegression().fit(X, np.linspace(-3, 3, len(X)))
-
-
-def test_penalty_factors_and_bounds_are_on_record(tmp_path: Path) -> None:
-    X, y = rows()
-    model = LogisticRegression(l1=1.0, penalty_factors=[1.0, 2.0, 0.0], bounds=(0, None)).fit(X, y)
-    torchlogit.save(model, tmp_path / "model")
-    assert torchlogit.load(tmp_path / "model").facts.penalty == {
-        "l1": 1.0, "l2": 1.0, "factors": [1.0, 2.0, 0.0], "lower": [0.0, 0.0, 0.0]
-    }  # fmt: skip
-
-
-# Sparse tables
-
-
-def scarce_table(n: int = 200, d: int = 6) -> tuple[Array, Array]:
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((n, d)) * (rng.random((n, d)) < 0.3)
-    return x, rng.integers(0, 3, n)
-
-
-@pytest.mark.filterwarnings("ignore:Sparse:UserWarning")  # torch says of CSR that it is in beta
-@pytest.mark.parametrize("form", ["csr_array", "csc_matrix", "coo_array", "torch csr", "torch coo"])
-def test_sparse_tables_give_the_dense_answers(form: str) -> None:
-    x, y = scarce_table()
-    made = {
-        "torch csr": lambda: torch.from_numpy(x).to_sparse_csr(),
-        "torch coo": lambda: torch.from_numpy(x).to_sparse(),
-    }
-    sparse: Any = made[form]() if form in made else getattr(scipy.sparse, form)(x)
-    ours, theirs = LogisticRegression(tol=1e-10).fit(sparse, y), LogisticRegression(tol=1e-10).fit(x, y)
-    assert ours.certificate_.status is Status.CERTIFIED
-    assert ours.n_features_in_ == 6
-    assert coefficients(ours) == pytest.approx(coefficients(theirs), abs=1e-4)
-    assert ours.decision_function(sparse) == pytest.approx(ours.decision_function(x), abs=1e-12)
-    assert ours.predict_proba(sparse) == pytest.approx(ours.predict_proba(x), abs=1e-12)
-    assert (ours.predict(sparse) == ours.predict(x)).all()
-    assert ours.score(sparse, y) == ours.score(x, y)
-
-
-def test_a_sparse_table_with_probabilities_weights_and_an_offset() -> None:
-    x, y = scarce_table()
-    rng = np.random.default_rng(1)
-    share, weight, offset = rng.random(len(y)), rng.integers(0, 4, len(y)).astype(float), rng.standard_normal(len(y))
-    ours, theirs = (
-        LogisticRegression(tol=1e-10).fit(table, share, sample_weight=weight, offset=offset)
-        for table in (scipy.sparse.csr_array(x), x)
-    )
-    assert coefficients(ours) == pytest.approx(coefficients(theirs), abs=1e-4)
-    again = ours.set_params(warm_start=True).fit(scipy.sparse.csr_array(x), share, sample_weight=weight, offset=offset)
-    assert again.certificate_.status is Status.CERTIFIED
-
-
-def test_the_columns_that_separate_are_named_in_sparse_tables_too() -> None:
-    x, y = scarce_table()
-    x[:, 2] = (y == 1) * 2
-    for table in (x, scipy.sparse.csr_array(x)):
-        with pytest.warns(ConvergenceWarning, match=r"told apart perfectly by .*x2"):
-            LogisticRegression(l2=0).fit(table, y == 1)
-
-
-def test_a_sparse_column_far_from_zero_is_centred_where_it_has_every_value() -> None:
-    """Seconds since 1970, stored as a sparse column; and with one row of weight zero that has none."""
-    rng = np.random.default_rng(0)
-    x = np.column_stack([1.6e9 + rng.integers(0, 10**5, 300), rng.random(300) < 0.2]).astype(float)
-    y = (rng.random(300) < 1 / (1 + np.exp(-(x[:, 0] - 1.6e9 - 5e4) / 3e4))).astype(int)
-    ours, theirs = (LogisticRegression(l2=0).fit(table, y) for table in (scipy.sparse.csr_array(x), x))
-    assert ours.certificate_.status is theirs.certificate_.status is Status.CERTIFIED
-    assert ours.coef_ == pytest.approx(theirs.coef_, rel=1e-2)
-    x[0, 0], weight = 0.0, np.ones(300)
-    weight[0] = 0
-    assert not LogisticRegression().fit(scipy.sparse.csr_array(x), y, sample_weight=weight)._center.any()
-
-
-def test_rows_in_csr_form_are_left_as_they_were_and_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    x, y = scarce_table()
-    for dtype in (np.float32, np.float64):
-        table = scipy.sparse.csr_array(x.astype(dtype))
-        kept, seen = table.data.copy(), []
-        made = Sparse.of
-        with monkeypatch.context() as patch:
-            patch.setattr(
-                Sparse,
-                "of",
-                lambda m, *, intercept, made=made, seen=seen: seen.append(m) or made(m, intercept=intercept),
-            )
-            LogisticRegression().fit(table, y)
-        assert np.shares_memory(seen[0].data, table.data)
-        assert (table.data == kept).all()
-
-
-def test_sparse_tables_stay_on_the_cpu() -> None:
-    x, y = scarce_table()
-    with pytest.raises(InputError, match="X is sparse, which only the CPU takes"):
-        LogisticRegression(device="meta").fit(scipy.sparse.csr_array(x), y)
-
-
-def test_a_model_of_a_sparse_table_is_saved(tmp_path: Path) -> None:
-    x, y = scarce_table()
-    fitted = LogisticRegression().fit(scipy.sparse.csr_array(x), y)
-    torchlogit.save(fitted, tmp_path / "model.safetensors")
-    loaded = torchlogit.load(tmp_path / "model.safetensors")
-    assert (loaded.coef == fitted.coef_.T).all()
