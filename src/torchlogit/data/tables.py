@@ -37,6 +37,8 @@ _TOO_LONG = "straddling"  # a word in what pyarrow then says
 class Origin:
     """Which file each row of a table came from: `names` of the files, and how many `rows` each gave.
 
+    first: the index, in its file, of the table's first row.
+
     >>> origin = Origin(names=("a.csv", "b.csv"), rows=(10, 5))
     >>> origin.place(9), origin.place(10), origin.files
     ('a.csv row 10', 'b.csv row 1', 'a.csv, b.csv')
@@ -44,14 +46,15 @@ class Origin:
 
     names: tuple[str, ...]
     rows: tuple[int, ...]
+    first: int = 0
 
     def place(self, row: int) -> str:
         """The file and the row in it (from 1, header not counted) of one row of the table (from 0)."""
-        in_file = row
+        in_file, before = row, self.first
         for name, count in zip(self.names, self.rows, strict=True):
             if 0 <= in_file < count:
-                return f"{name} row {in_file + 1}"
-            in_file -= count
+                return f"{name} row {before + in_file + 1}"
+            in_file, before = in_file - count, 0
         raise IndexError(f"row {row} of a table of {sum(self.rows)} rows")
 
     @property

@@ -1,0 +1,7 @@
+"""scikit-learn's face: the estimator, how its data become an objective, what is said of its answer, its model."""
+
+from torchlogit.estimator.classifier import LogisticRegression
+from torchlogit.estimator.explanation import explain
+from torchlogit.estimator.saving import save, to_model
+
+__all__ = ["LogisticRegression", "explain", "save", "to_model"]
