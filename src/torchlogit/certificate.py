@@ -187,7 +187,7 @@ def _share_within_range(objective: Objective, dual: Tensor, rounding: Tensor) ->
 
 def _raw_and_dual(objective: Objective, theta: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
     """X theta and -X'(s residual) in one reading of X."""
-    raw = torch.empty_like(objective.target)
+    raw = objective.empty()
     dual = torch.zeros_like(theta)
     for rows, block in objective.design.blocks():
         raw[rows] = block.matmul(theta)
@@ -288,7 +288,7 @@ def _factored(objective: Objective, residual: Tensor, free: Tensor) -> Factor | 
     factored = factor(objective.hessian(residual)[free][:, free])
     if factored.triangular:
         return factored
-    even = objective.residual(torch.zeros_like(objective.target))
+    even = objective.residual(objective.empty().zero_())
     return factored if factored.rank >= factor(objective.hessian(even)[free][:, free]).rank else None
 
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,6 +31,7 @@ from torchlogit.errors import InputError
 from torchlogit.losses import Loss
 from torchlogit.penalties import Penalty
 from torchlogit.records import Params
+from torchlogit.storage import IN_MEMORY, Storage
 
 CHUNK = 1 << 17  # entries of the raw prediction that are worked on at once: temporaries stay in the cache;
 DEVICE_CHUNK = 1 << 24  # on a GPU, enough to fill it
@@ -40,7 +42,7 @@ class Objective:
     """F for these rows; frozen: what moves is theta.
 
     design: (n, p). target: (n, n_outputs), probabilities, float64. weight: (n,), not negative, float64. offset:
-    (n, n_outputs), float64, or None for zero.
+    (n, n_outputs), float64, or None for zero. storage: where vectors as long as the target live.
     """
 
     design: DesignMatrix
@@ -49,6 +51,7 @@ class Objective:
     loss: Loss
     penalty: Penalty
     offset: Tensor | None = None
+    storage: Storage = IN_MEMORY
 
     @classmethod
     def of(
@@ -60,6 +63,7 @@ class Objective:
         penalty: Penalty,
         weight: Tensor | None = None,
         offset: Tensor | None = None,
+        storage: Storage = IN_MEMORY,
     ) -> Objective:
         """The objective of checked parts: shapes agree, targets are probabilities, weights are not negative."""
         n = design.shape[0]
@@ -78,7 +82,7 @@ class Objective:
             offset = offset.to(target)
             if offset.shape != target.shape or not bool(torch.isfinite(offset).all()):
                 raise InputError(f"offset: expected finite numbers of shape {tuple(target.shape)}, one row a row")
-        return cls(design, target, weight, loss, penalty, offset)
+        return cls(design, target, weight, loss, penalty, offset, storage)
 
     @cached_property
     def total_weight(self) -> float:
@@ -139,9 +143,15 @@ class Objective:
 
     # -- sums over rows -------------------------------------------------------------------------
 
+    def empty(self) -> Tensor:
+        """A tensor like the target, to be filled."""
+        if self.target.device.type != "cpu":
+            return torch.empty_like(self.target)
+        return torch.from_numpy(self.storage.empty(self.target.shape, np.float64))
+
     def product(self, theta: Tensor) -> Tensor:
         """X theta, (n, n_outputs): half a pass."""
-        product = torch.empty_like(self.target)
+        product = self.empty()
         for rows, block in self.design.blocks():
             product[rows] = block.matmul(theta)
         return product
@@ -162,7 +172,7 @@ class Objective:
 
     def evaluate(self, theta: Tensor, raw: Tensor) -> tuple[float, Tensor]:
         """`value` and `residual` together."""
-        residual = torch.empty_like(self.target)
+        residual = self.empty()
 
         def losses(rows: slice) -> list[Tensor]:
             value, residual[rows] = self.loss.evaluate(raw[rows], self.target[rows])
@@ -172,7 +182,7 @@ class Objective:
 
     def each(self, term: Callable[[slice], Tensor]) -> Tensor:
         """The term of every row, (n, n_outputs), from functions of a few rows at a time: no pass."""
-        result = torch.empty_like(self.target)
+        result = self.empty()
         for rows in self.chunks():
             result[rows] = term(rows)
         return result
@@ -296,6 +306,7 @@ class Objective:
             target=self.target[indices],
             weight=self.weight[indices] * multiplier,
             offset=None if self.offset is None else self.offset[indices],
+            storage=IN_MEMORY,
         )
 
     def rows(self, start: int, stop: int) -> Objective:

@@ -55,7 +55,7 @@ def find_separation(objective: Objective, raw: Tensor) -> Separation | None:
     found = search.solve(search.most_gain, torch.zeros_like(objective.weight, dtype=torch.bool))
     if found is None:
         return None
-    gram = objective.hessian(objective.residual(torch.zeros_like(raw)))
+    gram = objective.hessian(objective.residual(objective.empty().zero_()))
     if not factor(gram).triangular:
         separated = found.margin > TIED * found.largest
         found = search.solve(search.least_size(separated), separated) or found

@@ -1,0 +1,119 @@
+"""Encoded rows: features, the index of each row's class, weights; written block by block, then read as one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from torchlogit.data.features import Matrix
+from torchlogit.storage import Growing, Storage
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.integer[Any]]
+MOST_SHORT = int(np.iinfo(np.int32).max)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows of a table, encoded: features (n, n_features), codes (n,), weights (n,), or None where all are 1."""
+
+    features: Matrix
+    codes: Codes
+    weight: Floats | None
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+@dataclass(frozen=True, slots=True)
+class RowWriter:
+    """Rows on their way to a storage.
+
+    >>> from torchlogit.storage import InMemory
+    >>> writer = RowWriter.into(InMemory(), width=2, sparse=True, weighted=False)
+    >>> writer.append(csr_array(np.array([[1.0, 0.0]], np.float32)), np.array([1]), None)
+    >>> writer.append(csr_array(np.array([[0.0, 4.0]], np.float32)), np.array([0]), None)
+    >>> writer.rows().features.toarray().tolist(), writer.rows().codes.tolist()
+    ([[1.0, 0.0], [0.0, 4.0]], [1, 0])
+    """
+
+    features: _FeatureWriter
+    codes: Growing
+    weights: Growing | None
+
+    @classmethod
+    def into(cls, storage: Storage, *, width: int, sparse: bool, weighted: bool) -> Self:
+        """A writer of rows of so many features, in CSR form where `sparse`."""
+        features = _SparseWriter.into(storage, width) if sparse else _DenseWriter(storage.growing(np.float32), width)
+        return cls(features, storage.growing(np.int16), storage.growing(np.float64) if weighted else None)
+
+    def append(self, features: Matrix, codes: Codes, weight: Floats | None) -> None:
+        """Adds rows."""
+        self.features.append(features)
+        self.codes.append(codes)
+        if self.weights is not None:
+            assert weight is not None
+            self.weights.append(weight)
+
+    def rows(self) -> Rows:
+        """All that was written."""
+        weight = None if self.weights is None else self.weights.array()
+        return Rows(self.features.matrix(), self.codes.array(), weight)
+
+
+class _FeatureWriter(Protocol):
+    def append(self, features: Any) -> None: ...
+    def matrix(self) -> Matrix: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _DenseWriter:
+    values: Growing
+    width: int
+
+    def append(self, features: NDArray[np.float32]) -> None:
+        self.values.append(features)
+
+    def matrix(self) -> Matrix:
+        return self.values.array().reshape(-1, self.width)
+
+
+@dataclass(slots=True)
+class _SparseWriter:
+    storage: Storage
+    width: int
+    values: Growing
+    indices: Growing
+    ends: Growing
+    end: int = 0
+
+    @classmethod
+    def into(cls, storage: Storage, width: int) -> Self:
+        values, indices, ends = (storage.growing(dtype) for dtype in (np.float32, np.int32, np.int64))
+        ends.append(np.zeros(1, np.int64))
+        return cls(storage, width, values, indices, ends)
+
+    def append(self, features: csr_array) -> None:
+        self.values.append(features.data)
+        self.indices.append(features.indices)
+        self.ends.append(features.indptr[1:].astype(np.int64) + self.end)
+        self.end += int(features.indptr[-1])
+
+    def matrix(self) -> Matrix:
+        # scipy wants both index arrays of one type, and would copy them itself, in main memory.
+        dtype = np.int32 if self.end <= MOST_SHORT else np.int64
+        indices, ends = (self._as(dtype, part.array()) for part in (self.indices, self.ends))
+        matrix = csr_array((self.values.array(), indices, ends), shape=(len(ends) - 1, self.width))
+        matrix.has_sorted_indices = matrix.has_canonical_format = True  # as the encoder makes them
+        return matrix
+
+    def _as(self, dtype: type[np.integer[Any]], array: NDArray[Any]) -> NDArray[Any]:
+        if array.dtype == dtype:
+            return array
+        converted = self.storage.empty(array.shape, dtype)
+        converted[:] = array
+        return converted

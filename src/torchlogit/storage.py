@@ -1,0 +1,169 @@
+"""Where what is as long as the table lives: in main memory, or in files of a folder that are mapped into it.
+
+A mapped array is read and written like any other; the system keeps in memory what it has room for and writes the rest
+to disk. Its file has no name any more: it is gone with the array, or with the process, however that ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import mmap
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from torchlogit.errors import InputError
+
+AnyArray = NDArray[Any]
+
+
+class Growing(Protocol):
+    """An array that is written from its beginning to its end."""
+
+    def append(self, part: AnyArray) -> None:
+        """Adds what comes next."""
+        ...
+
+    def array(self) -> AnyArray:
+        """All of it, flat."""
+        ...
+
+
+class Storage(Protocol):
+    """Where arrays live."""
+
+    def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
+        """An array to be filled."""
+        ...
+
+    def growing(self, dtype: DTypeLike) -> Growing:
+        """An array to be added to."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """Main memory.
+
+    >>> rows = InMemory().growing(np.int64)
+    >>> rows.append(np.array([1, 2])), rows.append(np.array([3]))
+    (None, None)
+    >>> rows.array().tolist()
+    [1, 2, 3]
+    """
+
+    def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
+        """An array to be filled."""
+        return np.empty(shape, dtype)
+
+    def growing(self, dtype: DTypeLike) -> Growing:
+        """An array to be added to."""
+        return _Parts(np.dtype(dtype))
+
+
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """Files in a folder; InputError where it is full or cannot be written to.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     rows = OnDisk(Path(folder)).growing(np.float32)
+    ...     rows.append(np.array([[1.0, 2.0]]))
+    ...     rows.array().tolist(), os.listdir(folder)
+    ([1.0, 2.0], [])
+    """
+
+    folder: Path
+
+    def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
+        """An array to be filled, its place on the disk taken already: a full disk must not be found out later."""
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        with self._file() as handle, _explained(self.folder):
+            if size:
+                os.posix_fallocate(handle, 0, size)
+            return mapped(handle, shape, dtype)
+
+    def growing(self, dtype: DTypeLike) -> Growing:
+        """An array to be added to."""
+        with self._file() as handle:
+            return _File(self.folder, np.dtype(dtype), os.dup(handle))
+
+    @contextmanager
+    def _file(self) -> Iterator[int]:
+        """A file without a name."""
+        with _explained(self.folder):
+            handle, name = tempfile.mkstemp(dir=self.folder, prefix=".rows.")
+        try:
+            os.unlink(name)
+            yield handle
+        finally:
+            os.close(handle)
+
+
+IN_MEMORY = InMemory()
+
+
+def mapped(handle: int, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
+    """The array that an open file holds, as a shared mapping; writing to it writes to the file."""
+    if not math.prod(shape):
+        return np.empty(shape, dtype)
+    return np.frombuffer(mmap.mmap(handle, 0), dtype, count=math.prod(shape)).reshape(shape)
+
+
+def write_all(handle: int, part: AnyArray, folder: Path) -> None:
+    """Writes an array's bytes to an open file; InputError where the disk is full."""
+    left = memoryview(np.ascontiguousarray(part).view(np.uint8).reshape(-1).data) if part.size else memoryview(b"")
+    with _explained(folder):
+        while left:
+            left = left[os.write(handle, left) :]
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            why = "the disk is full; free some space, or choose another folder (TMPDIR or --cache)"
+        else:
+            why = f"cannot write there ({error.strerror}); choose another folder (TMPDIR or --cache)"
+        raise InputError(f"{folder}: {why}") from None
+
+
+@dataclass(slots=True)
+class _Parts:
+    dtype: np.dtype[Any]
+    parts: list[AnyArray] = field(default_factory=list)
+
+    def append(self, part: AnyArray) -> None:
+        self.parts.append(part.astype(self.dtype, copy=False).reshape(-1))
+
+    def array(self) -> AnyArray:
+        if len(self.parts) != 1:
+            self.parts = [np.concatenate([np.empty(0, self.dtype), *self.parts])]
+        return self.parts[0]
+
+
+@dataclass(slots=True)
+class _File:
+    folder: Path
+    dtype: np.dtype[Any]
+    handle: int
+    size: int = 0
+
+    def append(self, part: AnyArray) -> None:
+        write_all(self.handle, part.astype(self.dtype, copy=False), self.folder)
+        self.size += part.size
+
+    def array(self) -> AnyArray:
+        return mapped(self.handle, (self.size,), self.dtype)
+
+    def __del__(self) -> None:
+        os.close(self.handle)
