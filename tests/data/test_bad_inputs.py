@@ -59,9 +59,7 @@ FILES = {
     "parquet without rows": BadFile(
         "a.parquet has column names and no rows; give a file with rows", {"a.parquet": parquet({"a": []})}
     ),
-    "repeated name": BadFile(
-        f"a.csv: more than one column is called 'a'; {NO_HEADER}", {"a.csv": b"a,b, a\n1,2,3\n"}
-    ),
+    "repeated name": BadFile(f"a.csv: more than one column is called 'a'; {NO_HEADER}", {"a.csv": b"a,b, a\n1,2,3\n"}),
     "repeated names": BadFile(
         f"a.csv: more than one column is called 'a', 'b'; {NO_HEADER}", {"a.csv": b"a,b,b,a\n1,2,3,4\n"}
     ),
@@ -187,8 +185,7 @@ FRAMES = {
     "nothing": (None, f"{NAMED} builtins.NoneType; {NAME_THEM}"),
     "unequal columns": (
         {"a": [1, 2], "b": [1]},
-        "the table cannot be read: Column 1 named b expected length 2 but got length 1; "
-        "give columns of one type each",
+        "the table cannot be read: Column 1 named b expected length 2 but got length 1; give columns of one type each",
     ),
     "mixed values": (
         pd.DataFrame({"a": [1, "x"]}, dtype=object),

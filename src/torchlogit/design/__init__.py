@@ -3,5 +3,6 @@
 from torchlogit.design.dense import Dense
 from torchlogit.design.matrix import DesignMatrix, Rows
 from torchlogit.design.sparse import Sparse, as_csr
+from torchlogit.design.streamed import Streamed
 
-__all__ = ["Dense", "DesignMatrix", "Rows", "Sparse", "as_csr"]
+__all__ = ["Dense", "DesignMatrix", "Rows", "Sparse", "Streamed", "as_csr"]

@@ -145,7 +145,7 @@ class Dense:
                 f"X holds {float(values[row, column])} at row {row}, column {column}: "
                 f"expected numbers between -{LARGEST:g} and {LARGEST:g}; correct or drop such rows"
             )
-        large = values.device.type == "cpu" and values.numel() > COMPILED_VALUES and values.is_contiguous()
+        large = values.device.type == "cpu" and worth_compiling(values.numel()) and values.is_contiguous()
         return cls(values, intercept, compiled=large)
 
     @property
@@ -164,11 +164,11 @@ class Dense:
         d = self.values.shape[1]
         if self.compiled:
             matrix = self.values.numpy()
-            for rows in micro_blocks(n, COMPILED_BYTES // (self.values.element_size() * p)):
+            for rows in dense_blocks(n, p, self.values.element_size(), compiled=True):
                 yield rows, CompiledRows(matrix[rows], self.has_intercept)
             return
         if self.values.device.type == "cpu":
-            slices = micro_blocks(n, BLOCK_BYTES // (8 * p))
+            slices = dense_blocks(n, p, self.values.element_size(), compiled=False)
         else:
             slices = micro_blocks(n, DEVICE_BLOCK_BYTES // (8 * p), most=n)
         buffer = torch.ones(slices[0].stop if slices else 0, p, dtype=torch.float64, device=self.values.device)
@@ -196,6 +196,16 @@ class Dense:
     def columns(self, indices: Tensor) -> Dense:
         """A design of these features, copied."""
         return replace(self, values=self.values[:, indices])
+
+
+def worth_compiling(n_values: int) -> bool:
+    """Whether a matrix in main memory of so many values is read by the compiled loops."""
+    return n_values > COMPILED_VALUES
+
+
+def dense_blocks(n: int, p: int, item_bytes: int, *, compiled: bool) -> list[slice]:
+    """The blocks that n rows of p columns in main memory, the intercept's included, are read in."""
+    return micro_blocks(n, COMPILED_BYTES // (item_bytes * p) if compiled else BLOCK_BYTES // (8 * p))
 
 
 def _all_usable(values: Tensor) -> bool:

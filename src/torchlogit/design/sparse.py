@@ -139,8 +139,7 @@ class Sparse:
         """The rows as views, in blocks whose size depends on the shape and the number of values."""
         n, d = self.values.shape
         whole = kernels.Matrix(self.values.indptr, self.values.indices, self.values.data, d, self.edges)
-        most = max(BLOCK_NONZEROS, BLOCK_COLUMNS * d)
-        for rows in micro_blocks(n, most * n // max(1, whole.nonzeros), most=n):
+        for rows in sparse_blocks(n, d, whole.nonzeros):
             yield rows, SparseRows(whole.rows(rows), self.has_intercept)
 
     def rows(self, start: int, stop: int) -> Sparse:
@@ -157,6 +156,12 @@ class Sparse:
         """A design of these features, copied."""
         values = _sorted(self.values[:, indices.numpy()])
         return Sparse(values, self.has_intercept, kernels.edges(values.indices, values.shape[1]))
+
+
+def sparse_blocks(n: int, d: int, n_values: int) -> list[slice]:
+    """The blocks that n rows of d features are read in, of which so many values are stored."""
+    most = max(BLOCK_NONZEROS, BLOCK_COLUMNS * d)
+    return micro_blocks(n, most * n // max(1, n_values), most=n)
 
 
 def as_csr(matrix: Any) -> scipy.sparse.csr_array:

@@ -1,0 +1,144 @@
+"""A design that keeps no rows: every pass reads them anew, from wherever they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from torchlogit.design.dense import Dense, dense_blocks, worth_compiling
+from torchlogit.design.matrix import Rows
+from torchlogit.design.sparse import Sparse, SparseRows, sparse_blocks
+from torchlogit.errors import InputError
+from torchlogit.kernels import csr as kernels
+
+Part: TypeAlias = Any  # NDArray[np.float32] | scipy.sparse.csr_array, which knows no types
+Read: TypeAlias = Callable[[], Iterator[Part]]
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """The n rows of d features that `read` yields, in parts of any size, the same ones every time.
+
+    Blocks are those of a Sparse or a Dense design of the same rows, and so are all sums, bit for bit. edges: None for
+    dense rows; for sparse ones, ranges of columns with about as many values each. n_values: those that are stored.
+
+    >>> parts = [np.array([[1.0], [2.0]], np.float32), np.array([[3.0]], np.float32)]
+    >>> design = Streamed.of(lambda: iter(parts), intercept=True)
+    >>> design.shape, design.take(torch.tensor([0, 2])).dense().tolist()
+    ((3, 2), [[1.0, 1.0], [3.0, 1.0]])
+    """
+
+    read: Read
+    n: int
+    d: int
+    n_values: int
+    has_intercept: bool
+    edges: tuple[int, ...] | None
+
+    @classmethod
+    def of(cls, read: Read, *, intercept: bool) -> Streamed:
+        """The design of rows that are read once to be counted; InputError where there are none."""
+        n, d, n_values, edges = 0, 0, 0, None
+        for part in read():
+            n, d = n + part.shape[0], part.shape[1]
+            n_values += part.nnz if scipy.sparse.issparse(part) else part.size
+            if edges is None and scipy.sparse.issparse(part):
+                edges = kernels.edges(part.indices, d)
+        if not n:
+            raise InputError("X has no rows: expected at least one of each class")
+        return cls(read, n, d, n_values, intercept, edges)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns), the intercept's column included."""
+        return self.n, self.d + self.has_intercept
+
+    def blocks(self) -> Iterator[tuple[slice, Rows]]:
+        """The rows, read anew."""
+        if self.edges is None:
+            for rows, part in self._cut(dense_blocks(self.n, self.shape[1], 4, compiled=self._compiled)):
+                ((_, block),) = self._dense(part).blocks()
+                yield rows, block
+            return
+        for rows, part in self._cut(sparse_blocks(self.n, self.d, self.n_values)):
+            matrix = kernels.Matrix(part.indptr, part.indices, part.data, self.d, self.edges)
+            yield rows, SparseRows(matrix, self.has_intercept)
+
+    def dense(self) -> Tensor:
+        """The rows in float64, (rows, columns): for few of them."""
+        return self.take(torch.arange(self.n)).dense()
+
+    def csr(self) -> scipy.sparse.csr_array:
+        """InputError: what goes row by row in any order cannot read them anew each time."""
+        raise InputError("the rows are read anew for every pass, in which dual ascent cannot go; use solver='newton'")
+
+    def rows(self, start: int, stop: int) -> Streamed:
+        """A design of the rows from start to before stop."""
+        read = self.read
+
+        def some() -> Iterator[Part]:
+            at = 0
+            for part in read():
+                first, last = max(start - at, 0), min(stop - at, part.shape[0])
+                if first < last:
+                    yield part[first:last]
+                at += part.shape[0]
+                if at >= stop:
+                    return
+
+        return replace(self, read=some, n=stop - start, n_values=max(1, self.n_values * (stop - start) // self.n))
+
+    def take(self, indices: Tensor) -> Dense | Sparse:
+        """A design of these rows, copied: one reading."""
+        wanted, places = np.unique(indices.numpy(), return_inverse=True)
+        found: list[Part] = []
+        at = 0
+        for part in self.read():
+            first, last = np.searchsorted(wanted, [at, at + part.shape[0]])
+            found.append(part[wanted[first:last] - at])
+            at += part.shape[0]
+        rows = _joined(found)
+        rows = rows if (places[1:] > places[:-1]).all() else rows[places]
+        if self.edges is None:
+            return self._dense(rows)
+        return Sparse.of(rows, intercept=self.has_intercept)
+
+    def columns(self, indices: Tensor) -> Streamed:
+        """A design of these features, read from all of them."""
+        read, chosen = self.read, indices.numpy()
+        return Streamed.of(lambda: (part[:, chosen] for part in read()), intercept=self.has_intercept)
+
+    @property
+    def _compiled(self) -> bool:
+        return worth_compiling(self.n_values)
+
+    def _dense(self, part: Part) -> Dense:
+        """The design of some rows, read as all of them would be."""
+        return Dense(torch.from_numpy(part), self.has_intercept, self._compiled)
+
+    def _cut(self, slices: list[slice]) -> Iterator[tuple[slice, Any]]:
+        """The rows of each slice, in one piece."""
+        parts, held, waiting = self.read(), list[Part](), 0
+        for rows in slices:
+            size = rows.stop - rows.start
+            while waiting < size:
+                held.append(next(parts))
+                waiting += held[-1].shape[0]
+            whole = _joined(held)
+            yield rows, whole[:size]
+            held, waiting = [whole[size:]], waiting - size
+
+
+def _joined(parts: list[Part]) -> Any:
+    """One above the other."""
+    if len(parts) == 1:
+        return parts[0]
+    if scipy.sparse.issparse(parts[0]):
+        return scipy.sparse.csr_array(scipy.sparse.vstack(parts, format="csr"))
+    return np.concatenate(parts)
