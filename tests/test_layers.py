@@ -20,7 +20,7 @@ LADDER = [
     ["objective"],
     ["losses", "penalties", "design", "data", "distributed"],
     ["kernels"],
-    ["records", "storage"],
+    ["records", "arrays"],
     ["errors", "pictures"],
 ]
 STEP = {room: step for step, rooms in enumerate(LADDER) for room in rooms}

@@ -31,7 +31,7 @@ from torchlogit.errors import InputError
 from torchlogit.losses import Loss
 from torchlogit.penalties import Penalty
 from torchlogit.records import Params
-from torchlogit.storage import IN_MEMORY, Storage
+from torchlogit.arrays import IN_MEMORY, Storage
 
 CHUNK = 1 << 17  # entries of the raw prediction that are worked on at once: temporaries stay in the cache;
 DEVICE_CHUNK = 1 << 24  # on a GPU, enough to fill it

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from torchlogit.data.features import Matrix
-from torchlogit.storage import Growing, Storage
+from torchlogit.arrays import Growing, Storage
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]
@@ -33,7 +33,7 @@ class Rows:
 class RowWriter:
     """Rows on their way to a storage.
 
-    >>> from torchlogit.storage import InMemory
+    >>> from torchlogit.arrays import InMemory
     >>> writer = RowWriter.into(InMemory(), width=2, sparse=True, weighted=False)
     >>> writer.append(csr_array(np.array([[1.0, 0.0]], np.float32)), np.array([1]), None)
     >>> writer.append(csr_array(np.array([[0.0, 4.0]], np.float32)), np.array([0]), None)
@@ -94,7 +94,6 @@ class _SparseWriter:
     @classmethod
     def into(cls, storage: Storage, width: int) -> Self:
         values, indices, ends = (storage.growing(dtype) for dtype in (np.float32, np.int32, np.int64))
-        ends.append(np.zeros(1, np.int64))
         return cls(storage, width, values, indices, ends)
 
     def append(self, features: csr_array) -> None:
@@ -104,16 +103,15 @@ class _SparseWriter:
         self.end += int(features.indptr[-1])
 
     def matrix(self) -> Matrix:
+        values, indices, ends = self.values.array(), self.indices.array(), self.ends.array()
         # scipy wants both index arrays of one type, and would copy them itself, in main memory.
-        dtype = np.int32 if self.end <= MOST_SHORT else np.int64
-        indices, ends = (self._as(dtype, part.array()) for part in (self.indices, self.ends))
-        matrix = csr_array((self.values.array(), indices, ends), shape=(len(ends) - 1, self.width))
+        dtype = np.int32 if len(values) <= MOST_SHORT else np.int64
+        indptr = self.storage.empty((len(ends) + 1,), dtype)
+        indptr[0], indptr[1:] = 0, ends
+        if dtype == np.int64:
+            long = self.storage.empty(indices.shape, dtype)
+            long[:] = indices
+            indices = long
+        matrix = csr_array((values, indices, indptr), shape=(len(ends), self.width))
         matrix.has_sorted_indices = matrix.has_canonical_format = True  # as the encoder makes them
         return matrix
-
-    def _as(self, dtype: type[np.integer[Any]], array: NDArray[Any]) -> NDArray[Any]:
-        if array.dtype == dtype:
-            return array
-        converted = self.storage.empty(array.shape, dtype)
-        converted[:] = array
-        return converted

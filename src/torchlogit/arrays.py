@@ -1,7 +1,8 @@
 """Where what is as long as the table lives: in main memory, or in files of a folder that are mapped into it.
 
 A mapped array is read and written like any other; the system keeps in memory what it has room for and writes the rest
-to disk. Its file has no name any more: it is gone with the array, or with the process, however that ends.
+to disk. Its file has no name any more: it is gone with the array, or with the process, however that ends. Only what is
+to be kept for a later process has names: rows-0, rows-1, ... in the order in which the arrays were asked for.
 """
 
 from __future__ import annotations
@@ -107,7 +108,69 @@ class OnDisk:
             os.close(handle)
 
 
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Files in a folder, of which those that grow stay there; `sizes` of these in bytes, for `Kept`.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     keeping = Keeping(Path(folder))
+    ...     keeping.growing(np.int32).append(np.array([7, 8]))
+    ...     Kept(Path(folder), keeping.finished()).growing(np.int32).array().tolist()
+    [7, 8]
+    """
+
+    folder: Path
+    files: list[_File] = field(default_factory=list)
+
+    def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
+        """An array to be filled, which is not kept."""
+        return OnDisk(self.folder).empty(shape, dtype)
+
+    def growing(self, dtype: DTypeLike) -> Growing:
+        """An array to be added to."""
+        path = _kept_path(self.folder, len(self.files))
+        with _explained(self.folder):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        self.files.append(_File(self.folder, np.dtype(dtype), handle))
+        return self.files[-1]
+
+    def finished(self) -> list[int]:
+        """The sizes of the files, once they are on the disk for good."""
+        for file in self.files:
+            os.fsync(file.handle)
+        return [file.size * file.dtype.itemsize for file in self.files]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The files that `Keeping` left in a folder, in the same order; nothing is added to them.
+
+    LookupError where one of them is not there any more, or of another size.
+    """
+
+    folder: Path
+    sizes: Sequence[int]
+    given: list[Growing] = field(default_factory=list)
+
+    def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
+        """An array to be filled, which is not kept."""
+        return OnDisk(self.folder).empty(shape, dtype)
+
+    def growing(self, dtype: DTypeLike) -> Growing:
+        """The next array, complete."""
+        path, size = _kept_path(self.folder, len(self.given)), self.sizes[len(self.given)]
+        if not path.exists() or path.stat().st_size != size:
+            raise LookupError(f"{path} is not what it was")
+        handle = os.open(path, os.O_RDWR)
+        self.given.append(_File(self.folder, np.dtype(dtype), handle, size // np.dtype(dtype).itemsize))
+        return self.given[-1]
+
+
 IN_MEMORY = InMemory()
+
+
+def _kept_path(folder: Path, index: int) -> Path:
+    return folder / f"rows-{index}"
 
 
 def mapped(handle: int, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
