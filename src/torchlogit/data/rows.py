@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from torchlogit.data.features import Matrix
 from torchlogit.arrays import Growing, Storage
+from torchlogit.data.features import Matrix
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]
