@@ -64,11 +64,20 @@ NAME_THEM = "give each column a name of its own, or say that the file has no hea
 BAD = {
     # tables
     "no such file": Bad("train nowhere.csv --target y", "nowhere.csv does not exist; check the path"),
-    "a folder": Bad("train . --target y", ". is a folder; give the files in it, for example ./*.csv"),
+    "a folder": Bad(
+        "train papers --target y",
+        "papers is a folder without a file of a known kind; expected .csv, .tsv, .jsonl, .svm, .libsvm, .svmlight "
+        "(each also .gz or .zst), .parquet, .arrow, .feather",
+        {"papers/a.txt": "x", "papers/.b.csv": "x"},
+    ),
+    "a glob of nothing": Bad(
+        "train 'papers/*.csv' --target y",
+        "no file matches papers/*.csv; check the path, and quote it so that the shell leaves it alone",
+    ),
     "unknown suffix": Bad(
         "train t.xlsx --target y",
-        "t.xlsx is of a kind that cannot be read; give one of .csv, .tsv, .jsonl, .parquet, "
-        ".svm, .libsvm, .svmlight (all but Parquet also .gz)",
+        "t.xlsx is of a kind that cannot be read; give one of .csv, .tsv, .jsonl, .svm, .libsvm, .svmlight "
+        "(each also .gz or .zst), .parquet, .arrow, .feather",
         {"t.xlsx": "PK"},
     ),
     "empty file": Bad("train t.csv --target y", "t.csv is empty; give a file with rows", {"t.csv": ""}),
@@ -348,6 +357,8 @@ USAGE = {
     **{f"{TRAIN} --time-budget={given}": f"Invalid value for --time-budget: '{given}': {TIME}"
        for given in ("soon", "0", "-5s", "5d", "nan", "inf", "s", "")},
     "train data.csv --target y -o data.csv": "data.csv is among the files to read; write elsewhere with -o.",
+    "train 'd*.csv' --target y -o data.csv": "data.csv is among the files to read; write elsewhere with -o.",
+    "train . --target y -o data.csv": "data.csv is among the files to read; write elsewhere with -o.",
     "train data.csv --target y -o ./data.csv": "data.csv is among the files to read; write elsewhere with -o.",
     "train data.csv --target y --valid ./model.safetensors -o model.safetensors":
         "model.safetensors is among the files to read; write elsewhere with -o.",
@@ -399,11 +410,12 @@ def folder(tmp_path: Path, model: bytes) -> Path:
 
 def write(folder: Path, files: Files) -> None:
     for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def refusal(folder: Path, command: str) -> str:

@@ -39,7 +39,7 @@ def parquet(columns: Mapping[str, object]) -> bytes:
 
 
 WHOLE = gzip.compress(b"a,b\n" + b"1,2\n" * 1000)
-KNOWN = ".csv, .tsv, .jsonl, .parquet, .svm, .libsvm, .svmlight (all but Parquet also .gz)"
+KNOWN = ".csv, .tsv, .jsonl, .svm, .libsvm, .svmlight (each also .gz or .zst), .parquet, .arrow, .feather"
 NO_HEADER = "give each column a name of its own, or say that the file has no header (has_header=False or --no-header)"
 AS_UTF8 = "save the file as UTF-8, for example with iconv -f latin1 -t utf-8"
 NO_GZIP = "a.csv.gz is not a whole gzip file; compress it or fetch it again"
@@ -161,7 +161,7 @@ def test_bad_file(tmp_path: Path, case: BadFile) -> None:
 def test_paths_to_nothing_and_to_folders(tmp_path: Path) -> None:
     for path, message in [
         (tmp_path / "a.csv", f"{tmp_path}/a.csv does not exist; check the path"),
-        (tmp_path, f"{tmp_path} is a folder; give the files in it, for example {tmp_path}/*.csv"),
+        (tmp_path, f"{tmp_path} is a folder without a file of a known kind; expected {KNOWN}"),
     ]:
         with pytest.raises(DataError) as error:
             read_table([path])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import glob
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,9 +46,17 @@ def split(names: str | None) -> list[str]:
 
 
 def refuse_overwriting(output: Path, inputs: Sequence[str]) -> None:
-    """Refuses to write over a file that is read, by whatever name."""
-    if any(output.exists() and os.path.exists(given) and output.samefile(given) for given in inputs):
+    """Refuses to write over a file that is read, by whatever name, glob or folder."""
+    if output.exists() and any(output.samefile(path) for given in inputs for path in _files(given)):
         raise click.UsageError(f"{output} is among the files to read; write elsewhere with -o.")
+
+
+def _files(given: str) -> list[Path]:
+    """The files that exist under a name, a folder's name or a glob."""
+    path = Path(given)
+    if path.is_dir():
+        return [child for child in path.iterdir() if child.exists()]
+    return [path] if path.exists() else [Path(match) for match in glob.glob(given, recursive=True)]
 
 
 @contextmanager

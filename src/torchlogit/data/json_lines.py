@@ -2,72 +2,113 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, Any, cast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.json as pajson
 
+from torchlogit.data.in_order import in_order
+from torchlogit.data.inputs import LONGEST_RECORD, Input, Piece, Text, last_line_end, records
+from torchlogit.data.reader import Naming, after
 from torchlogit.data.wording import excerpt, one_line
 from torchlogit.errors import DataError
 
-_BLOCK_BYTES = 16 << 20
-_MOST_BYTES = 1 << 30  # of a line
+PIECE_BYTES = 1 << 20
+_AHEAD = 16
 
 
-def read_json_lines(path: Path, shown: str, compression: str | None) -> pa.Table:
-    """The file's objects as rows: text stays text, whatever it looks like; what lacks a key is missing there."""
-    table = _read(path, shown, compression, None)
-    # pyarrow takes text that looks like a time for one.
-    times = [entry.name for entry in table.schema if pa.types.is_temporal(entry.type)]
-    if not times:
-        return table
-    return _read(path, shown, compression, pa.schema([(name, pa.string()) for name in times]))
+def open_json_lines(source: Input, compression: str | None, naming: Naming) -> JsonLinesReader:
+    """The file's columns: all of it is read, since any line may bring a new key, or the first number that is not whole.
 
-
-def _read(path: Path, shown: str, compression: str | None, schema: pa.Schema | None) -> pa.Table:
-    block = _BLOCK_BYTES
-    while True:
+    Text stays text, whatever it looks like; what lacks a key is missing there.
+    """
+    text = Text(source, compression)
+    schema, rows = pa.schema([]), 0
+    for found in in_order(_tried, _pieces(text), ahead=_AHEAD):
+        if isinstance(found, pa.ArrowInvalid):
+            raise _fault(text, found)
         try:
-            with pa.input_stream(str(path), compression=compression) as stream:
-                return pajson.read_json(
-                    stream,
-                    read_options=pajson.ReadOptions(block_size=block),
-                    parse_options=pajson.ParseOptions(explicit_schema=schema),
-                )
-        except pa.ArrowInvalid as error:
-            if "straddling" in str(error) and block < _MOST_BYTES:
-                block *= 8
-                continue
-            _refuse_line(path, shown, compression)
-            raise DataError(f"{shown} cannot be read as JSON lines: {one_line(str(error))}") from None
+            schema = pa.unify_schemas([schema, _without_times(found.schema)], promote_options="permissive")
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise _fault(text, error) from None
+        rows += found.num_rows
+    if not rows:
+        raise DataError(f"{text.shown} is empty; give a file with rows")
+    return JsonLinesReader(text, schema, tuple(naming.of(text.shown, schema.names)))
 
 
-def _refuse_line(path: Path, shown: str, compression: str | None) -> None:
-    """Raises the error of the first line that is no JSON object, or changes the type of a value."""
+@dataclass(frozen=True, slots=True)
+class JsonLinesReader:
+    """A file of JSON lines: the types of its keys, and what the columns are called."""
+
+    text: Text
+    in_file: pa.Schema
+    names: tuple[str, ...]
+    target: None = None
+    notices: tuple[str, ...] = ()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The keys' types, by the columns' names."""
+        return pa.schema([field.with_name(name) for field, name in zip(self.in_file, self.names, strict=True)])
+
+    def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows from `start` on, a piece of the file at a time."""
+        return after(start, self._tables(list(columns)))
+
+    def _tables(self, columns: list[str]) -> Iterator[pa.Table]:
+        schema = pa.schema([self.in_file.field(self.names.index(name)) for name in columns])
+        for table in in_order(partial(_tried, schema=schema), _pieces(self.text), ahead=_AHEAD):
+            if isinstance(table, pa.ArrowInvalid):
+                raise _fault(self.text, table)
+            yield table.rename_columns(columns)
+
+
+def _pieces(text: Text) -> Iterator[Piece]:
+    return (piece for piece in records(text, last_line_end, PIECE_BYTES) if piece.text.strip())
+
+
+def _tried(piece: Piece, schema: pa.Schema | None = None) -> pa.Table | pa.ArrowInvalid:
+    """The piece's rows, of the keys in the schema alone where there is one; or what pyarrow had against them."""
+    try:
+        if len(piece.text) > LONGEST_RECORD:
+            raise pa.ArrowInvalid(f"a line of more than {LONGEST_RECORD >> 20} MiB")
+        return pajson.read_json(
+            pa.BufferReader(piece.text),
+            read_options=pajson.ReadOptions(use_threads=False, block_size=len(piece.text) + 1),
+            parse_options=pajson.ParseOptions(
+                explicit_schema=schema, unexpected_field_behavior="infer" if schema is None else "ignore"
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        return error
+
+
+def _without_times(schema: pa.Schema) -> pa.Schema:
+    """pyarrow takes text that looks like a time for one."""
+    return pa.schema([field.with_type(pa.string()) if pa.types.is_temporal(field.type) else field for field in schema])
+
+
+def _fault(text: Text, error: Exception) -> DataError:
+    """The error of the first line that is no JSON object, or changes the type of a value."""
     kinds: dict[str, type] = {}
-    for number, line in enumerate(_lines(path, compression), start=1):
+    for number, line in enumerate(text.lines("utf-8-sig", "replace"), start=1):
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except ValueError as reason:
             if not line.strip():
                 continue
-            raise DataError(f"{shown} line {number} is no JSON ({error}): {excerpt(line.strip())}") from None
+            return DataError(f"{text.shown} line {number} is no JSON ({reason}): {excerpt(line.strip())}")
         if not isinstance(row, dict):
-            raise DataError(f"{shown} line {number} holds {excerpt(line.strip())}; expected an object, {{...}}")
+            return DataError(f"{text.shown} line {number} holds {excerpt(line.strip())}; expected an object, {{...}}")
         for name, value in row.items():
             kind = float if type(value) is int else type(value)
             if value is not None and kinds.setdefault(name, kind) is not kind:
-                raise DataError(
-                    f"{shown} line {number}: {name!r} is {excerpt(json.dumps(value))}, and of another type before; "
-                    f"write the values of a key alike"
+                return DataError(
+                    f"{text.shown} line {number}: {name!r} is {excerpt(json.dumps(value))}, "
+                    f"and of another type before; write the values of a key alike"
                 )
-
-
-def _lines(path: Path, compression: str | None) -> Iterator[str]:
-    opened: Any = gzip.open if compression == "gzip" else open
-    with opened(path, "rt", encoding="utf-8", errors="replace") as lines:
-        yield from cast(IO[str], lines)
+    return DataError(f"{text.shown} cannot be read as JSON lines: {one_line(str(error))}")

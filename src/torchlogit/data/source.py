@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from torchlogit.data.tables import Origin
+from torchlogit.data.origin import Origin
 
 
 @dataclass(frozen=True, slots=True)

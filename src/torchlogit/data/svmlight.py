@@ -6,24 +6,25 @@ numbers, correctly rounded to float64. Lines that are empty or a comment are no 
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from torchlogit.data.wording import excerpt, one_line
+from torchlogit.data.in_order import in_order
+from torchlogit.data.inputs import LONGEST_RECORD, DiskFile, Text, last_line_end, packed_by, records
+from torchlogit.data.wording import excerpt
 from torchlogit.errors import DataError, InputError, TorchlogitWarning
 
-CHUNK_BYTES = 16 << 20
+CHUNK_BYTES = 4 << 20
+_AHEAD = 4
 QID = "qid is read over: ranking by query is not what logistic regression does"
 
 Values: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
@@ -51,8 +52,9 @@ def load_svmlight(
 ) -> tuple[csr_array, NDArray[np.float64]]:
     """The rows of a svmlight file, (n, n_features) CSR, and their targets, (n,).
 
-    The file may be compressed by gzip. n_features: as many as the largest index says, unless given. zero_based: whether
-    index 0 is the first feature; "auto": where it occurs. dtype: of the values, float32 or float64.
+    The file may be compressed by gzip or zstd, whatever it is called. n_features: as many as the largest index says,
+    unless given. zero_based: whether index 0 is the first feature; "auto": where it occurs. dtype: of the values,
+    float32 or float64.
 
     Raises DataError, naming file, line and place, for what cannot be read; warns of `qid:`, which is read over.
 
@@ -67,25 +69,23 @@ def load_svmlight(
     """
     if dtype not in (np.float32, np.float64):
         raise InputError(f"dtype={dtype!r}: expected numpy.float32 or numpy.float64")
-    place = Path(path)
-    chunks = list(chunks_of(place, place.name, dtype))
+    file = DiskFile(Path(path), Path(path).name)
+    chunks = list(chunks_of(Text(file, packed_by(file)), dtype))
     if any(chunk.has_qid for chunk in chunks):
-        warn(f"{place.name}: {QID}", TorchlogitWarning, stacklevel=2)
+        warn(f"{file.shown}: {QID}", TorchlogitWarning, stacklevel=2)
     targets = np.concatenate([chunk.targets for chunk in chunks])
-    return _matrix(place.name, chunks, n_features, zero_based), targets
+    return _matrix(file.shown, chunks, n_features, zero_based), targets
 
 
-def chunks_of(path: Path, shown: str, dtype: Real = np.float32) -> Iterator[Chunk]:
+def chunks_of(text: Text, dtype: Real = np.float32) -> Iterator[Chunk]:
     """The rows of a file, some at a time; at least one, or DataError."""
-    line, empty = 1, True
-    for text in _texts(path, shown):
-        chunk = _parsed(text, shown, line, dtype)
-        line += int(np.count_nonzero(text == ord("\n")))
+    empty = True
+    for chunk in in_order(partial(_parsed, dtype=dtype), _lines(text), ahead=_AHEAD):
         if len(chunk.targets):
             empty = False
             yield chunk
     if empty:
-        raise DataError(f"{shown} has no rows; give a file with lines such as '+1 3:0.5 7:1'")
+        raise DataError(f"{text.shown} has no rows; give a file with lines such as '+1 3:0.5 7:1'")
 
 
 def _matrix(shown: str, chunks: list[Chunk], n_features: int | None, zero_based: bool | str) -> csr_array:
@@ -115,39 +115,19 @@ def _loops() -> ModuleType:
     return svmlight_loops
 
 
-def _texts(path: Path, shown: str) -> Iterator[NDArray[np.uint8]]:
-    """The file's bytes, some whole lines at a time, each with a line end; a view that the next ones overwrite."""
-    buffer, held = bytearray(CHUNK_BYTES), 0
-    try:
-        with _opened(path) as file:
-            while count := file.readinto(memoryview(buffer)[held:]):
-                filled = held + count
-                cut = buffer.rfind(b"\n", 0, filled) + 1
-                if cut:
-                    yield np.frombuffer(buffer, np.uint8, cut)
-                    buffer[: filled - cut] = buffer[cut:filled]
-                elif filled == len(buffer):
-                    buffer = buffer + bytearray(len(buffer))
-                held = filled - cut
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise DataError(f"{shown} is not a whole gzip file; compress it or fetch it again") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or one_line(str(error))}") from None
-    if held:
-        yield np.frombuffer(buffer[:held] + b"\n", np.uint8)
+def _lines(source: Text) -> Iterator[_Lines]:
+    """The file, some whole lines at a time, each with a line end."""
+    line = 1
+    for piece in records(source, last_line_end, CHUNK_BYTES):
+        text = piece.text + b"\n" if piece.is_rest else piece.text
+        if len(text) > LONGEST_RECORD and piece.is_rest:
+            raise DataError(f"{source.shown} line {line} is longer than {LONGEST_RECORD >> 20} MiB; is it svmlight?")
+        yield _Lines(np.frombuffer(text, np.uint8), source.shown, line)
+        line += text.count(b"\n")
 
 
-def _opened(path: Path) -> Any:
-    with path.open("rb") as file:
-        start = file.read(3)
-    if start[:2] == b"\x1f\x8b":
-        return gzip.open(path)
-    opened = path.open("rb")
-    opened.seek(3 if start == b"\xef\xbb\xbf" else 0)  # a mark that says UTF-8
-    return opened
-
-
-def _parsed(text: NDArray[np.uint8], shown: str, first_line: int, dtype: Real) -> Chunk:
+def _parsed(lines: _Lines, dtype: Real) -> Chunk:
+    text = lines.text
     most_rows = int(np.count_nonzero(text == ord("\n")))
     most_entries = int(np.count_nonzero(text == ord(":")))
     targets, starts = np.empty(most_rows), np.empty(most_rows, np.int64)
@@ -157,9 +137,8 @@ def _parsed(text: NDArray[np.uint8], shown: str, first_line: int, dtype: Real) -
     fault, at, rows, n_open, n_qids, ascends = _loops().parse(
         text, targets, starts, indptr, indices, values, open_numbers
     )
-    where = _Text(text, shown, first_line)
     if fault:
-        raise where.fault(fault, at)
+        raise lines.fault(fault, at)
     with np.errstate(over="ignore"):
         for place, start, end in open_numbers[:n_open].tolist():
             number = np.float64(text[start:end].tobytes())
@@ -169,13 +148,13 @@ def _parsed(text: NDArray[np.uint8], shown: str, first_line: int, dtype: Real) -
                 values[place] = number
     entries = int(indptr[rows])
     chunk = Chunk(targets[:rows], indptr[: rows + 1], indices[:entries], values[:entries], n_qids > 0)
-    _refuse_beyond(chunk, starts, where)
+    _refuse_beyond(chunk, starts, lines)
     if not ascends:
-        _sort(chunk, starts, where)
+        _sort(chunk, starts, lines)
     return chunk
 
 
-def _refuse_beyond(chunk: Chunk, starts: _Mark, where: _Text) -> None:
+def _refuse_beyond(chunk: Chunk, starts: _Mark, where: _Lines) -> None:
     """Numbers such as 1e400 are too large for the type they are read into."""
     if not np.isfinite(chunk.targets).all():
         row = int(np.argmin(np.isfinite(chunk.targets)))
@@ -189,7 +168,7 @@ def _refuse_beyond(chunk: Chunk, starts: _Mark, where: _Text) -> None:
         )
 
 
-def _sort(chunk: Chunk, starts: _Mark, where: _Text) -> None:
+def _sort(chunk: Chunk, starts: _Mark, where: _Lines) -> None:
     """Puts each row's indices in order, in place; refuses one that is there twice."""
     size = int(chunk.indices.max()) + 1
     matrix = csr_array((chunk.values, chunk.indices, chunk.indptr), shape=(len(chunk.targets), size), copy=False)
@@ -204,7 +183,7 @@ def _sort(chunk: Chunk, starts: _Mark, where: _Text) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Text:
+class _Lines:
     """Some lines of a file, and how its errors say where."""
 
     text: NDArray[np.uint8]
