@@ -31,7 +31,8 @@ class HashEncoder:
 
         levels = as_levels(values)
         texts = pa.concat_arrays([levels.texts.cast(pa.large_string()), pa.array(["NA"], pa.large_string())])
-        hashes = hashes_32(pc.binary_join_element_wise(self.column.name, texts, "="))
+        name, equals = (pa.scalar(text, pa.large_string()) for text in (self.column.name, "="))
+        hashes = hashes_32(pc.binary_join_element_wise(name, texts, equals))
         places = (np.abs(hashes.astype(np.int64)) % 2**self.bits + self.start).astype(np.int32)
         signs = np.where(hashes < 0, -1, 1).astype(np.float32)
         return Slot(places[levels.codes], signs[levels.codes])
