@@ -27,21 +27,24 @@ class DataError(InputError):
     """A table or array cannot be used; `column` and `row` say where, when one place is to blame.
 
     `row` is the index into the table that was handed over, from 0. Whoever read that table from
-    files knows which file the row came from, and says so with `located`.
+    files knows which file the row came from, and says so with `located`, once.
     """
 
-    def __init__(self, message: str, *, column: str | None = None, row: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, column: str | None = None, row: int | None = None, place: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.column = column
         self.row = row
+        self.place = place
 
     def __str__(self) -> str:
         return self.message if self.row is None else f"{self.message} (row {self.row}, counted from 0)"
 
     def located(self, place: str) -> DataError:
-        """The same error, with the place (a file, or a file and its row) put before the message."""
-        return DataError(f"{place}: {self.message}", column=self.column)
+        """The same error, with the place (a file, or a file and its row) put before the message, if it has none yet."""
+        return self if self.place else DataError(f"{place}: {self.message}", column=self.column, place=place)
 
 
 class ModelFileError(InputError):

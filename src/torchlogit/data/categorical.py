@@ -7,25 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from torchlogit.data.columns import Floats, Levels, as_levels, first_not_number, is_number, is_text, written_as_numbers
-from torchlogit.data.features import Features
-from torchlogit.data.numeric import (
-    FEWEST_DISTINCT,
-    TRUTHS,
-    Learned,
-    constant,
-    learn_numbers,
-    notice_of_missing,
-    ones,
-    without_values,
-)
-from torchlogit.data.wording import examples, excerpt, option, rows_are, settled
+from torchlogit.data.columns import Levels, as_levels, is_number, is_text, written_as_numbers
+from torchlogit.data.distinct import CountedTexts, DistinctTexts
+from torchlogit.data.features import Part, Slot
+from torchlogit.data.learned import Learned, Place, Placed
+from torchlogit.data.numeric import FEWEST_DISTINCT, TRUTHS, constant, truths, without_values
+from torchlogit.data.remarks import SHOWN, Missing, Remarks, Unseen
+from torchlogit.data.wording import examples, excerpt, option, settled
 from torchlogit.errors import DataError
-from torchlogit.records import CategoricalColumn, ColumnKind
+from torchlogit.records import CategoricalColumn, HashedColumn
 
 MOST_LEVELS = 1000  # a text column with more levels than this, in more than half its rows, is no category
+MOST_TEXTS = 1_000_000  # levels of a column that is not hashed
+LARGEST_SAMPLE = 1 << 16  # texts kept of a column that is hashed, to tell what they look like
 
 _SPELLINGS = 2**4 + 2**5  # of true and false, in capitals and small letters
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
@@ -35,31 +30,129 @@ _YEAR = r"(?:\d{4}|\d{2})"
 _DATE = rf"^(?:\d{{4}}[-/.]{_MONTH}[-/.]{_DAY}|(?:{_DAY}[-/.]{_MONTH}|{_MONTH}[-/.]{_DAY})[-/.]{_YEAR}){_TIME}$"
 
 
-def learn_levels(name: str, column: pa.ChunkedArray, *, forced: bool) -> Learned:
-    """What is kept of texts: the levels; of true and false, what is kept of truths. forced: whatever they look like."""
-    levels = as_levels(column)
-    counts = levels.counts()
-    has_missing = bool((levels.codes < 0).any())
-    if not counts.size:
-        return without_values(name)
-    if counts.size == 1:
-        return constant(name, excerpt(levels.texts[0].as_py()), has_missing)
-    if not forced:
-        if (truth := _truth_of(levels)) is not None:
-            return learn_numbers(name, truth, ColumnKind.BOOLEAN)
-        _refuse_dates(name, levels, counts)
-        _refuse_ids(name, column, levels, counts)
-    texts = tuple(sorted(levels.texts.to_pylist()))
-    notices = () if forced else _notice_of_numbers(name, _intruders(levels)) + _notice_of_many(name, len(texts))
-    return CategoricalColumn(name, texts, has_missing), notices
+class LevelLearner:
+    """Learns what is kept of texts: the levels; of true and false, what is kept of truths.
+
+    forced: whatever the texts look like. hashed: how many levels there are is all that is kept of them.
+    """
+
+    def __init__(self, name: str, *, forced: bool, hashed: bool = False) -> None:
+        self._name = name
+        self._forced = forced
+        self._counts = CountedTexts(LARGEST_SAMPLE if hashed else MOST_TEXTS)
+        self._distinct = DistinctTexts() if hashed else None
+        self._first_word: Place | None = None
+        self.n_missing = 0
+
+    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
+        """Looks at more values."""
+        levels = as_levels(column)
+        counts = levels.counts()
+        self.n_missing += len(levels.codes) - int(counts.sum())
+        if self._first_word is None and not self._forced:
+            self._first_word = _first_word(levels, place)
+        self._counts.add(levels.texts, counts)
+        if not self._counts.is_full:
+            return
+        if self._distinct is None:
+            self._refuse_so_many()
+        elif self._distinct.is_empty:
+            self._distinct.add(pa.array(self._counts.texts, pa.large_string()))
+        if self._distinct is not None:
+            self._distinct.add(levels.texts)
+
+    def result(self) -> Learned:
+        """What was learned."""
+        name, texts, has_missing = self._name, self._counts.texts, self.n_missing > 0
+        if not texts:
+            return without_values(name)
+        if len(texts) == 1:
+            return constant(name, excerpt(texts[0]), has_missing)
+        if not self._forced:
+            if (truth := self._truths()) is not None:
+                return truth
+            self._refuse_dates()
+            self._refuse_ids()
+        if self._distinct is not None:
+            return HashedColumn(name, self._n_levels + has_missing), ()
+        notices = (
+            () if self._forced else _notice_of_numbers(name, self._intruders()) + _notice_of_many(name, len(texts))
+        )
+        return CategoricalColumn(name, tuple(sorted(texts)), has_missing), notices
+
+    @property
+    def _n_levels(self) -> int:
+        if self._distinct is None or self._distinct.is_empty:
+            return len(self._counts.texts)
+        return self._distinct.count
+
+    def _truths(self) -> Learned | None:
+        """What is kept of truths, where all the texts are true and false however capitalised."""
+        known = [TRUTHS.get(text.lower()) for text in self._counts.texts[:_SPELLINGS]]
+        if None in known or len(self._counts.texts) > len(known):
+            return None
+        n_true = sum(count for count, truth in zip(self._counts.counts, known, strict=True) if truth)
+        has_missing = self.n_missing > 0
+        if n_true in (0, self._counts.total):
+            return constant(self._name, "1" if n_true else "0", has_missing)
+        return truths(self._name, n_true / self._counts.total, has_missing), ()
+
+    def _intruders(self) -> list[str]:
+        """The texts that are no numbers, where they are few among texts that are."""
+        texts = pa.array(self._counts.texts, pa.large_string())
+        others: list[str] = texts.filter(pc.invert(written_as_numbers(texts))).to_pylist()
+        few = len(texts) > FEWEST_DISTINCT and len(others) * 10 <= len(texts)
+        return others if few else []
+
+    def _refuse_dates(self) -> None:
+        texts = pa.array(self._counts.texts, pa.large_string())
+        counts = np.array(self._counts.counts)
+        dates = pc.match_substring_regex(texts, _DATE).to_numpy(zero_copy_only=False)
+        if counts[dates].sum() >= 0.95 * counts.sum():
+            raise _holds_dates(self._name, f"such as {excerpt(texts[int(np.argmax(dates))].as_py())}")
+
+    def _refuse_ids(self) -> None:
+        n_levels, n_rows = self._n_levels, self._counts.total
+        all_differ = n_levels == n_rows > FEWEST_DISTINCT
+        if all_differ or (n_levels > MOST_LEVELS and 2 * n_levels > n_rows):
+            raise self._like_an_id()
+
+    def _refuse_so_many(self) -> None:
+        """More levels than a model should have a feature for, or than are kept in memory."""
+        if self._forced:
+            raise DataError(
+                f"column {self._name!r} holds {self._n_levels:,} different texts and more, each a feature of its own; "
+                f"hash them (hash_bits=20 or --hash-bits 20), or leave the column out ({option('drop', self._name)})",
+                column=self._name,
+            )
+        self._refuse_dates()
+        raise self._like_an_id()
+
+    def _like_an_id(self) -> DataError:
+        name, n_levels, n_rows = self._name, self._n_levels, self._counts.total
+        if others := self._intruders():
+            error = DataError(
+                f"column {name!r} holds numbers and also {examples(others)}; "
+                f"correct these values, or leave the column out ({option('drop', name)})",
+                column=name,
+            )
+            return error if self._first_word is None else self._first_word.blamed(error)
+        words = pc.mean(pc.count_substring_regex(pa.array(self._counts.texts, pa.large_string()), r"\S+")).as_py()
+        what, remedy = "look like an id", settled(name)
+        if words >= 4:
+            what, remedy = "are free text", f"read its words ({option('text', name)}), {remedy}"
+        return DataError(
+            f"column {name!r} holds {n_levels} different texts in {n_rows} rows, which {what}; {remedy}",
+            column=name,
+        )
 
 
-def _truth_of(levels: Levels) -> Floats | None:
-    """1, 0 and NaN, where all the texts are true and false however capitalised; else None."""
-    truths = [TRUTHS.get(text.lower()) for text in levels.texts.slice(0, _SPELLINGS).to_pylist()]
-    if None in truths or len(levels.texts) > len(truths):
+def _first_word(levels: Levels, place: Placed) -> Place | None:
+    """The first row whose text is no number."""
+    words = pc.invert(written_as_numbers(levels.texts)).to_numpy(zero_copy_only=False)
+    if not words.any():
         return None
-    return np.array([*truths, np.nan], np.float64)[levels.codes]
+    return place(int(np.argmax(levels.codes == int(np.argmax(words)))))
 
 
 def _notice_of_numbers(name: str, others: Sequence[str]) -> tuple[str, ...]:
@@ -78,43 +171,8 @@ def _notice_of_many(name: str, n_levels: int) -> tuple[str, ...]:
     return (f"column {name!r} holds {n_levels} levels, one feature each; if it is an id, leave it out ({drop})",)
 
 
-def _intruders(levels: Levels) -> list[str]:
-    """The texts that are no numbers, where they are few among texts that are."""
-    others = levels.texts.filter(pc.invert(written_as_numbers(levels.texts))).to_pylist()
-    few = len(levels.texts) > FEWEST_DISTINCT and len(others) * 10 <= len(levels.texts)
-    return others if few else []
-
-
-def _refuse_dates(name: str, levels: Levels, counts: NDArray[np.int64]) -> None:
-    dates = pc.match_substring_regex(levels.texts, _DATE).to_numpy(zero_copy_only=False)
-    if counts[dates].sum() >= 0.95 * counts.sum():
-        raise _holds_dates(name, f"such as {excerpt(levels.texts[int(np.argmax(dates))].as_py())}")
-
-
 def _holds_dates(name: str, which: str) -> DataError:
     return DataError(f"column {name!r} holds dates, {which}; turn them into numbers, {settled(name)}", column=name)
-
-
-def _refuse_ids(name: str, column: pa.ChunkedArray, levels: Levels, counts: NDArray[np.int64]) -> None:
-    n_levels, n_rows = counts.size, int(counts.sum())
-    all_differ = n_levels == n_rows > FEWEST_DISTINCT
-    if not all_differ and (n_levels <= MOST_LEVELS or 2 * n_levels <= n_rows):
-        return
-    if others := _intruders(levels):
-        raise DataError(
-            f"column {name!r} holds numbers and also {examples(others)}; "
-            f"correct these values, or leave the column out ({option('drop', name)})",
-            column=name,
-            row=first_not_number(column),
-        )
-    words = pc.mean(pc.count_substring_regex(levels.texts, r"\S+")).as_py()
-    what, remedy = "look like an id", settled(name)
-    if words >= 4:
-        what, remedy = "are free text", f"read its words ({option('text', name)}), {remedy}"
-    raise DataError(
-        f"column {name!r} holds {n_levels} different texts in {n_rows} rows, which {what}; {remedy}",
-        column=name,
-    )
 
 
 def refuse_type(name: str, kind: pa.DataType, role: str) -> None:
@@ -131,29 +189,28 @@ def refuse_type(name: str, kind: pa.DataType, role: str) -> None:
         )
 
 
-def encode_levels(column: CategoricalColumn, values: pa.ChunkedArray, out: Features) -> tuple[str, ...]:
-    """Puts a one at each row's level; a level that training has not seen is none."""
-    refuse_type(column.name, values.type, "categorical")
-    levels = as_levels(values)
-    missing = levels.codes < 0
-    if column.has_missing:
-        out.put(*ones(np.flatnonzero(missing), len(column.levels)))
-    if not column.levels:
-        return ()
-    known = pc.index_in(levels.texts, value_set=pa.array(column.levels, levels.texts.type)).fill_null(-1).to_numpy()
-    places = np.append(known, -1)[levels.codes]
-    seen = places >= 0
-    rows = np.flatnonzero(seen)
-    out.put(rows, places[rows], np.ones(len(rows), np.float32))
-    unseen = levels.texts.filter(pa.array(known < 0)).to_pylist()
-    n_missing = 0 if column.has_missing else int(np.count_nonzero(missing))
-    return (
-        *_notice_of_unseen(column.name, int(np.count_nonzero(~seen & ~missing)), unseen),
-        *notice_of_missing(column.name, n_missing, "no level"),
-    )
+class LevelEncoder:
+    """Encodes a one at each row's level; a level that training has not seen is none."""
 
+    def __init__(self, column: CategoricalColumn, start: int) -> None:
+        self._column = column
+        self._start = start
+        self._levels = pa.array(column.levels, pa.string())
 
-def _notice_of_unseen(name: str, count: int, texts: Sequence[str]) -> tuple[str, ...]:
-    if not count:
-        return ()
-    return (f"column {name!r}: {rows_are(count)} not seen in training ({examples(texts)}), taken as no level",)
+    def encode(self, values: pa.ChunkedArray) -> tuple[list[Part], Remarks]:
+        column = self._column
+        refuse_type(column.name, values.type, "categorical")
+        levels = as_levels(values)
+        known = pc.index_in(levels.texts, value_set=self._levels.cast(levels.texts.type)).fill_null(-1).to_numpy()
+        of_missing = self._start + len(column.levels) if column.has_missing else -1
+        places = np.append(np.where(known < 0, -1, known + self._start), of_missing).astype(np.int32)
+        parts: list[Part] = [Slot(places[levels.codes])]
+        if column.has_missing and not column.levels:
+            return parts, ()
+        counts = levels.counts()
+        unseen = known < 0
+        texts = tuple(levels.texts.filter(pa.array(unseen)).slice(0, SHOWN).to_pylist())
+        remarks: Remarks = (Unseen(column.name, int(counts[unseen].sum()), texts),)
+        if not column.has_missing:
+            remarks += (Missing(column.name, len(levels.codes) - int(counts.sum()), "no level"),)
+        return parts, remarks

@@ -17,6 +17,7 @@ Words such as "none", "unknown" or "-" are left alone: they often are an answer.
 """
 
 Floats: TypeAlias = NDArray[np.float64]
+AnyArray: TypeAlias = pa.Array | pa.ChunkedArray
 
 _NUMBER = r"^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf|infinity))$"
 _FIRST_ROWS = 100  # tried before all: a cast that fails is slow, for it words an error for every value
@@ -41,12 +42,33 @@ def as_levels(column: pa.ChunkedArray) -> Levels:
     >>> read.texts.to_pylist(), read.codes.tolist()
     (['a', 'b'], [0, 1, 0, -1])
     """
-    text = missing_as_null(column)
-    encoded = (text if is_text(text.type) else text.cast(pa.string())).dictionary_encode()
+    codes, values = _distinct(column)
+    # What is equal as it stands is trimmed and looked at once.
+    plain = missing_as_null(values)
+    encoded = (plain if is_text(plain.type) else plain.cast(pa.string())).dictionary_encode()
+    if len(encoded.dictionary) < len(values):
+        codes = np.append(encoded.indices.fill_null(-1).to_numpy(), np.int32(-1))[codes]
+    return Levels(codes, encoded.dictionary)
+
+
+def _distinct(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
+    """The distinct values of a column in order of appearance, and the index of each row's, -1 for null."""
+    if pa.types.is_dictionary(column.type):
+        # A dictionary may hold values that no row has.
+        column = column.unify_dictionaries()
+        codes, used = _encoded(pa.chunked_array([chunk.indices for chunk in column.chunks], column.type.index_type))
+        return codes, column.chunk(0).dictionary.take(used) if column.num_chunks else pa.array([], pa.string())
+    plain = _decoded(column)
+    return _encoded(plain if is_text(plain.type) or pa.types.is_integer(plain.type) else plain.cast(pa.string()))
+
+
+def _encoded(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
+    encoded = column.dictionary_encode()
     if encoded.num_chunks == 0:
-        return Levels(np.empty(0, np.int32), pa.array([], pa.string()))
+        return np.empty(0, np.int32), pa.array([], column.type)
     codes = [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in encoded.chunks]
-    return Levels(np.concatenate(codes), encoded.chunk(encoded.num_chunks - 1).dictionary)
+    joined = codes[0] if len(codes) == 1 else np.concatenate(codes)
+    return joined, encoded.chunk(encoded.num_chunks - 1).dictionary
 
 
 def as_numbers(column: pa.ChunkedArray) -> Floats | None:
@@ -59,9 +81,11 @@ def as_numbers(column: pa.ChunkedArray) -> Floats | None:
     """
     plain = _decoded(column)
     if is_text(plain.type):
-        # Most columns of numbers hold nothing else, and need no trimming.
-        numbers = _parsed(plain)
-        return _parsed(missing_as_null(plain)) if numbers is None else numbers
+        # Most columns of numbers hold nothing else, or nothing but missing tokens, and need no trimming.
+        for reading in (_as_it_is, _without_tokens, missing_as_null):
+            if (numbers := _parsed(reading(plain))) is not None:
+                return numbers
+        return None
     return _float64(plain) if is_number(plain.type) else None
 
 
@@ -72,22 +96,28 @@ def first_not_number(column: pa.ChunkedArray) -> int:
     return int(np.argmax(wrong.fill_null(False).to_numpy()))
 
 
-def written_as_numbers(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+def written_as_numbers(texts: AnyArray) -> AnyArray:
     """Whether each trimmed text is a number, infinity among them."""
     return pc.match_substring_regex(texts, _NUMBER)
 
 
-def missing_as_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def missing_as_null(column: AnyArray) -> AnyArray:
     """The column with text trimmed, and null wherever a value is missing: a missing token, or NaN."""
     plain = _decoded(column)
     if is_text(plain.type):
-        plain = pc.utf8_trim_whitespace(plain)
-        missing = pc.is_in(plain, value_set=pa.array(MISSING_TOKENS, plain.type))
-    elif pa.types.is_floating(plain.type):
-        missing = pc.is_nan(plain)
-    else:
-        return plain
-    return pc.if_else(missing, pa.scalar(None, plain.type), plain)
+        return _without_tokens(pc.utf8_trim_whitespace(plain))
+    if pa.types.is_floating(plain.type):
+        return pc.if_else(pc.is_nan(plain), pa.scalar(None, plain.type), plain)
+    return plain
+
+
+def _without_tokens(text: AnyArray) -> AnyArray:
+    missing = pc.is_in(text, value_set=pa.array(MISSING_TOKENS, text.type))
+    return pc.if_else(missing, pa.scalar(None, text.type), text)
+
+
+def _as_it_is(text: AnyArray) -> AnyArray:
+    return text
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -101,7 +131,7 @@ def is_number(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _decoded(column: AnyArray) -> AnyArray:
     """The column in a type that all of pyarrow's functions take."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)

@@ -18,33 +18,33 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from torchlogit.data.categorical import encode_levels, learn_levels, refuse_type
-from torchlogit.data.columns import as_levels, as_numbers
-from torchlogit.data.features import Features, Layout, Matrix, layout
-from torchlogit.data.hashing import encode_hashed, learn_hashed
-from torchlogit.data.numeric import Learned, encode_numbers, learn_numbers, not_a_number, refuse_extreme
+from torchlogit.data.categorical import LevelEncoder
+from torchlogit.data.crosses import checked_cross, with_crosses
+from torchlogit.data.features import Matrix, Part, in_threads, put_dense, sparse, summed, threads
+from torchlogit.data.hashing import HashEncoder
+from torchlogit.data.learners import Read, learn_schema
+from torchlogit.data.numeric import NumberEncoder
+from torchlogit.data.pieces import rechunked, whole
+from torchlogit.data.remarks import Remarks, added, sentences
 from torchlogit.data.tables import table_from
-from torchlogit.data.text import encode_hashed_text, encode_text, learn_hashed_text, learn_text
-from torchlogit.data.vectors import encode_vectors, is_vectors, learn_vectors
-from torchlogit.data.wording import examples, meant
+from torchlogit.data.text import TextEncoder
+from torchlogit.data.vectors import VectorEncoder
+from torchlogit.data.wording import meant
 from torchlogit.errors import DataError, TorchlogitWarning
 from torchlogit.records import (
     CategoricalColumn,
-    Column,
-    ColumnKind,
-    DroppedColumn,
     HashedColumn,
     HashedTextColumn,
     NumericColumn,
@@ -56,17 +56,18 @@ from torchlogit.records import (
 WIDE = 256  # features; up to so many, a dense matrix is small and quick
 MOST_HASH_BITS = 24
 
-_Encode: TypeAlias = Callable[[Any, pa.ChunkedArray, Features], tuple[str, ...]]
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
-
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """`values` (n, n_features), float32, dense in C order or CSR, and what deserves a look, one sentence each."""
+    """`values` (n, n_features), float32, dense in C order or CSR, and what deserves a look, as counts that add up."""
 
     values: Matrix
-    notices: tuple[str, ...]
+    remarks: Remarks
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What deserves a look, one sentence each."""
+        return sentences(self.remarks)
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -127,22 +128,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         table = table_from(X)
         if table.num_rows == 0:
             raise DataError("the table has no rows; give at least one")
+        return self.learn(lambda names: rechunked([whole(table.select(names))]), table.column_names)
+
+    def learn(self, read: Read, names: Sequence[str]) -> Self:
+        """The encoder itself, having learned what the columns of these names hold in the pieces that are read."""
         bits = _checked_bits(self.hash_bits)
-        roles = self._roles(table.column_names)
-        crosses = tuple(_checked_cross(cross, table.column_names) for cross in _listed(self.crosses))
-        crossed = _with_crosses(table, crosses)
-        roles |= {f"{first}:{second}": "categorical" for first, second in crosses}
-        learned = _in_threads(
-            lambda name: _learn(name, crossed.column(name), roles.get(name, ""), bits), crossed.column_names
-        )
-        records = [record for record, _ in learned]
-        schema = Schema(
-            columns=tuple(record for record in records if not isinstance(record, DroppedColumn)),
-            dropped=tuple(record for record in records if isinstance(record, DroppedColumn)),
-            crosses=crosses,
-            hash_bits=bits,
-        )
-        self._remember(schema, table.column_names, tuple(notice for _, notices in learned for notice in notices))
+        roles = self._roles(names)
+        crosses = tuple(checked_cross(cross, names) for cross in _listed(self.crosses))
+        schema, notices = learn_schema(read, names, roles, crosses, bits)
+        self._remember(schema, names, notices)
         return self
 
     def transform(self, X: object) -> Matrix:
@@ -159,22 +153,24 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         table = table_from(X)
-        schema = self.schema_
-        _refuse_lacking(schema, table.column_names)
-        table = _with_crosses(table, schema.crosses)
-        into = _layout(schema, table.num_rows)
-        own: list[Column] = [column for column in schema.columns if not isinstance(column, HashedColumn)]
-        shared = len(own)
-
-        def fill(block: int) -> tuple[str, ...]:
-            if block < shared:
-                return _ENCODE[type(own[block])](own[block], table.column(own[block].name), into.blocks[block])
-            for hashed in schema.hashed:
-                encode_hashed(hashed, table.column(hashed.name), schema.hash_bits or 0, into.blocks[block])
-            return ()
-
-        notices = _in_threads(fill, range(len(into.blocks)))
-        return Encoded(into.matrix(), tuple(notice for block in notices for notice in block))
+        _refuse_lacking(self.schema_, table.column_names)
+        encoders = self._encoders
+        n_rows, n_features = table.num_rows, encoders.n_features
+        is_sparse = n_features > WIDE and encoders.fills_little
+        values = None if is_sparse else _zeros(n_rows, n_features)
+        matrices: list[csr_array] = []
+        remarks: Remarks | None = None
+        with threads(n_rows) as pool:
+            for piece in rechunked([whole(table)]) if n_rows else [whole(table)]:
+                with piece.blamed():
+                    parts, more = encoders.encode(piece.table, pool)
+                remarks = more if remarks is None else added(remarks, more)
+                if values is None:
+                    matrices.append(sparse(parts, (len(piece), n_features), pool))
+                else:
+                    put_dense(parts, values[piece.first : piece.first + len(piece)], pool)
+        assert remarks is not None
+        return Encoded(_stacked(matrices) if values is None else values, remarks)
 
     def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> NDArray[np.object_]:
         """The names of the features: COLUMN, COLUMN=level, COLUMN=NA for the indicator of a missing value, ..."""
@@ -186,6 +182,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _remember(self, schema: Schema, names: Sequence[str], notices: tuple[str, ...]) -> None:
         _refuse_unusable(schema)
         self.schema_ = schema
+        self._encoders = _Encoders(schema)
         self.notices_ = notices
         self.feature_names_in_ = np.array(names, dtype=object)
         self.n_features_in_ = len(names)
@@ -209,66 +206,6 @@ def _checked_bits(bits: int | None) -> int | None:
     if bits is not None and not 1 <= bits <= MOST_HASH_BITS:
         raise DataError(f"hash_bits={bits!r}: expected a whole number from 1 to {MOST_HASH_BITS}, or None")
     return bits
-
-
-# Crosses.
-
-
-def _checked_cross(cross: str, columns: Sequence[str]) -> tuple[str, str]:
-    """The two columns whose names, with a colon between, are the cross."""
-    ways = [(cross[:at], cross[at + 1 :]) for at, letter in enumerate(cross) if letter == ":"]
-    pairs = [pair for pair in ways if pair[0] in columns and pair[1] in columns]
-    if not pairs:
-        unknown = next((name for name in (ways[0] if ways else ()) if name not in columns), cross)
-        reason = meant(unknown, columns) if ways else f"the columns are {examples(columns, most=10)}"
-        raise DataError(f"crosses names {cross!r}, where two columns A:B were expected; {reason}")
-    if cross in columns:
-        raise DataError(f"the cross {cross!r} and a column have the same name; rename the column", column=cross)
-    return pairs[0]
-
-
-def _with_crosses(table: pa.Table, crosses: Iterable[tuple[str, str]]) -> pa.Table:
-    """The table with a column A:B, texts a:b, for each cross; missing where one of the two is."""
-    for first, second in crosses:
-        sides = (_as_text(table.column(name)) for name in (first, second))
-        table = table.append_column(f"{first}:{second}", pc.binary_join_element_wise(*sides, ":"))
-    return table
-
-
-def _as_text(column: pa.ChunkedArray) -> pa.Array:
-    levels = as_levels(column)
-    return levels.texts.take(pa.array(levels.codes, mask=levels.codes < 0))
-
-
-# Learning what a column holds.
-
-
-def _learn(name: str, column: pa.ChunkedArray, role: str, hash_bits: int | None) -> Learned:
-    if role == "drop":
-        return DroppedColumn(name, "left out on request"), ()
-    if role == "text":
-        return (learn_text(name, column) if hash_bits is None else learn_hashed_text(name, column, hash_bits)), ()
-    if is_vectors(column.type) and not role:
-        return learn_vectors(name, column) or DroppedColumn(name, "no values"), ()
-    record, notices = _learn_plain(name, column, role)
-    if hash_bits is None or not isinstance(record, CategoricalColumn):
-        return record, notices
-    return learn_hashed(name, column), ()
-
-
-def _learn_plain(name: str, column: pa.ChunkedArray, role: str) -> Learned:
-    """What a column of numbers, truths or levels holds."""
-    refuse_type(name, column.type, role)
-    if role == "categorical" or (role != "numeric" and pa.types.is_dictionary(column.type)):
-        return learn_levels(name, column, forced=role == "categorical")
-    numbers = as_numbers(column)
-    if numbers is not None:
-        refuse_extreme(name, column, numbers)
-        kind = ColumnKind.BOOLEAN if pa.types.is_boolean(column.type) and not role else ColumnKind.NUMERIC
-        return learn_numbers(name, numbers, kind)
-    if role == "numeric":
-        raise not_a_number(name, column, f"is no number; correct the value, or take {name!r} out of numeric")
-    return learn_levels(name, column, forced=False)
 
 
 # Refusing what cannot be learned from.
@@ -298,25 +235,54 @@ def _refuse_lacking(schema: Schema, given: Sequence[str]) -> None:
 # Encoding.
 
 
-def _in_threads(job: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
-    """The results in order; pyarrow and numpy let other columns go on while they work on one."""
-    with ThreadPoolExecutor(pa.cpu_count()) as pool:
-        return list(pool.map(job, items))
+class _ColumnEncoder(Protocol):
+    def encode(self, values: pa.ChunkedArray) -> tuple[list[Part], Remarks]: ...
 
 
-def _layout(schema: Schema, n_rows: int) -> Layout:
-    """A block for each column, and one for all that are hashed; sparse where that is smaller, and the whole is wide."""
-    widths = [len(column.units) for column in schema.columns if not isinstance(column, HashedColumn)]
-    widths += [schema.n_hashed] if schema.hashed else []
-    n_features = sum(widths)
-    # A number costs 4 bytes in a dense matrix, and 8, with its place, in CSR.
-    return layout(n_rows, widths, sparse=n_features > WIDE and 2 * schema.filled < n_features)
+class _Encoders:
+    """The encoders of a schema's columns, each knowing the first of its features."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._own: dict[str, _ColumnEncoder] = {}
+        start = 0
+        for column in schema.columns:
+            if not isinstance(column, HashedColumn):
+                self._own[column.name] = _ENCODERS[type(column)](column, start)
+                start += len(column.units)
+        self._hashed = [HashEncoder(column, schema.hash_bits or 0, start) for column in schema.hashed]
+        self.n_features = start + schema.n_hashed
+        # A number costs 4 bytes in a dense matrix, and 8, with its place, in CSR.
+        self.fills_little = 2 * schema.filled < self.n_features
+
+    def encode(self, table: pa.Table, pool: ThreadPoolExecutor | None) -> tuple[list[Part], Remarks]:
+        """The features of some rows, column by column, and what deserves a look."""
+        table = with_crosses(table, self._schema.crosses)
+        own = in_threads(lambda name: self._own[name].encode(table.column(name)), list(self._own), pool)
+        hashed = in_threads(lambda each: each.encode(table.column(each.column.name)), self._hashed, pool)
+        parts = [part for column, _ in own for part in column] + (summed(hashed) if hashed else [])
+        return parts, tuple(remark for _, remarks in own for remark in remarks)
 
 
-_ENCODE: dict[type, _Encode] = {
-    NumericColumn: encode_numbers,
-    CategoricalColumn: encode_levels,
-    TextColumn: encode_text,
-    HashedTextColumn: encode_hashed_text,
-    VectorColumn: encode_vectors,
+_ENCODERS: dict[type, Callable[[Any, int], _ColumnEncoder]] = {
+    NumericColumn: NumberEncoder,
+    CategoricalColumn: LevelEncoder,
+    TextColumn: TextEncoder,
+    HashedTextColumn: TextEncoder,
+    VectorColumn: VectorEncoder,
 }
+
+
+def _zeros(n_rows: int, n_features: int) -> NDArray[np.float32]:
+    try:
+        return np.zeros((n_rows, n_features), np.float32)
+    except MemoryError:
+        size = n_rows * n_features * 4 / 2**30
+        raise DataError(
+            f"{n_rows} rows of {n_features} features take {size:.0f} GiB, more than there is; "
+            f"leave out the columns with the most levels (drop or --drop)"
+        ) from None
+
+
+def _stacked(matrices: Sequence[csr_array]) -> csr_array:
+    return matrices[0] if len(matrices) == 1 else csr_array(vstack(matrices, format="csr"))

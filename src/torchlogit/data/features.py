@@ -1,109 +1,161 @@
-"""Where encoded values go: a dense matrix of float32, or a sparse one, by the same two calls."""
+"""What columns encode to, and the matrix that it makes side by side: dense, or CSR, with the same numbers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, cast
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array, hstack
-
-from torchlogit.errors import DataError
+from scipy.sparse import csr_array
 
 Matrix: TypeAlias = NDArray[np.float32] | csr_array
-Places: TypeAlias = NDArray[np.integer[Any]]
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
-
-class Features(Protocol):
-    """Features of some rows, all zero to begin with."""
-
-    def put(self, rows: Places, places: Places | int, values: NDArray[np.float32]) -> None:
-        """Adds a value to the feature at a place in each of these rows."""
-
-    def add(self, matrix: csr_array) -> None:
-        """Adds a matrix of all rows and features."""
+FEW_ROWS = 4096  # another thread is not worth starting for so many
 
 
 @dataclass(frozen=True, slots=True)
-class DenseFeatures:
-    """Some columns of a matrix of zeros."""
+class Slot:
+    """At most one feature in each row.
 
-    values: NDArray[np.float32]
-
-    def put(self, rows: Places, places: Places | int, values: NDArray[np.float32]) -> None:
-        if len(rows) == len(self.values) and isinstance(places, int):
-            self.values[:, places] += values  # in every row
-        else:
-            self.values[rows, places] += values
-
-    def add(self, matrix: csr_array) -> None:
-        self.values[:] += matrix.toarray()
-
-
-@dataclass(frozen=True, slots=True)
-class SparseFeatures:
-    """A matrix of so many rows and features, in parts until it is asked for."""
-
-    shape: tuple[int, int]
-    entries: list[tuple[Places, Places, NDArray[np.float32]]] = field(default_factory=list)
-    matrices: list[csr_array] = field(default_factory=list)
-
-    def put(self, rows: Places, places: Places | int, values: NDArray[np.float32]) -> None:
-        columns = np.full(len(rows), places, np.int32) if isinstance(places, int) else places.astype(np.int32)
-        self.entries.append((rows.astype(np.int32), columns, values))
-
-    def add(self, matrix: csr_array) -> None:
-        self.matrices.append(matrix)
-
-    def matrix(self) -> csr_array:
-        """The sum of all that was put and added."""
-        parts = list(self.matrices)
-        if self.entries or not parts:
-            empty = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
-            rows, columns, values = (np.concatenate(part) for part in zip(empty, *self.entries, strict=True))
-            parts.append(coo_array((values, (rows, columns)), shape=self.shape).tocsr())
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        return total
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """A matrix with one block of features beside the other: `blocks` to fill, and then the whole."""
-
-    blocks: list[DenseFeatures] | list[SparseFeatures]
-    dense: NDArray[np.float32] | None
-
-    def matrix(self) -> Matrix:
-        """All blocks, side by side."""
-        if self.dense is not None:
-            return self.dense
-        parts = [cast(SparseFeatures, block).matrix() for block in self.blocks]
-        return parts[0] if len(parts) == 1 else csr_array(hstack(parts, format="csr", dtype=np.float32))
-
-
-def layout(n_rows: int, widths: list[int], *, sparse: bool) -> Layout:
-    """Zeros for blocks of these widths.
-
-    >>> two = layout(2, [1, 2], sparse=True)
-    >>> two.blocks[1].put(np.array([1]), 0, np.array([3.0], np.float32))
-    >>> two.matrix().toarray().tolist()
-    [[0.0, 0.0, 0.0], [0.0, 3.0, 0.0]]
+    places: that of each row's, (n,), -1 where it has none; or one for all rows. values: (n,); 1 where it is None.
     """
-    if sparse:
-        return Layout([SparseFeatures((n_rows, width)) for width in widths], None)
-    n_features = sum(widths)
-    try:
-        values = np.zeros((n_rows, n_features), np.float32)
-    except MemoryError:
-        size = n_rows * n_features * 4 / 2**30
-        raise DataError(
-            f"{n_rows} rows of {n_features} features take {size:.0f} GiB, more than there is; "
-            f"leave out the columns with the most levels (drop or --drop)"
-        ) from None
-    ends = np.cumsum(widths).tolist()
-    return Layout(
-        [DenseFeatures(values[:, end - width : end]) for end, width in zip(ends, widths, strict=True)], values
+
+    places: NDArray[np.int32] | int
+    values: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Any number of features in each row, those from `start` on: a sparse matrix."""
+
+    matrix: csr_array
+    start: int
+
+
+Part: TypeAlias = Slot | Several
+"""Features of all rows."""
+
+
+def summed(slots: Sequence[Slot]) -> list[Slot]:
+    """Slots that may have features in common, as slots that ascend in every row; what is equal is added.
+
+    >>> places = np.array([3, 1], np.int32), np.array([3, 0], np.int32)
+    >>> values = np.array([1, 1], np.float32), np.array([1, -1], np.float32)
+    >>> [(slot.places.tolist(), slot.values.tolist()) for slot in summed([*map(Slot, places, values)])]
+    [([-1, 0], [1.0, -1.0]), ([3, 1], [2.0, 1.0])]
+    """
+    if len(slots) == 1:
+        return list(slots)
+    places = np.stack([np.asarray(slot.places) for slot in slots], axis=1)
+    values = np.stack([np.asarray(slot.values) for slot in slots], axis=1)
+    order = np.argsort(places, axis=1, kind="stable")
+    places, values = (
+        np.take_along_axis(places, order, axis=1).T.copy(),
+        np.take_along_axis(values, order, axis=1).T.copy(),
     )
+    for j in range(len(slots) - 1):
+        same = np.flatnonzero(places[j] == places[j + 1])
+        values[j + 1, same] += values[j, same]
+        places[j, same] = -1
+    return [Slot(place, value) for place, value in zip(places, values, strict=True)]
+
+
+def threads(n_rows: int) -> ThreadPoolExecutor | nullcontext[None]:
+    """A pool of threads for `in_threads`; none where there are few rows."""
+    return nullcontext() if n_rows <= FEW_ROWS else ThreadPoolExecutor(pa.cpu_count())
+
+
+def in_threads(
+    job: Callable[[_Item], _Result], items: Sequence[_Item], pool: ThreadPoolExecutor | None
+) -> list[_Result]:
+    """The results in order; pyarrow and numpy let other items go on while they work on one."""
+    return list(map(job, items) if pool is None else pool.map(job, items))
+
+
+def put_dense(parts: Sequence[Part], out: NDArray[np.float32], pool: ThreadPoolExecutor | None = None) -> None:
+    """Writes parts that have no feature in common into a matrix of zeros.
+
+    >>> out = np.zeros((2, 3), np.float32)
+    >>> put_dense([Slot(0, np.array([5, 6], np.float32)), Slot(np.array([2, -1], np.int32))], out)
+    >>> out.tolist()
+    [[5.0, 0.0, 1.0], [6.0, 0.0, 0.0]]
+    """
+
+    def put(part: Part) -> None:
+        if isinstance(part, Several):
+            out[:, part.start : part.start + part.matrix.shape[1]] += part.matrix.toarray()
+        elif isinstance(part.places, int):
+            out[:, part.places] += np.float32(1) if part.values is None else part.values
+        else:
+            rows = np.flatnonzero(part.places >= 0)
+            out[rows, part.places[rows]] = np.float32(1) if part.values is None else part.values[rows]
+
+    in_threads(put, parts, pool)
+
+
+def sparse(parts: Sequence[Part], shape: tuple[int, int], pool: ThreadPoolExecutor | None = None) -> csr_array:
+    """Parts whose features ascend from part to part in every row, as CSR.
+
+    >>> parts = [Slot(0, np.array([5, 6], np.float32)), Slot(np.array([2, -1], np.int32))]
+    >>> sparse(parts, (2, 3)).toarray().tolist()
+    [[5.0, 0.0, 1.0], [6.0, 0.0, 0.0]]
+    """
+    n_rows, n_features = shape
+    match parts:
+        case [Several(matrix, start=0)] if matrix.shape == shape:
+            return matrix
+    indptr = np.zeros(n_rows + 1, np.int64)
+    for part in parts:
+        indptr[1:] += _entries(part)
+    np.cumsum(indptr, out=indptr)
+    kind = np.int32 if max(indptr[-1], n_features) < 2**31 else np.int64
+    indices, data = np.empty(indptr[-1], kind), np.empty(indptr[-1], np.float32)
+
+    def fill(rows: slice) -> None:
+        next_entry = indptr[rows].copy()
+        for part in parts:
+            _put(part, rows, next_entry, indices, data)
+
+    half = n_rows // 2
+    in_threads(fill, [slice(0, n_rows)] if pool is None else [slice(0, half), slice(half, n_rows)], pool)
+    return csr_array((data, indices, indptr.astype(kind)), shape=shape)
+
+
+def _entries(part: Part) -> NDArray[Any] | int:
+    """How many features each row has."""
+    if isinstance(part, Several):
+        return np.asarray(np.diff(part.matrix.indptr))
+    return 1 if isinstance(part.places, int) else part.places >= 0
+
+
+def _put(
+    part: Part, rows: slice, next_entry: NDArray[np.int64], indices: NDArray[Any], data: NDArray[np.float32]
+) -> None:
+    """Writes the features of some rows, each at its row's next entry."""
+    if isinstance(part, Several):
+        of_rows = part.matrix[rows]
+        counts = np.diff(of_rows.indptr)
+        at = np.repeat(next_entry - of_rows.indptr[:-1], counts) + np.arange(of_rows.nnz)
+        indices[at], data[at] = of_rows.indices + part.start, of_rows.data
+        next_entry += counts
+        return
+    values = None if part.values is None else part.values[rows]
+    if isinstance(part.places, int):
+        indices[next_entry], data[next_entry] = part.places, 1 if values is None else values
+        next_entry += 1
+        return
+    places = part.places[rows]
+    has = places >= 0
+    if has.all():
+        at = next_entry
+    else:
+        at, places, values = next_entry[has], places[has], None if values is None else values[has]
+    indices[at], data[at] = places, 1 if values is None else values
+    next_entry += has

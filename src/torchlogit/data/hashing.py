@@ -7,28 +7,35 @@ not seen have their place, too.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
-from sklearn.feature_extraction import FeatureHasher
+import pyarrow.compute as pc
 
 from torchlogit.data.columns import as_levels
-from torchlogit.data.features import Features
+from torchlogit.data.features import Slot
 from torchlogit.records import HashedColumn, Schema
 
 
-def learn_hashed(name: str, column: pa.ChunkedArray) -> HashedColumn:
-    """What is kept of a column to be hashed: how many levels there are, a missing value being one."""
-    levels = as_levels(column)
-    return HashedColumn(name, len(levels.texts) + int((levels.codes < 0).any()))
+@dataclass(frozen=True, slots=True)
+class HashEncoder:
+    """Encodes each row's level as a sign at its place among the hashed features, 2^bits from `start` on."""
 
+    column: HashedColumn
+    bits: int
+    start: int
 
-def encode_hashed(column: HashedColumn, values: pa.ChunkedArray, bits: int, out: Features) -> None:
-    """Adds each row's level at its place among the hashed features."""
-    levels = as_levels(values)
-    texts = [*levels.texts.to_pylist(), "NA"]
-    hasher = FeatureHasher(2**bits, input_type="string", dtype=np.float32)
-    hashed = hasher.transform([[f"{column.name}={text}"] for text in texts])
-    out.put(np.arange(len(levels.codes)), hashed.indices[levels.codes], hashed.data[levels.codes])
+    def encode(self, values: pa.ChunkedArray) -> Slot:
+        from torchlogit.kernels.hashes import hashes_32
+
+        levels = as_levels(values)
+        texts = pa.concat_arrays([levels.texts.cast(pa.large_string()), pa.array(["NA"], pa.large_string())])
+        name, equals = (pa.scalar(text, pa.large_string()) for text in (self.column.name, "="))
+        hashes = hashes_32(pc.binary_join_element_wise(name, texts, equals))
+        places = (np.abs(hashes.astype(np.int64)) % 2**self.bits + self.start).astype(np.int32)
+        signs = np.where(hashes < 0, -1, 1).astype(np.float32)
+        return Slot(places[levels.codes], signs[levels.codes])
 
 
 def share_that_collides(schema: Schema) -> float:

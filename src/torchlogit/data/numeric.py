@@ -2,75 +2,108 @@
 
 from __future__ import annotations
 
-import math
-from typing import TypeAlias, cast
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from torchlogit.data.columns import Floats, as_levels, as_numbers, first_not_number
-from torchlogit.data.features import Features
-from torchlogit.data.wording import excerpt, option, rows_are
+from torchlogit.data.features import Part, Slot
+from torchlogit.data.ids import DistinctNumbers
+from torchlogit.data.learned import Learned, Placed
+from torchlogit.data.moments import Moments, moments
+from torchlogit.data.remarks import Missing, Remarks
+from torchlogit.data.wording import excerpt, option
 from torchlogit.errors import DataError
-from torchlogit.records import CategoricalColumn, Column, ColumnKind, DroppedColumn, NumericColumn
+from torchlogit.records import CategoricalColumn, ColumnKind, DroppedColumn, NumericColumn
 
 LARGEST = 1e38  # float32 holds 3.4e38
 FEWEST_DISTINCT = 20  # up to so many rows, all different, may be categories or a run of numbers by accident
 TRUTHS = {"true": 1.0, "false": 0.0}
 
-Learned: TypeAlias = tuple[Column | DroppedColumn, tuple[str, ...]]
 
+class NumberLearner:
+    """Learns what is kept of numbers: mean and scale; of truths, the share of true.
 
-def learn_numbers(name: str, numbers: Floats, kind: ColumnKind) -> Learned:
-    """What is kept of numbers, NaN where they are missing: mean and scale; of truths, the share of true."""
-    missing = np.isnan(numbers)
-    has_missing = bool(missing.any())
-    present = numbers[~missing] if has_missing else numbers
-    if not present.size:
-        return without_values(name)
-    if present.min() == present.max():
-        return constant(name, f"{present[0]:.15g}", has_missing)
-    if kind is ColumnKind.BOOLEAN:
-        return NumericColumn(name, kind, mean=0.0, scale=1.0, fill=float(present.mean()), has_missing=has_missing), ()
-    mean, scale = _mean_and_scale(present)
-    column = NumericColumn(name, kind, mean=mean, scale=scale, fill=mean, has_missing=has_missing)
-    return column, _notice_of_run(name, present)
+    may_be_text: later values may show that the column holds levels, among which no number is too large.
+    """
 
+    def __init__(self, name: str, *, are_truths: bool, may_be_text: bool) -> None:
+        self._name = name
+        self._are_truths = are_truths
+        self._may_be_text = may_be_text
+        self._moments: Moments | None = None
+        self._n_true = 0.0
+        self._ids = DistinctNumbers()
+        self._fault: DataError | None = None
+        self.n_missing = 0
 
-def _mean_and_scale(values: Floats) -> tuple[float, float]:
-    """Mean and standard deviation (ddof 0), in two passes so that a large mean does not eat the digits."""
-    mean = float(np.mean(values))
-    deviations = values - mean
-    largest = float(np.abs(deviations).max())
-    # In units of a power of two near the largest no square underflows; and a scale must not round to 0.
-    unit = math.ldexp(0.5, math.frexp(largest)[1])
-    return mean, unit * math.sqrt(np.mean(np.square(deviations / unit))) or largest
+    @property
+    def is_empty(self) -> bool:
+        """Whether all values were missing."""
+        return self._moments is None and self._fault is None
 
+    def update(self, numbers: Floats, column: pa.ChunkedArray, place: Placed) -> None:
+        """Looks at more numbers, NaN where they are missing; `column`, as they were given."""
+        missing = np.isnan(numbers)
+        n_missing = int(np.count_nonzero(missing))
+        self.n_missing += n_missing
+        present = numbers[~missing] if n_missing else numbers
+        if not present.size or self._fault is not None:
+            return
+        if error := extreme(self._name, column, present, numbers):
+            if not self._may_be_text or error.row is None:
+                raise error
+            self._fault = place(error.row).blamed(error)
+            return
+        if self._are_truths:
+            self._n_true += float(present.sum())
+        more = moments(present)
+        self._moments = more if self._moments is None else self._moments + more
+        self._ids.update(present)
 
-def _notice_of_run(name: str, numbers: Floats) -> tuple[str, ...]:
-    span = numbers.max() - numbers.min() + 1
-    if not FEWEST_DISTINCT <= numbers.size <= span <= 2 * numbers.size or np.any(numbers != np.floor(numbers)):
-        return ()
-    if np.bincount((numbers - numbers.min()).astype(np.int64)).max() > 1:
-        return ()
-    return (
-        f"column {name!r} holds {numbers.size} whole numbers, all different, like an id; "
-        f"if it is one, leave it out ({option('drop', name)})",
-    )
+    def result(self) -> Learned:
+        """What was learned."""
+        if self._fault is not None:
+            raise self._fault
+        if self._moments is None:
+            return without_values(self._name)
+        seen, has_missing = self._moments, self.n_missing > 0
+        if seen.low == seen.high:
+            return constant(self._name, f"{seen.low + 0.0:.15g}", has_missing)
+        if self._are_truths:
+            return truths(self._name, self._n_true / seen.count, has_missing), ()
+        scale = seen.deviation or max(seen.high - seen.mean, seen.mean - seen.low)
+        column = NumericColumn(self._name, ColumnKind.NUMERIC, seen.mean, scale, seen.mean, has_missing)
+        return column, self._notice_of_run(seen)
 
-
-def refuse_extreme(name: str, column: pa.ChunkedArray, numbers: Floats) -> None:
-    """DataError for a number that float32 cannot hold."""
-    extreme = np.abs(numbers) > LARGEST
-    if extreme.any():
-        row = int(np.argmax(extreme))
-        raise DataError(
-            f"column {name!r} holds {cell(column, row)}, where numbers between -1e38 and 1e38 were expected; "
-            f"correct the value, or leave the column out ({option('drop', name)})",
-            column=name,
-            row=row,
+    def _notice_of_run(self, seen: Moments) -> tuple[str, ...]:
+        span = seen.high - seen.low + 1
+        if not (self._ids.differ and FEWEST_DISTINCT <= seen.count <= span <= 2 * seen.count):
+            return ()
+        return (
+            f"column {self._name!r} holds {seen.count} whole numbers, all different, like an id; "
+            f"if it is one, leave it out ({option('drop', self._name)})",
         )
+
+
+def truths(name: str, share: float, has_missing: bool) -> NumericColumn:
+    """What is kept of truths, of which some are true and some false."""
+    return NumericColumn(name, ColumnKind.BOOLEAN, mean=0.0, scale=1.0, fill=share, has_missing=has_missing)
+
+
+def extreme(name: str, column: pa.ChunkedArray, present: Floats, numbers: Floats) -> DataError | None:
+    """The error that a number which float32 cannot hold deserves; `present`, those of the numbers that are not NaN."""
+    if present.min() >= -LARGEST and present.max() <= LARGEST:
+        return None
+    row = int(np.argmax(np.abs(numbers) > LARGEST))
+    return DataError(
+        f"column {name!r} holds {cell(column, row)}, where numbers between -1e38 and 1e38 were expected; "
+        f"correct the value, or leave the column out ({option('drop', name)})",
+        column=name,
+        row=row,
+    )
 
 
 def not_a_number(name: str, column: pa.ChunkedArray, what: str) -> DataError:
@@ -79,32 +112,47 @@ def not_a_number(name: str, column: pa.ChunkedArray, what: str) -> DataError:
     return DataError(f"column {name!r} holds {cell(column, row)}, which {what}", column=name, row=row)
 
 
-def encode_numbers(column: NumericColumn, values: pa.ChunkedArray, out: Features) -> tuple[str, ...]:
-    """Puts (x - mean) / scale, and the indicator of a missing value where training had some."""
-    numbers = _read_truths(column.name, values) if column.kind is ColumnKind.BOOLEAN else as_numbers(values)
-    if numbers is None:
-        raise not_a_number(column.name, values, "is no number, and training had numbers there; correct the value")
-    refuse_extreme(column.name, values, numbers)
-    missing = np.isnan(numbers)
-    n_missing = int(np.count_nonzero(missing))
-    filled = np.where(missing, column.fill, numbers) if n_missing else numbers
-    with np.errstate(over="ignore"):
-        scaled = ((filled - column.mean) / column.scale).astype(np.float32)
-    finite = np.isfinite(scaled)
-    if not finite.all():
-        row = int(np.argmin(finite))
-        raise DataError(
-            f"column {column.name!r} holds {cell(values, row)}, too far from the training values, which spread "
-            f"{column.scale:.3g} around {column.mean:.3g}; correct the value",
-            column=column.name,
-            row=row,
-        )
-    out.put(np.arange(len(scaled)), 0, scaled)
-    if column.has_missing:
-        out.put(*ones(np.flatnonzero(missing), 1))
-        return ()
-    fill = "the share of true" if column.kind is ColumnKind.BOOLEAN else "the mean"
-    return notice_of_missing(column.name, n_missing, fill)
+@dataclass(frozen=True, slots=True)
+class NumberEncoder:
+    """Encodes (x - mean) / scale, and the indicator of a missing value where training had some."""
+
+    column: NumericColumn
+    start: int
+
+    def encode(self, values: pa.ChunkedArray) -> tuple[list[Part], Remarks]:
+        column = self.column
+        is_boolean = column.kind is ColumnKind.BOOLEAN
+        numbers = _read_truths(column.name, values) if is_boolean else as_numbers(values)
+        if numbers is None:
+            raise not_a_number(column.name, values, "is no number, and training had numbers there; correct the value")
+        missing = np.isnan(numbers) if numbers.size and np.isnan(numbers.min()) else None
+        filled = numbers if missing is None else np.where(missing, column.fill, numbers)
+        parts: list[Part] = [Slot(self.start, self._scaled(filled, values))]
+        if column.has_missing:
+            if missing is not None:
+                parts.append(Slot(np.where(missing, np.int32(self.start + 1), np.int32(-1))))
+            return parts, ()
+        n_missing = 0 if missing is None else int(np.count_nonzero(missing))
+        return parts, (Missing(column.name, n_missing, "the share of true" if is_boolean else "the mean"),)
+
+    def _scaled(self, filled: Floats, values: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+        column = self.column
+        if filled.size and (error := extreme(column.name, values, filled, filled)):
+            raise error
+        with np.errstate(over="ignore"):
+            scaled = filled - column.mean
+            scaled /= column.scale
+            result = scaled.astype(np.float32)
+        finite = np.isfinite(result)
+        if not finite.all():
+            row = int(np.argmin(finite))
+            raise DataError(
+                f"column {column.name!r} holds {cell(values, row)}, too far from the training values, which spread "
+                f"{column.scale:.3g} around {column.mean:.3g}; correct the value",
+                column=column.name,
+                row=row,
+            )
+        return result
 
 
 def _read_truths(name: str, values: pa.ChunkedArray) -> Floats:
@@ -113,8 +161,8 @@ def _read_truths(name: str, values: pa.ChunkedArray) -> Floats:
         wrong = ~(np.isnan(numbers) | (numbers == 0) | (numbers == 1))
     else:
         levels = as_levels(values)
-        truths = np.array([TRUTHS.get(text.lower(), np.inf) for text in levels.texts.to_pylist()] + [np.nan])
-        numbers = cast(Floats, truths[levels.codes])
+        known = np.array([TRUTHS.get(text.lower(), np.inf) for text in levels.texts.to_pylist()] + [np.nan])
+        numbers = cast(Floats, known[levels.codes])
         wrong = np.isinf(numbers)
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -139,18 +187,6 @@ def constant(name: str, value: str, has_missing: bool) -> Learned:
         return CategoricalColumn(name, (), has_missing=True), (notice,)
     notice = f"column {name!r} holds one value only, {value}, and is left out"
     return DroppedColumn(name, "one value only"), (notice,)
-
-
-def notice_of_missing(name: str, count: int, taken_as: str) -> tuple[str, ...]:
-    """A sentence where values are missing and never were in training."""
-    if not count:
-        return ()
-    return (f"column {name!r}: {rows_are(count)} missing, which training never was, taken as {taken_as}",)
-
-
-def ones(rows: NDArray[np.int64], place: int) -> tuple[NDArray[np.int64], int, NDArray[np.float32]]:
-    """A one in these rows, as Features.put takes it."""
-    return rows, place, np.ones(len(rows), np.float32)
 
 
 def cell(column: pa.ChunkedArray, row: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from torchlogit.data.features import Features
-from torchlogit.data.wording import examples
+from torchlogit.data.features import Part, Several
+from torchlogit.data.learned import Learned, Placed
+from torchlogit.data.remarks import SHOWN, Remarks, UnseenFeatures
 from torchlogit.errors import DataError
-from torchlogit.records import VectorColumn
+from torchlogit.records import DroppedColumn, VectorColumn
 
 FIELDS = ("index", "value")
 
@@ -37,50 +39,68 @@ def as_vectors(indptr: NDArray[Any], indices: NDArray[Any], values: NDArray[Any]
     return pa.ListArray.from_arrays(pa.array(indptr.astype(np.int32)), entries)
 
 
-def learn_vectors(name: str, column: pa.ChunkedArray) -> VectorColumn | None:
-    """The range of the indices; they start at 0 where there is one, at 1 otherwise. None where there are no entries."""
-    _, indices, _ = _parts(column)
-    if not len(indices):
-        return None
-    first, last = int(indices.min() > 0), int(indices.max())
-    return VectorColumn(name, first, last - first + 1, len(indices) / len(column))
+class VectorLearner:
+    """Learns the range of the indices; they start at 0 where there is one, at 1 otherwise."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._first, self._largest, self._n_entries, self._n_rows = 1, 0, 0, 0
+
+    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
+        """Looks at more vectors."""
+        _, indices, _ = _parts(column)
+        self._n_rows += len(column)
+        if len(indices):
+            self._n_entries += len(indices)
+            self._first = min(self._first, int(indices.min() > 0))
+            self._largest = max(self._largest, int(indices.max()))
+
+    def result(self) -> Learned:
+        """What was learned."""
+        if not self._n_entries:
+            return DroppedColumn(self._name, "no values"), ()
+        size = self._largest - self._first + 1
+        return VectorColumn(self._name, self._first, size, self._n_entries / self._n_rows), ()
 
 
-def encode_vectors(column: VectorColumn, values: pa.ChunkedArray, out: Features) -> tuple[str, ...]:
-    """Adds the vectors; features that training has not seen are left out, with a notice."""
-    if not is_vectors(values.type):
-        raise DataError(f"column {column.name!r} holds {values.type}, where sparse vectors were expected")
-    indptr, indices, numbers = _parts(values)
-    _refuse_not_finite(column.name, indptr, numbers)
-    places = indices - column.first
-    if len(places) and places.min() < 0:
-        row = int(np.searchsorted(indptr, np.argmin(places), side="right")) - 1
-        raise DataError(
-            f"column {column.name!r} holds index {column.first + int(places.min())}, and training's start at "
-            f"{column.first}; number the features alike",
-            column=column.name,
-            row=row,
-        )
-    notices: tuple[str, ...] = ()
-    unseen = places >= column.size
-    if unseen.any():
-        strange = np.unique(indices[unseen])
-        notices = _notice_of_unseen(column, indptr, unseen, [f"{column.name}{index}" for index in strange[:4]])
-        kept = np.concatenate([[0], np.cumsum(~unseen)])
-        indptr, places, numbers = kept[indptr], places[~unseen], numbers[~unseen]
-    if len(places) < 2**31:
-        indptr = indptr.astype(np.int32)
-    out.add(csr_array((numbers, places, indptr), shape=(len(indptr) - 1, column.size)))
-    return notices
+@dataclass(frozen=True, slots=True)
+class VectorEncoder:
+    """Encodes the vectors as they are; features that training has not seen are left out."""
+
+    column: VectorColumn
+    start: int
+
+    def encode(self, values: pa.ChunkedArray) -> tuple[list[Part], Remarks]:
+        column = self.column
+        if not is_vectors(values.type):
+            raise DataError(f"column {column.name!r} holds {values.type}, where sparse vectors were expected")
+        indptr, indices, numbers = _parts(values)
+        _refuse_not_finite(column.name, indptr, numbers)
+        places = indices - column.first
+        if len(places) and places.min() < 0:
+            row = int(np.searchsorted(indptr, np.argmin(places), side="right")) - 1
+            raise DataError(
+                f"column {column.name!r} holds index {column.first + int(places.min())}, and training's start at "
+                f"{column.first}; number the features alike",
+                column=column.name,
+                row=row,
+            )
+        remark = UnseenFeatures(column.name, 0)
+        unseen = places >= column.size
+        if unseen.any():
+            remark = _unseen(column.name, indptr, indices, unseen)
+            kept = np.concatenate([[0], np.cumsum(~unseen)])
+            indptr, places, numbers = kept[indptr], places[~unseen], numbers[~unseen]
+        if len(places) < 2**31:
+            indptr = indptr.astype(np.int32)
+        matrix = csr_array((numbers, places, indptr), shape=(len(indptr) - 1, column.size))
+        return [Several(matrix, self.start)], (remark,)
 
 
-def _notice_of_unseen(
-    column: VectorColumn, indptr: NDArray[np.int64], unseen: NDArray[np.bool_], names: Sequence[str]
-) -> tuple[str, ...]:
+def _unseen(name: str, indptr: NDArray[np.int64], indices: NDArray[Any], unseen: NDArray[np.bool_]) -> UnseenFeatures:
     in_row = np.diff(np.concatenate([[0], np.cumsum(unseen)])[indptr]) > 0
-    count = int(np.count_nonzero(in_row))
-    rows = "1 row holds" if count == 1 else f"{count} rows hold"
-    return (f"column {column.name!r}: {rows} features not seen in training ({examples(names)}), left out",)
+    strange = np.unique(indices[unseen])[:SHOWN]
+    return UnseenFeatures(name, int(np.count_nonzero(in_row)), tuple(strange.tolist()))
 
 
 def _refuse_not_finite(name: str, indptr: NDArray[np.int64], numbers: NDArray[np.float32]) -> None:

@@ -1,0 +1,42 @@
+"""Crosses: pairs of columns, whose pairs of levels are the levels of one more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from torchlogit.data.columns import as_levels
+from torchlogit.data.wording import examples, meant
+from torchlogit.errors import DataError
+
+
+def checked_cross(cross: str, columns: Sequence[str]) -> tuple[str, str]:
+    """The two columns whose names, with a colon between, are the cross."""
+    ways = [(cross[:at], cross[at + 1 :]) for at, letter in enumerate(cross) if letter == ":"]
+    pairs = [pair for pair in ways if pair[0] in columns and pair[1] in columns]
+    if not pairs:
+        unknown = next((name for name in (ways[0] if ways else ()) if name not in columns), cross)
+        reason = meant(unknown, columns) if ways else f"the columns are {examples(columns, most=10)}"
+        raise DataError(f"crosses names {cross!r}, where two columns A:B were expected; {reason}")
+    if cross in columns:
+        raise DataError(f"the cross {cross!r} and a column have the same name; rename the column", column=cross)
+    return pairs[0]
+
+
+def with_crosses(table: pa.Table, crosses: Iterable[tuple[str, str]]) -> pa.Table:
+    """The table with a column A:B, texts a:b, for each cross; missing where one of the two is.
+
+    >>> with_crosses(pa.table({"a": ["x", None], "b": [1.0, 2.0]}), [("a", "b")]).column("a:b").to_pylist()
+    ['x:1', None]
+    """
+    for first, second in crosses:
+        sides = (_as_text(table.column(name)) for name in (first, second))
+        table = table.append_column(f"{first}:{second}", pc.binary_join_element_wise(*sides, ":"))
+    return table
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.Array:
+    levels = as_levels(column)
+    return levels.texts.take(pa.array(levels.codes, mask=levels.codes < 0))
