@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse
 
 from torchlogit.arrays import IN_MEMORY, Keeping, Kept, OnDisk, Storage
-from torchlogit.data.rows import RowWriter
+from torchlogit.data.encoded_rows import RowWriter
 from torchlogit.errors import InputError
 
 

@@ -18,7 +18,7 @@ MOST_SHORT = int(np.iinfo(np.int32).max)
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class EncodedRows:
     """Some rows of a table, encoded: features (n, n_features), codes (n,), weights (n,), or None where all are 1."""
 
     features: Matrix
@@ -59,10 +59,10 @@ class RowWriter:
             assert weight is not None
             self.weights.append(weight)
 
-    def rows(self) -> Rows:
+    def rows(self) -> EncodedRows:
         """All that was written."""
         weight = None if self.weights is None else self.weights.array()
-        return Rows(self.features.matrix(), self.codes.array(), weight)
+        return EncodedRows(self.features.matrix(), self.codes.array(), weight)
 
 
 class _FeatureWriter(Protocol):

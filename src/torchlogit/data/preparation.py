@@ -1,0 +1,151 @@
+"""A source made ready to train on: what it holds is learned in one reading, and its rows are encoded in another.
+
+Encoded rows live in memory where they are few, and in mapped files where they are many; either way they are the same
+numbers, in the order of the source. A cache keeps them, and what was learned, for a later process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchlogit.arrays import Storage
+from torchlogit.data.encoded_rows import EncodedRows, RowWriter
+from torchlogit.data.encoder import TableEncoder
+from torchlogit.data.features import Matrix
+from torchlogit.data.labels import ClassTotals, Label, check_labels
+from torchlogit.data.learning import Keep, drawn, learn_table
+from torchlogit.data.pieces import Piece, piece_of, rechunked
+from torchlogit.data.remarks import Remarks, added, sentences
+from torchlogit.data.source import Source
+from torchlogit.data.weights import weights_in
+from torchlogit.errors import DataError
+
+Room = Callable[[int], Storage]
+"""Where so many bytes are to live."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a source is to be made into: the target, weights and rows held out, and how much of it is learned from."""
+
+    target: str
+    positive: str | None = None
+    weight: str | None = None
+    holdout: float | None = None
+    seed: int = 0
+    sample_rows: int | None = None
+
+    @property
+    def keep(self) -> Keep | None:
+        """Which rows are trained on; None for all."""
+        return None if self.holdout is None else drawn(self.holdout, self.seed)
+
+    @property
+    def own_columns(self) -> list[str]:
+        """Those that are no features."""
+        return [self.target] if self.weight is None else [self.target, self.weight]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A source's rows: those to train on and those held out, if any; the encoder, fitted to the former, and their
+    classes; what deserves a look, one sentence each."""
+
+    encoder: TableEncoder
+    classes: ClassTotals
+    train: EncodedRows
+    held: EncodedRows | None
+    notices: tuple[str, ...]
+
+
+def prepare(source: Source, encoder: TableEncoder, plan: Plan, room: Room) -> Prepared:
+    """The rows of a source, ready to train on; DataError, which names file and row, for those that cannot be used."""
+    learned = learn_table(
+        source,
+        encoder,
+        target=plan.target,
+        positive=plan.positive,
+        weight=plan.weight,
+        keep=plan.keep,
+        sample_rows=plan.sample_rows,
+    )
+    kept, held = encode(source, encoder, learned.classes.classes, plan, room(bytes_of(encoder, learned.rows)))
+    notices = [*learned.notices, *kept.notices]
+    if held is None:
+        return Prepared(encoder, learned.classes, kept.rows(), None, tuple(notices))
+    if not held.n_rows:
+        which = f"--holdout {plan.holdout:g} takes none of the {kept.n_rows} rows"
+        raise DataError(f"{which}; choose another share").located(source.files)
+    notices += [f"held out: {notice}" for notice in held.notices]
+    return Prepared(encoder, learned.classes, kept.rows(), held.rows(), tuple(notices))
+
+
+def bytes_of(encoder: TableEncoder, rows: int) -> int:
+    """What so many encoded rows take, about."""
+    schema = encoder.schema_
+    return int(rows * (8 * schema.filled + 16 if encoder.is_sparse else 4 * len(schema.feature_names) + 8))
+
+
+@dataclass(slots=True)
+class _Part:
+    """Encoded rows, and what deserves a look in them."""
+
+    encoder: TableEncoder
+    writer: RowWriter
+    remarks: Remarks | None = None
+    n_rows: int = 0
+
+    def append(self, piece: Piece, classes: tuple[Label, ...], plan: Plan) -> None:
+        """Encodes and adds some rows."""
+        if not len(piece):
+            return
+        with piece.blamed():
+            codes = check_labels(piece.table, plan.target, classes)
+            weight = None if plan.weight is None else weights_in(piece.table, plan.weight)
+            encoded = self.encoder.encode(piece.table)
+        self.writer.append(encoded.values, codes, weight)
+        self.remarks = encoded.remarks if self.remarks is None else added(self.remarks, encoded.remarks)
+        self.n_rows += len(piece)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        return sentences(self.remarks or ())
+
+    def rows(self) -> EncodedRows:
+        return self.writer.rows()
+
+
+def encode(
+    source: Source, encoder: TableEncoder, classes: tuple[Label, ...], plan: Plan, storage: Storage
+) -> tuple[_Part, _Part | None]:
+    """The rows to train on and those held out, encoded in one reading."""
+
+    def part() -> _Part:
+        width, sparse = len(encoder.schema_.feature_names), encoder.is_sparse
+        return _Part(encoder, RowWriter.into(storage, width=width, sparse=sparse, weighted=plan.weight is not None))
+
+    keep = plan.keep
+    kept, held = part(), None if keep is None else part()
+    try:
+        for piece in ahead(pieces_of(source, encoder, plan.own_columns)):
+            if keep is None or held is None:
+                kept.append(piece, classes, plan)
+                continue
+            chosen = keep(piece.first, len(piece))
+            kept.append(piece.where(chosen), classes, plan)
+            held.append(piece.where(~chosen), classes, plan)
+    except DataError as error:
+        raise error.located(source.files) from None
+    return kept, held
+
+
+def pieces_of(source: Source, encoder: TableEncoder, also: Sequence[str]) -> Iterator[Piece]:
+    """The source's rows, of the columns that the encoder needs and these."""
+    schema = encoder.schema_
+    needed = {column.name for column in schema.columns} | {*also}
+    needed |= {name for cross in schema.crosses for name in cross}
+    return rechunked(map(piece_of, source.blocks(columns=[name for name in source.column_names if name in needed])))
