@@ -6,7 +6,7 @@ import json
 
 import click
 
-from torchlogit.cli.rows import Rows, measure, weights_of
+from torchlogit.cli.rows import Rows, measure
 from torchlogit.cli.tables import DATA, MODEL, header_options, located, read
 
 
@@ -33,6 +33,7 @@ def command(
     from torchlogit.cli.predict import encoded_rows
     from torchlogit.cli.summary import metrics_table
     from torchlogit.data.labels import check_labels
+    from torchlogit.data.weights import weights_of
     from torchlogit.errors import InputError
     from torchlogit.model import LogisticModel
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from torchlogit.data.features import Matrix
@@ -22,34 +21,6 @@ class Rows:
     features: Matrix
     codes: NDArray[np.int64]
     weight: NDArray[np.float64] | None
-
-
-def weights_of(table: pa.Table, name: str | None) -> NDArray[np.float64] | None:
-    """The weights in a column, not negative, none missing."""
-    if name is None:
-        return None
-    import numpy as np
-
-    from torchlogit.data.columns import as_numbers
-    from torchlogit.data.wording import meant
-    from torchlogit.errors import DataError
-
-    if name not in table.column_names:
-        raise DataError(f"there is no weight column {name!r}; {meant(name, table.column_names)}")
-    weights = as_numbers(table.column(name))
-    if weights is None:
-        raise DataError(f"weight {name!r} holds text; expected numbers, none negative: correct them", column=name)
-    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-    if len(wrong):
-        found = "missing" if np.isnan(weights[wrong[0]]) else f"{weights[wrong[0]]:g}"
-        raise DataError(
-            f"weight {name!r} is {found}; expected a finite number, not negative: correct it",
-            column=name,
-            row=int(wrong[0]),
-        )
-    if not weights.any():
-        raise DataError(f"weight {name!r} is 0 in every row; expected a positive weight in some", column=name)
-    return weights.copy()  # Arrow's own numbers are read-only, of which torch warns
 
 
 def measure(model: LogisticModel, rows: Rows) -> Metrics:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from torchlogit.cli.rows import Rows, measure, weights_of
+from torchlogit.cli.rows import Rows, measure
 from torchlogit.cli.tables import DATA, header_options, located, read, refuse_overwriting, split
 
 if TYPE_CHECKING:
@@ -194,6 +194,7 @@ def _learn(
     import pyarrow as pa
 
     from torchlogit.data.labels import learn_labels
+    from torchlogit.data.weights import weights_of
 
     with located(table.origin):
         labels = learn_labels(table.table, target, positive)
@@ -235,6 +236,7 @@ def _encode(
 ) -> tuple[Rows, list[str]]:
     """Another table's rows, encoded as the training table's."""
     from torchlogit.data.labels import check_labels
+    from torchlogit.data.weights import weights_of
 
     with located(table.origin):
         codes = check_labels(table.table, target, classes)

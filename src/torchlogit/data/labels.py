@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from torchlogit.data.columns import Levels, as_levels, as_numbers
+from torchlogit.data.pieces import Piece, whole
 from torchlogit.data.wording import examples, meant
 from torchlogit.errors import DataError
 
@@ -39,22 +40,72 @@ def learn_labels(table: pa.Table, target: str, positive: str | None = None) -> L
     >>> learn_labels(pa.table({"y": ["no", "yes", "no"]}), "y")
     Labels(classes=('no', 'yes'), codes=array([0, 1, 0]))
     """
-    levels = _read(table, target)
-    classes = sorted(_as_labels(table.column(target), levels.texts.to_pylist()).items(), key=_order(levels))
-    if len(classes) == 1:
-        raise DataError(
-            f"target {target!r} has one class only, {classes[0][1]!r}; expected at least two", column=target
-        )
-    most = min(MANY, max(FEW, table.num_rows // 2))
-    if len(classes) > most:
-        raise DataError(
-            f"target {target!r} has {len(classes):,} distinct values ({examples([text for text, _ in classes])}); "
+    learner = LabelLearner(target, positive)
+    learner.update(whole(table), np.ones(table.num_rows, np.bool_))
+    classes = learner.result().classes
+    return Labels(classes, check_labels(table, target, classes))
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTotals:
+    """`classes` in order; of each, how many rows there are among those that are kept, and their total weight."""
+
+    classes: tuple[Label, ...]
+    counts: NDArray[np.int64]
+    weight: NDArray[np.float64]
+
+
+class LabelLearner:
+    """Learns the classes of a target column from pieces of rows."""
+
+    def __init__(self, target: str, positive: str | None = None) -> None:
+        self._target = target
+        self._positive = positive
+        self._sums: dict[str, NDArray[np.float64]] = {}  # by text: how many rows are kept, and their weight
+        self._are_truths = False
+        self._n_rows = 0
+
+    def update(self, piece: Piece, kept: NDArray[np.bool_], weight: NDArray[np.float64] | None = None) -> None:
+        """Looks at more rows; only those that are kept are counted, and weighed."""
+        self._n_rows += len(piece)
+        rows = f"{self._n_rows:,} rows" if piece.last else f"the first {self._n_rows:,} rows"
+        levels = _read(piece.table, self._target, rows)
+        self._are_truths |= pa.types.is_boolean(piece.table.schema.field(self._target).type)
+        codes, n = levels.codes[kept], len(levels.texts)
+        counts = np.bincount(codes, minlength=n)
+        weights = counts if weight is None else np.bincount(codes, weights=weight[kept], minlength=n)
+        for text, *sums in zip(levels.texts.to_pylist(), counts, weights, strict=True):
+            self._sums[text] = self._sums.get(text, 0.0) + np.array(sums, np.float64)
+        if len(self._sums) > MANY and not piece.last:
+            raise self._too_many(MANY, f" in {rows}")
+
+    def result(self) -> ClassTotals:
+        """The classes, sorted, and their totals."""
+        classes, most = self._classes(), min(MANY, max(FEW, self._n_rows // 2))
+        if len(classes) == 1:
+            raise DataError(
+                f"target {self._target!r} has one class only, {classes[0][1]!r}; expected at least two",
+                column=self._target,
+            )
+        if len(classes) > most:
+            raise self._too_many(most)
+        if self._positive is not None:
+            classes = _last(classes, self._positive, self._target)
+        sums = np.array([self._sums[text] for text, _ in classes])
+        return ClassTotals(tuple(label for _, label in classes), sums[:, 0].astype(np.int64), sums[:, 1])
+
+    def _classes(self) -> list[tuple[str, Label]]:
+        """The text and the label of each class."""
+        texts = list(self._sums)
+        return sorted(_as_labels(texts, are_truths=self._are_truths).items(), key=_order(texts))
+
+    def _too_many(self, most: int, where: str = "") -> DataError:
+        texts = [text for text, _ in self._classes()]
+        return DataError(
+            f"target {self._target!r} has {len(texts):,} distinct values ({examples(texts)}){where}; "
             f"expected at most {most} classes: name a column of classes, or put the values into a few groups first",
-            column=target,
+            column=self._target,
         )
-    if positive is not None:
-        classes = _last(classes, positive, target)
-    return Labels(tuple(label for _, label in classes), _codes(levels, [text for text, _ in classes]))
 
 
 def check_labels(table: pa.Table, target: str, classes: Sequence[Label]) -> NDArray[np.int64]:
@@ -63,7 +114,7 @@ def check_labels(table: pa.Table, target: str, classes: Sequence[Label]) -> NDAr
     >>> check_labels(pa.table({"y": ["yes", "no"]}), "y", ("no", "yes"))
     array([1, 0])
     """
-    levels = _read(table, target)
+    levels = _read(table, target, f"{table.num_rows:,} rows")
     codes = _codes(levels, [_text(label) for label in classes])
     unseen = np.flatnonzero(codes < 0)
     if len(unseen):
@@ -77,7 +128,7 @@ def check_labels(table: pa.Table, target: str, classes: Sequence[Label]) -> NDAr
     return codes
 
 
-def _read(table: pa.Table, target: str) -> Levels:
+def _read(table: pa.Table, target: str, rows: str) -> Levels:
     if target not in table.column_names:
         raise DataError(f"there is no target column {target!r}; {meant(target, table.column_names)}")
     kind = table.schema.field(target).type
@@ -87,17 +138,16 @@ def _read(table: pa.Table, target: str) -> Levels:
     missing = np.flatnonzero(levels.codes < 0)
     if len(missing):
         raise DataError(
-            f"target {target!r} is missing in {len(missing):,} of {table.num_rows:,} rows; "
-            f"fill it or remove these rows",
+            f"target {target!r} is missing in {len(missing):,} of {rows}; fill it or remove these rows",
             column=target,
             row=int(missing[0]),
         )
     return levels
 
 
-def _as_labels(column: pa.ChunkedArray, texts: Sequence[str]) -> dict[str, Label]:
+def _as_labels(texts: Sequence[str], *, are_truths: bool) -> dict[str, Label]:
     """The label that each text stands for: truths, numbers where every text is one as Python spells it, or the text."""
-    if pa.types.is_boolean(column.type):
+    if are_truths:
         return {text: text == "true" for text in texts}
     numbers = [_number(text) for text in texts]
     known = [number for number in numbers if number is not None]
@@ -115,10 +165,10 @@ def _number(text: str) -> int | float | None:
     return number if str(number) == text and abs(number) < float("inf") else None
 
 
-def _order(levels: Levels) -> Callable[[tuple[str, Label]], tuple[float, str]]:
+def _order(texts: Sequence[str]) -> Callable[[tuple[str, Label]], tuple[float, str]]:
     """By size where every label is a number, however it is written; by text otherwise."""
-    numbers = as_numbers(pa.chunked_array([levels.texts]))
-    sizes = {} if numbers is None else dict(zip(levels.texts.to_pylist(), numbers.tolist(), strict=True))
+    numbers = as_numbers(pa.chunked_array([pa.array(texts, pa.string())]))
+    sizes = {} if numbers is None else dict(zip(texts, numbers.tolist(), strict=True))
 
     def key(item: tuple[str, Label]) -> tuple[float, str]:
         text, label = item

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -64,6 +64,10 @@ class Piece:
                 raise
             raise self.place(error.row).blamed(error) from None
 
+    def select(self, names: Sequence[str]) -> Piece:
+        """The rows' columns of these names."""
+        return replace(self, table=self.table.select(names))
+
     def where(self, kept: NDArray[np.bool_]) -> Piece:
         """The rows that are kept."""
         if kept.all():
@@ -92,7 +96,7 @@ def piece_of(block: Block) -> Piece:
 
 def whole(table: pa.Table) -> Piece:
     """A table in memory as one piece."""
-    return Piece(table, (Run(None, range(table.num_rows)),))
+    return Piece(table, (Run(None, range(table.num_rows)),), last=True)
 
 
 def rechunked(pieces: Iterable[Piece], rows: int = PIECE) -> Iterator[Piece]:
