@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING
+
+from torchlogit.cli.pieces import piece_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -11,7 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from torchlogit.data.features import Matrix
-    from torchlogit.metrics import Metrics
+    from torchlogit.errors import DataError
+    from torchlogit.metrics import Metrics, MetricSums
     from torchlogit.model import LogisticModel
 
 
@@ -23,9 +28,28 @@ class Rows:
     codes: NDArray[np.int64]
     weight: NDArray[np.float64] | None
 
+    def part(self, cut: slice) -> Rows:
+        """Some of the rows."""
+        return Rows(self.features[cut], self.codes[cut], None if self.weight is None else self.weight[cut])
+
 
 def weights_of(table: pa.Table, name: str | None) -> NDArray[np.float64] | None:
-    """The weights in a column, not negative, none missing."""
+    """The weights in a column, not negative, none missing, some of them positive."""
+    weights = row_weights(table, name)
+    if weights is not None and not weights.any():
+        raise weightless(name)
+    return weights
+
+
+def weightless(name: str | None) -> DataError:
+    """The error of a column of weights that are all zero."""
+    from torchlogit.errors import DataError
+
+    return DataError(f"weight {name!r} is 0 in every row; expected a positive weight in some", column=name)
+
+
+def row_weights(table: pa.Table, name: str | None) -> NDArray[np.float64] | None:
+    """The weights in a column, not negative, none missing; all of them may be zero."""
     if name is None:
         return None
     import numpy as np
@@ -47,17 +71,22 @@ def weights_of(table: pa.Table, name: str | None) -> NDArray[np.float64] | None:
             column=name,
             row=int(wrong[0]),
         )
-    if not weights.any():
-        raise DataError(f"weight {name!r} is 0 in every row; expected a positive weight in some", column=name)
     return weights.copy()  # Arrow's own numbers are read-only, of which torch warns
 
 
 def measure(model: LogisticModel, rows: Rows) -> Metrics:
-    """The model's metrics on these rows."""
+    """The model's metrics on these rows, summed over the same pieces as a stream of them."""
+    n, most = len(rows.codes), piece_rows(model)
+    cuts = [slice(start, start + most) for start in range(0, n, most)]
+    return reduce(add, (sums_of(model, rows.part(cut)) for cut in cuts)).result()
+
+
+def sums_of(model: LogisticModel, rows: Rows) -> MetricSums:
+    """What the metrics of these rows, a piece, add to those of others."""
     import torch
 
     from torchlogit.losses import loss_for
     from torchlogit.metrics import MetricSums
 
     raw = torch.from_numpy(model.raw_of(rows.features))
-    return MetricSums.of(loss_for(len(model.classes)), raw, rows.codes, rows.weight).result()
+    return MetricSums.of(loss_for(len(model.classes)), raw, rows.codes, rows.weight)
