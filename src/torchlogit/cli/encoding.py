@@ -37,7 +37,7 @@ class Encoding:
             raise InputError("the model was trained on an array, not on a table; use it from Python")
 
     def map(self, job: Callable[[Piece, Matrix], T]) -> Generator[T, None, None]:
-        """What the job makes of each piece and its features, in order; reading, this and what is done with it overlap."""
+        """What the job makes of each piece and its features, in order; reading, this and what follows overlap."""
         return ahead(self._encoded(job))
 
     def tell(self) -> None:

@@ -22,9 +22,9 @@ MOST = 1 << 17  # bins: at 32 bytes each, 4 MiB; some 1e-5 of area where joined
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Bins in order, at most `most`: the `least` and `greatest` score met in each, as keys, and the weight of the
-    positive rows (`up`) and of the others (`down`). `+` merges; it is exact, and its order no matter, but for the
-    rounding of weights that are no whole numbers.
+    """Bins in order, at most `most` (2 or more): the `least` and `greatest` score met in each, as keys, and the weight
+    of the positive rows (`up`) and of the others (`down`). `+` merges: exactly, and in any order, but for the rounding
+    of weights that are no whole numbers.
 
     >>> few = Ranking.of(np.array([1.0, 2.0, 2.0]), np.array([False, False, True]), np.ones(3))
     >>> few.area()
