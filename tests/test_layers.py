@@ -17,10 +17,10 @@ LADDER = [
     ["solvers"],
     ["certificate", "separation", "inference"],
     ["quadratic", "metrics", "model"],
-    ["objective"],
+    ["objective", "prediction"],
     ["losses", "penalties", "design", "data", "distributed"],
     ["kernels"],
-    ["records", "arrays"],
+    ["records", "arrays", "storage"],
     ["errors", "pictures"],
 ]
 STEP = {room: step for step, rooms in enumerate(LADDER) for room in rooms}

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,9 @@ from torchlogit.data.encoder import TableEncoder
 from torchlogit.data.features import Matrix
 from torchlogit.data.schema import schema_from_json, schema_to_json
 from torchlogit.errors import InputError, ModelFileError
+from torchlogit.prediction import likeliest, probability_of, raw_prediction
+from torchlogit.prediction import probabilities as probabilities  # for those who look for it here
+from torchlogit.storage import write_atomically
 
 Array = NDArray[np.float64]
 Label = str | int | float | bool
@@ -98,11 +99,11 @@ class LogisticModel:
 
     def raw_of(self, features: NDArray[np.floating[Any]] | Matrix) -> Array:
         """The raw prediction of features that are already encoded."""
-        return np.asarray(features @ self.coef + self.intercept, dtype=np.float64)
+        return raw_prediction(features, self.coef, self.intercept)
 
     def predict_proba(self, X: object) -> Array:
         """The probability of every class, (n, n_classes)."""
-        return probabilities(self.raw_prediction(X))
+        return probability_of(self.features(X), self.coef, self.intercept)
 
     def predict(self, X: object) -> NDArray[np.object_]:
         """The likeliest class of every row."""
@@ -110,9 +111,8 @@ class LogisticModel:
 
     def likeliest(self, raw: Array) -> NDArray[np.object_]:
         """The class with the largest raw prediction."""
-        codes = (raw[:, 0] > 0).astype(np.int64) if raw.shape[1] == 1 else raw.argmax(axis=1)
         labels: NDArray[np.object_] = np.array(self.classes, dtype=object)
-        return labels.take(codes)
+        return labels.take(likeliest(raw))
 
     @property
     def outputs(self) -> tuple[Label, ...]:
@@ -190,49 +190,9 @@ class LogisticModel:
         return cls(coef, intercept, classes, names, encoder, facts)
 
 
-def probabilities(raw: Array) -> Array:
-    """The probability of every class from the raw prediction, (n, n_classes).
-
-    >>> probabilities(np.array([[0.0]])).tolist()
-    [[0.5, 0.5]]
-    """
-    from scipy.special import expit, softmax
-
-    result: Array = np.hstack([expit(-raw), expit(raw)]) if raw.shape[1] == 1 else softmax(raw, axis=1)
-    return result
-
-
 def intercept_at(encoder: TableEncoder) -> Array:
     """The features of the table's zero, (n_features,): where the intercept in original units is taken."""
     return np.array(encoder.schema_.zero)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name beside it and renames it: whole or not at all.
-
-    A link is followed; what is no regular file (a pipe, a device) is written to as it is.
-    """
-    place = path.resolve()
-    if place.exists() and not place.is_file():
-        place.write_bytes(content)
-        return
-    try:
-        handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
-    except OSError as error:
-        raise InputError(f"{path}: cannot write there ({error.strerror}); choose another folder") from None
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(place)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot write the file ({error.strerror}); nothing was changed") from None
 
 
 def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:

@@ -1,13 +1,26 @@
-"""torchlogit evaluate: how well a model predicts a table."""
+"""torchlogit evaluate: how well a model predicts rows, in memory that does not grow with them."""
 
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING
 
 import click
 
-from torchlogit.cli.rows import Rows, measure
-from torchlogit.cli.tables import DATA, MODEL, header_options, located, read
+from torchlogit.cli.encoding import Encoding
+from torchlogit.cli.rows import sums_of
+from torchlogit.cli.tables import DATA, MODEL, header_options, source
+
+if TYPE_CHECKING:
+    from torchlogit.data.encoded_rows import EncodedRows
+    from torchlogit.data.features import Matrix
+    from torchlogit.data.pieces import Piece
+    from torchlogit.data.source import Source
+    from torchlogit.metrics import Metrics
+    from torchlogit.model import LogisticModel
 
 
 @click.command("evaluate", short_help="Measure a model on a table that has the target column.")
@@ -26,14 +39,11 @@ def command(
     names: str | None,
     as_json: bool,
 ) -> None:
-    """Measure MODEL on the rows of DATA: log loss, accuracy, AUC and Brier score.
+    """Measure MODEL on the rows of DATA: log loss, accuracy, AUC, Brier score and calibration.
 
     Example: torchlogit evaluate people.safetensors test.csv
     """
-    from torchlogit.cli.predict import encoded_rows
     from torchlogit.cli.summary import metrics_table
-    from torchlogit.data.labels import check_labels
-    from torchlogit.data.weights import weights_of
     from torchlogit.errors import InputError
     from torchlogit.model import LogisticModel
 
@@ -41,13 +51,32 @@ def command(
     column = target or loaded.facts.target
     if column is None:
         raise InputError(f"{model} does not say which column it predicts; name it with --target")
-    table = read(data, no_header, names)
-    with located(table.origin):
-        codes = check_labels(table.table, column, loaded.classes)
-        by_weight = weights_of(table.table, weight)
-    encoded = encoded_rows(loaded, table)
-    metrics = measure(loaded, Rows(encoded.values, codes, by_weight))
+    rows = source(data, no_header, names)
+    metrics = evaluate(loaded, rows, column, weight)
     if as_json:
         click.echo(json.dumps(metrics.as_json()))
     else:
-        click.echo(metrics_table({table.origin.files: metrics}))
+        click.echo(metrics_table({rows.files: metrics}))
+
+
+def evaluate(model: LogisticModel, rows: Source, target: str, weight: str | None) -> Metrics:
+    """The model's metrics on a source's rows; what deserves a look goes to standard error."""
+    from torchlogit.data.encoded_rows import EncodedRows
+    from torchlogit.data.labels import check_labels
+    from torchlogit.data.weights import no_weight, weights_in
+    from torchlogit.errors import DataError
+
+    def checked(piece: Piece, features: Matrix) -> EncodedRows:
+        codes = check_labels(piece.table, target, model.classes)
+        return EncodedRows(features, codes, None if weight is None else weights_in(piece.table, weight))
+
+    encoding = Encoding(model, rows, also=[target] if weight is None else [target, weight])
+    with closing(encoding.map(checked)) as parts:
+        first = next(parts, None)
+        if first is None:
+            raise DataError(f"{rows.files} has no rows; give a file with rows")
+        sums = reduce(add, (sums_of(model, part) for part in parts), sums_of(model, first))
+    if weight is not None and not sums.weight:
+        raise no_weight(weight).located(rows.files)
+    encoding.tell()
+    return sums.result()

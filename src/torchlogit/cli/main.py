@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -56,11 +57,12 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("torchlogit: interrupted", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        _discard_output()
+        sys.exit(128 + 13)  # what a shell reports of a program that ends by SIGPIPE
     except OSError as error:
         click.echo(f"torchlogit: {error.filename or 'the output'}: {error.strerror or error}", err=True)
+        _discard_output()
         sys.exit(1)
     except TorchlogitError as error:
         click.echo(f"torchlogit: {error}", err=True)
@@ -68,3 +70,9 @@ def main() -> None:
     except MemoryError:
         click.echo("torchlogit: out of memory; --drop columns with many levels, or take fewer rows", err=True)
         sys.exit(1)
+
+
+def _discard_output() -> None:
+    """What is still to be written to standard output goes nowhere: else Python tries again at its end, and says so."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,34 +1,42 @@
-"""Rows ready to train on or to measure: encoded, with classes and weights."""
+"""Encoded rows measured: the same sums whether they come as one table or as a stream of pieces."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from torchlogit.data.features import Matrix
-    from torchlogit.metrics import Metrics
+    from torchlogit.data.encoded_rows import EncodedRows
+    from torchlogit.metrics import Metrics, MetricSums
     from torchlogit.model import LogisticModel
 
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Some rows of a table, encoded: features, the index of each row's class, and weights."""
-
-    features: Matrix
-    codes: NDArray[np.int64]
-    weight: NDArray[np.float64] | None
+MOST_ROWS = 1 << 16
+MOST_VALUES = 1 << 23  # of the features of a piece, and of its predictions: 32 and 64 MiB
 
 
-def measure(model: LogisticModel, rows: Rows) -> Metrics:
-    """The model's metrics on these rows."""
+def piece_rows(model: LogisticModel) -> int:
+    """How many rows a piece has: a power of two that the model alone decides."""
+    assert model.encoder is not None
+    schema = model.encoder.schema_
+    width = int(min(len(model.feature_names), 2 * schema.filled)) + len(model.classes)
+    return 1 << (min(MOST_ROWS, max(1, MOST_VALUES // width)).bit_length() - 1)
+
+
+def measure(model: LogisticModel, rows: EncodedRows) -> Metrics:
+    """The model's metrics on these rows, summed over the same pieces as a stream of them."""
+    n, most = len(rows), piece_rows(model)
+    cuts = [slice(start, start + most) for start in range(0, n, most)]
+    return reduce(add, (sums_of(model, rows.part(cut)) for cut in cuts)).result()
+
+
+def sums_of(model: LogisticModel, rows: EncodedRows) -> MetricSums:
+    """What the metrics of these rows, a piece, add to those of others."""
+    import numpy as np
     import torch
 
     from torchlogit.losses import loss_for
     from torchlogit.metrics import MetricSums
 
     raw = torch.from_numpy(model.raw_of(rows.features))
-    return MetricSums.of(loss_for(len(model.classes)), raw, rows.codes, rows.weight).result()
+    return MetricSums.of(loss_for(len(model.classes)), raw, rows.codes.astype(np.int64), rows.weight)

@@ -143,13 +143,18 @@ def _answer(run: Run) -> str:
 
 
 def metrics_table(metrics: dict[str, Metrics]) -> str:
-    """A line of metrics for each set of rows."""
+    """A line of metrics for each set of rows, and how exact an AUC is that is not."""
     width = max(NAME, *map(len, metrics))
-    lines = [f"{'':<{width}} {'rows':>10} {'log loss':>10} {'accuracy':>10} {'AUC':>10} {'Brier':>10}"]
+    lines = [f"{'':<{width}} {'rows':>10} {'log loss':>10} {'accuracy':>10} {'AUC':>10} {'Brier':>10} {'ECE':>10}"]
     for name, values in metrics.items():
         auc = "-" if values.auc is None else f"{values.auc:.4f}"
         numbers = f"{values.log_loss:>10.4f} {values.accuracy:>10.4f} {auc:>10} {values.brier:>10.4f}"
-        lines.append(f"{name:<{width}} {values.rows:>10,} {numbers}")
+        lines.append(f"{name:<{width}} {values.rows:>10,} {numbers} {values.calibration_error:>10.4f}")
+    lines += [
+        f"{name:<{width}} the AUC is exact to {values.auc_error:.1e}"
+        for name, values in metrics.items()
+        if values.auc_error
+    ]
     return "\n".join(lines)
 
 

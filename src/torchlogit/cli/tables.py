@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from torchlogit.data.source import Source
     from torchlogit.data.tables import LoadedTable, Origin
 
 F = TypeVar("F", bound=Callable[..., None])
+
+BLOCK_ROWS = 65_536
 
 DATA = click.argument("data", nargs=-1, required=True, metavar="DATA...")
 MODEL = click.argument("model", metavar="MODEL")
@@ -34,6 +37,13 @@ def read(data: Sequence[str], no_header: bool, names: str | None) -> LoadedTable
     from torchlogit.data.tables import read_table
 
     return read_table(data, names=split(names) or None, has_header=not no_header)
+
+
+def source(data: Sequence[str], no_header: bool, names: str | None) -> Source:
+    """The rows of these files, in blocks."""
+    from torchlogit.data.file_source import open_source
+
+    return open_source(data, names=split(names) or None, has_header=not no_header)
 
 
 def split(names: str | None) -> list[str]:

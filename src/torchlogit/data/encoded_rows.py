@@ -28,6 +28,10 @@ class EncodedRows:
     def __len__(self) -> int:
         return len(self.codes)
 
+    def part(self, cut: slice) -> EncodedRows:
+        """Some of the rows."""
+        return EncodedRows(self.features[cut], self.codes[cut], None if self.weight is None else self.weight[cut])
+
 
 @dataclass(frozen=True, slots=True)
 class RowWriter:

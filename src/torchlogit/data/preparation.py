@@ -6,19 +6,16 @@ numbers, in the order of the source. A cache keeps them, and what was learned, f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from torchlogit.arrays import Storage
+from torchlogit.data.ahead import ahead
 from torchlogit.data.encoded_rows import EncodedRows, RowWriter
 from torchlogit.data.encoder import TableEncoder
-from torchlogit.data.features import Matrix
 from torchlogit.data.labels import ClassTotals, Label, check_labels
 from torchlogit.data.learning import Keep, drawn, learn_table
-from torchlogit.data.pieces import Piece, piece_of, rechunked
+from torchlogit.data.pieces import PIECE, Piece, piece_of, rechunked
 from torchlogit.data.remarks import Remarks, added, sentences
 from torchlogit.data.source import Source
 from torchlogit.data.weights import weights_in
@@ -143,9 +140,10 @@ def encode(
     return kept, held
 
 
-def pieces_of(source: Source, encoder: TableEncoder, also: Sequence[str]) -> Iterator[Piece]:
-    """The source's rows, of the columns that the encoder needs and these."""
+def pieces_of(source: Source, encoder: TableEncoder, also: Sequence[str], rows: int = PIECE) -> Iterator[Piece]:
+    """The source's rows, of the columns that the encoder needs and these; of all, where it has none of them."""
     schema = encoder.schema_
     needed = {column.name for column in schema.columns} | {*also}
     needed |= {name for cross in schema.crosses for name in cross}
-    return rechunked(map(piece_of, source.blocks(columns=[name for name in source.column_names if name in needed])))
+    columns = [name for name in source.column_names if name in needed]
+    return rechunked(map(piece_of, source.blocks(columns=columns or None)), rows)

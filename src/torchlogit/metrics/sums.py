@@ -1,8 +1,8 @@
-"""Metrics of predictions: sums over rows, so that blocks and processes merge by addition."""
+"""The sums of rows that every metric follows from, and the metrics."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torchlogit.losses import Loss
+from torchlogit.metrics import ranking
+from torchlogit.metrics.calibration import Reliability
+from torchlogit.metrics.ranking import Ranking
 
 Array = NDArray[np.float64]
 
@@ -19,15 +22,20 @@ class Metrics:
     """What people read: means over rows by weight.
 
     log_loss in nats. accuracy of the likeliest class. auc: area under the ROC curve; with more than two classes the
-    mean over them of each against the rest; None where a class is absent. brier: mean squared error of the
-    probability (two classes), or of all probabilities, summed over classes.
+    mean over them of each against the rest; None where a class is absent. auc_error: by how much at most auc may
+    differ from the area that all scores, sorted, would give; 0 up to ranking.MOST different scores. brier: mean
+    squared error of the probability (two classes), or of all probabilities, summed over classes. calibration_error:
+    the expected calibration error by ten bins of probability (calibration.py), whose sums are `reliability`.
     """
 
     rows: int
     log_loss: float
     accuracy: float
     auc: float | None
+    auc_error: float | None
     brier: float
+    calibration_error: float
+    reliability: Reliability | None = field(default=None, repr=False, compare=False)
 
     def as_json(self) -> dict[str, float | int | None]:
         """The metrics by name."""
@@ -36,22 +44,27 @@ class Metrics:
             "log_loss": self.log_loss,
             "accuracy": self.accuracy,
             "auc": self.auc,
+            "auc_error": self.auc_error,
             "brier": self.brier,
+            "calibration_error": self.calibration_error,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class MetricSums:
-    """The sums of some rows; `+` merges them. AUC has no finite sums: each part keeps its scores."""
+    """The sums of some rows, in memory that does not grow with them; `+` merges them.
+
+    The bits of a sum depend on what was added to what: whoever wants the same bits again cuts the rows at the same
+    places, counted from the first row, and adds the parts in order.
+    """
 
     rows: int
     weight: float
     loss: float
     correct: float
     squared: float
-    scores: tuple[Array, ...]
-    codes: tuple[NDArray[np.int64], ...]
-    weights: tuple[Array, ...]
+    rankings: tuple[Ranking, ...]
+    reliability: Reliability
 
     @classmethod
     def of(cls, loss: Loss, raw: Tensor, codes: NDArray[np.int64], weight: Array | None = None) -> MetricSums:
@@ -66,17 +79,21 @@ class MetricSums:
         weights = np.ones(n) if weight is None else np.asarray(weight, dtype=np.float64)
         target = targets(loss, torch.from_numpy(codes))
         by_weight = torch.from_numpy(weights)
-        residual = loss.residual(raw, target)
+        value, residual = loss.evaluate(raw, target)
         predicted = (raw[:, 0] > 0).long() if loss.n_outputs == 1 else raw.argmax(dim=1)
+        truth = target.numpy()
+        most = max(ranking.MOST // loss.n_outputs, 1 << 12)
         return cls(
             rows=n,
             weight=float(by_weight.sum()),
-            loss=float(by_weight @ loss.value(raw, target)),
+            loss=float(by_weight @ value),
             correct=float(by_weight @ (predicted == torch.from_numpy(codes)).to(torch.float64)),
             squared=float(by_weight @ residual.square().sum(dim=1)),
-            scores=(_scores(loss, raw),),
-            codes=(codes,),
-            weights=(weights,),
+            rankings=tuple(
+                Ranking.of(score, positive > 0, weights, most)
+                for score, positive in zip(_scores(loss, raw).T, truth.T, strict=True)
+            ),
+            reliability=Reliability.of((target + residual).clamp_(0, 1).numpy(), truth, weights),
         )
 
     def __add__(self, other: MetricSums) -> MetricSums:
@@ -86,29 +103,25 @@ class MetricSums:
             self.loss + other.loss,
             self.correct + other.correct,
             self.squared + other.squared,
-            self.scores + other.scores,
-            self.codes + other.codes,
-            self.weights + other.weights,
+            tuple(mine + its for mine, its in zip(self.rankings, other.rankings, strict=True)),
+            self.reliability + other.reliability,
         )
 
     def result(self) -> Metrics:
         """The metrics of all rows summed."""
+        areas = [ranking.area() for ranking in self.rankings]
+        known = [area for area in areas if area is not None]
+        auc, auc_error = np.mean(known, axis=0).tolist() if len(known) == len(areas) else (None, None)
         return Metrics(
             rows=self.rows,
             log_loss=self.loss / self.weight,
             accuracy=self.correct / self.weight,
-            auc=self._auc(),
+            auc=auc,
+            auc_error=auc_error,
             brier=self.squared / self.weight,
+            calibration_error=self.reliability.error(),
+            reliability=self.reliability,
         )
-
-    def _auc(self) -> float | None:
-        scores, weights = np.concatenate(self.scores), np.concatenate(self.weights)
-        codes = np.concatenate(self.codes)
-        if scores.shape[1] == 1:
-            return area_under_curve(scores[:, 0], codes == 1, weights)
-        areas = [area_under_curve(scores[:, k], codes == k, weights) for k in range(scores.shape[1])]
-        known = [area for area in areas if area is not None]
-        return float(np.mean(known)) if len(known) == len(areas) else None
 
 
 def targets(loss: Loss, codes: Tensor) -> Tensor:
@@ -118,28 +131,14 @@ def targets(loss: Loss, codes: Tensor) -> Tensor:
     return torch.nn.functional.one_hot(codes.to(torch.int64), loss.n_outputs).to(torch.float64)
 
 
-def area_under_curve(score: Array, positive: NDArray[np.bool_], weight: Array) -> float | None:
-    """The weighted share of (positive, negative) pairs whose scores are in order, ties one half; None without pairs.
-
-    >>> area_under_curve(np.array([1.0, 2.0, 2.0]), np.array([False, False, True]), np.ones(3))
-    0.75
-    """
-    order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])
-    up = np.add.reduceat(np.where(positive, weight, 0.0)[order], starts)
-    down = np.add.reduceat(np.where(positive, 0.0, weight)[order], starts)
-    pairs = up.sum() * down.sum()
-    if pairs <= 0:
-        return None
-    below = np.cumsum(down) - down
-    return float((up * (below + down / 2)).sum() / pairs)
-
-
 def _scores(loss: Loss, raw: Tensor) -> Array:
     """What ranks the rows for each class: the logit, or the log-odds of each class against the rest."""
     if loss.n_outputs == 1:
         return raw.numpy()
-    rest = torch.stack(
-        [torch.logsumexp(torch.cat([raw[:, :k], raw[:, k + 1 :]], dim=1), dim=1) for k in range(raw.shape[1])], dim=1
-    )
-    return (raw - rest).numpy()
+    top, likeliest = raw.max(dim=1, keepdim=True)
+    e = torch.exp(raw - top)
+    # Less its own, each but the likeliest keeps the likeliest's e^0 = 1, and nothing cancels.
+    rest = torch.log(e.sum(dim=1, keepdim=True) - e)
+    others = raw.scatter(1, likeliest, -torch.inf)
+    rest.scatter_(1, likeliest, torch.logsumexp(others, dim=1, keepdim=True) - top)
+    return (raw - top - rest).numpy()
