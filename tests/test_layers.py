@@ -14,13 +14,15 @@ LADDER = [
     ["cli"],
     ["estimator", "report", "export", "tutorial"],
     ["fit"],
+    ["checkpoints"],
+    ["fingerprint"],
     ["solvers"],
     ["certificate", "separation", "inference"],
     ["quadratic", "metrics", "model"],
     ["objective"],
     ["losses", "penalties", "design", "data", "distributed"],
     ["kernels"],
-    ["records"],
+    ["records", "storage"],
     ["errors", "pictures"],
 ]
 STEP = {room: step for step, rooms in enumerate(LADDER) for room in rooms}

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from torchlogit.data.encoder import TableEncoder
 from torchlogit.data.features import Matrix
 from torchlogit.data.schema import schema_from_json, schema_to_json
 from torchlogit.errors import InputError, ModelFileError
+from torchlogit.storage import write_atomically
 
 Array = NDArray[np.float64]
 Label = str | int | float | bool
@@ -205,34 +204,6 @@ def probabilities(raw: Array) -> Array:
 def intercept_at(encoder: TableEncoder) -> Array:
     """The features of the table's zero, (n_features,): where the intercept in original units is taken."""
     return np.array(encoder.schema_.zero)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name beside it and renames it: whole or not at all.
-
-    A link is followed; what is no regular file (a pipe, a device) is written to as it is.
-    """
-    place = path.resolve()
-    if place.exists() and not place.is_file():
-        place.write_bytes(content)
-        return
-    try:
-        handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
-    except OSError as error:
-        raise InputError(f"{path}: cannot write there ({error.strerror}); choose another folder") from None
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(place)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot write the file ({error.strerror}); nothing was changed") from None
 
 
 def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:

@@ -21,7 +21,7 @@ def command(picture: str) -> None:
     determine the slope.
     """
     from torchlogit.errors import InputError
-    from torchlogit.model import write_atomically
+    from torchlogit.storage import write_atomically
     from torchlogit.tutorial import Curve, experiment, picture_of
 
     if not picture.endswith(".svg"):

@@ -30,7 +30,8 @@ def command(model: str, data: tuple[str, ...], output: str, no_header: bool, nam
     Example: torchlogit predict people.safetensors new.csv -o predictions.csv
     """
     from torchlogit.errors import InputError
-    from torchlogit.model import LogisticModel, write_atomically
+    from torchlogit.model import LogisticModel
+    from torchlogit.storage import write_atomically
 
     if output != "-" and not output.endswith((".csv", ".parquet")):
         raise InputError(f"{output}: predictions are written as .csv or .parquet; give such a name, or -")
