@@ -111,10 +111,11 @@ class _Descent:
         """The descent of this snapshot."""
         way = cls(solver, snapshot["theta"])
         optimizer = snapshot["optimizer"]
-        by_parameter = {int(number): kept for number, kept in optimizer["state"].items()}  # as JSON keys they are text
         if way.scheduler is not None:
             way.scheduler.load_state_dict(snapshot["scheduler"])
-        way.optimizer.load_state_dict({**optimizer, "state": by_parameter})
+        way.optimizer.load_state_dict({**optimizer, "state": {}})
+        for kept in optimizer["state"].values():  # of theta; load_state_dict would change types, and with them bits
+            way.optimizer.state[way.theta] = kept
         way.generator = None if way.generator is None else generator_at(snapshot["generator"])
         way.mean, way.averaged, way.epoch = snapshot["mean"], snapshot["averaged"], snapshot["epoch"]
         return way
