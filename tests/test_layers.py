@@ -14,6 +14,8 @@ LADDER = [
     ["cli"],
     ["estimator", "report", "export", "tutorial"],
     ["fit"],
+    ["checkpoints"],
+    ["fingerprint"],
     ["solvers"],
     ["certificate", "separation", "inference"],
     ["quadratic", "metrics", "model"],

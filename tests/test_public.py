@@ -15,6 +15,7 @@ NAMES = [
     "SAGA",
     "SGD",
     "Certificate",
+    "CheckpointError",
     "DataError",
     "DivergedError",
     "DoG",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torchlogit.data.encoder import TableEncoder
     from torchlogit.data.svmlight import load_svmlight
     from torchlogit.errors import (
+        CheckpointError,
         DataError,
         DivergedError,
         InputError,
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Certificate": "records",
+    "CheckpointError": "errors",
     "DataError": "errors",
     "DivergedError": "errors",
     "DoG": "solvers.tuning_free",
@@ -58,6 +60,7 @@ __all__ = [
     "SAGA",
     "SGD",
     "Certificate",
+    "CheckpointError",
     "DataError",
     "DivergedError",
     "DoG",

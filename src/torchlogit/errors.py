@@ -3,7 +3,8 @@
     TorchlogitError
     ├── InputError (ValueError)            what was given cannot be used
     │   ├── DataError                      a table or array: column and row where there is one
-    │   └── ModelFileError                 a file that is not a model we can read
+    │   ├── ModelFileError                 a file that is not a model we can read
+    │   └── CheckpointError                a checkpoint that this fit cannot go on from
     ├── DivergedError                      an explicit learning rate drove the coefficients out of range
     └── MissingExtraError (ImportError)    an optional package is absent; names the extra
 
@@ -49,6 +50,10 @@ class DataError(InputError):
 
 class ModelFileError(InputError):
     """A file is not a torchlogit model, is damaged, or comes from a later version."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint is damaged, or is of another fit, and cannot be gone on from."""
 
 
 class DivergedError(TorchlogitError):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
 from torchlogit.certificate import Bound, features_are_free, newton_dual_bound, too_many_free
+from torchlogit.checkpoints import Checkpoints, Keeper, Place, keeper
 from torchlogit.errors import DivergedError, InputError
 from torchlogit.objective import Objective
-from torchlogit.records import Certificate, Params, Separation, State, Status
+from torchlogit.records import Certificate, FitResult, Params, Separation, State, Status, Step
 from torchlogit.separation import all_classified, find_separation
-from torchlogit.solvers import Solver
+from torchlogit.solvers import Resumable, Solver
 from torchlogit.solvers.stochastic_newton import StochasticNewton
 
 WORTH_CERTIFYING = 100.0  # a step that promises this many times the tolerance may already have reached it
@@ -24,40 +25,12 @@ PROBES = 30  # Newton steps spent on measuring another solver's answer
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One line of the history: objective and bound in nats, passes over the rows and seconds since the start."""
-
-    passes: float
-    seconds: float
-    objective: float
-    bound: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class FitResult:
-    """The answer: where it is, how far from the optimum, and how it was reached."""
-
-    params: Params
-    certificate: Certificate
-    history: tuple[Step, ...]
-
-    @property
-    def passes(self) -> float:
-        """Passes over the rows, in all."""
-        return self.history[-1].passes if self.history else 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Seconds, in all."""
-        return self.history[-1].seconds if self.history else 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a fit ends without what it was asked for."""
+    """Why a fit ends without what it was asked for; and whether, with a larger budget, it would go on."""
 
     status: Status
     words: str
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +55,15 @@ class Goal:
     def spent(self, step: Step) -> Reason | None:
         """The budget that has run out, or None."""
         if step.passes >= self.max_iter:
-            return Reason(Status.BUDGET, f"the budget of {_passes(self.max_iter)} is spent")
+            return Reason(Status.BUDGET, f"the budget of {_passes(self.max_iter)} is spent", goes_on=True)
         if self.time_budget is not None and step.seconds >= self.time_budget:
-            return Reason(Status.BUDGET, f"the budget of {self.time_budget:g} seconds is spent")
+            return Reason(Status.BUDGET, f"the budget of {self.time_budget:g} seconds is spent", goes_on=True)
         return None
 
 
 Watcher = Callable[[Step], bool]
-ON_REQUEST = Reason(Status.BUDGET, "stopped by a watcher")
-INTERRUPTED = Reason(Status.BUDGET, "interrupted")
+ON_REQUEST = Reason(Status.BUDGET, "stopped by a watcher", goes_on=True)
+INTERRUPTED = Reason(Status.BUDGET, "interrupted", goes_on=True)
 
 
 def fit(
@@ -100,11 +73,13 @@ def fit(
     *,
     start: Params | None = None,
     watchers: Iterable[Watcher] = (),
+    checkpoints: Checkpoints | None = None,
 ) -> FitResult:
     """The best answer that the solver reached within the goal's budget, with its certificate.
 
     A watcher is called after each step and stops the fit by returning True. Ctrl-C stops it too: the answer so
-    far is returned with the bound it has.
+    far is returned with the bound it has. With checkpoints a fit that was stopped, or killed, goes on to the same bits;
+    one that has ended is returned as it was, unless its budget is larger now.
 
     >>> import torch
     >>> from torchlogit.design import Dense
@@ -117,27 +92,44 @@ def fit(
     """
     goal, watchers = goal or Goal(), tuple(watchers)
     _refuse_undetermined(objective)
-    began, history = time.perf_counter(), list[Step]()
-    examine = _Examiner(objective, goal)
-    latest: tuple[State, Certificate] | None = None
-    reason: Reason | None = None
+    exact = {"tol": goal.tol, "standard_errors": goal.standard_errors}
+    with keeper(checkpoints, objective, solver, exact, start) as kept:
+        known = kept.found.result
+        if known is not None and (kept.found.place is None or goal.spent(known.history[-1])):
+            return known
+        result, reason = _fitted(objective, solver, goal, start, watchers, kept)
+        kept.ended(result, goes_on=reason is not None and reason.goes_on)
+        return result
+
+
+def _fitted(
+    objective: Objective, solver: Solver, goal: Goal, start: Params | None, watchers: tuple[Watcher, ...], kept: Keeper
+) -> tuple[FitResult, Reason | None]:
+    """The answer, and why it is no better; from the place where there is one to go on from."""
+    place, reason = kept.found.place, None
+    history = list(place.history) if place else []
+    latest = (place.state, place.certificate) if place else None
+    examine = _Examiner(objective, goal, place.may_be_separated if place else None)
+    began = time.perf_counter() - (history[-1].seconds if history else 0.0)
     try:
-        for state in solver.iterates(objective, start):
+        for state in _states(objective, solver, start, place):
             certificate = examine(state)
             latest = state, certificate
             history.append(Step(state.passes, time.perf_counter() - began, certificate.objective, certificate.bound))
             asked = [watcher(history[-1]) for watcher in watchers]
             if certificate.status is Status.SEPARATED or goal.met(certificate):
-                return FitResult(state.params, _named(certificate, goal), tuple(history))
+                return FitResult(state.params, _named(certificate, goal), tuple(history)), None
             reason = goal.spent(history[-1]) or (ON_REQUEST if any(asked) else _stalled(objective, state, history))
+            kept.note(Place(tuple(history), state, certificate, examine.may_be_separated))
             if reason is not None:
                 break
+            kept.save_when_due()
     except KeyboardInterrupt:
         if latest is None:
             raise
         reason = INTERRUPTED
     except DivergedError as error:
-        return _diverged(objective, latest, str(error), history)
+        return _diverged(objective, latest, str(error), history), None
     assert latest is not None, "a solver yields at least one state"
     state, certificate = latest
     reason = reason or Reason(Status.BUDGET, f"the solver ended after {_passes(state.passes)}")
@@ -146,8 +138,17 @@ def fit(
     if state.expected_bound is not None and state.dual_residual is not None and certificate.bound is None:
         certificate = examine.bound(state)
     if certificate.status is Status.SEPARATED or goal.met(certificate):
-        return FitResult(state.params, _named(certificate, goal), tuple(history))
-    return FitResult(state.params, _unfinished(certificate, reason), tuple(history))
+        return FitResult(state.params, _named(certificate, goal), tuple(history)), None
+    return FitResult(state.params, _unfinished(certificate, reason), tuple(history)), reason
+
+
+def _states(objective: Objective, solver: Solver, start: Params | None, place: Place | None) -> Iterator[State]:
+    """The solver's states, from the start or after the place where a fit was."""
+    if place is None:
+        return solver.iterates(objective, start)
+    assert isinstance(solver, Resumable)
+    assert place.state.snapshot is not None
+    return solver.resumed(objective, place.state.snapshot())
 
 
 def _diverged(
@@ -162,9 +163,11 @@ def _diverged(
 class _Examiner:
     """What can be said of a state: a bound, a separation, or nothing yet. Asks the costly question once."""
 
-    def __init__(self, objective: Objective, goal: Goal) -> None:
+    def __init__(self, objective: Objective, goal: Goal, may_be_separated: bool | None) -> None:
         self.objective, self.goal = objective, goal
-        self.may_be_separated = features_are_free(objective) and not too_many_free(objective)
+        if may_be_separated is None:
+            may_be_separated = features_are_free(objective) and not too_many_free(objective)
+        self.may_be_separated = may_be_separated
 
     def __call__(self, state: State) -> Certificate:
         if separation := self.complete_separation(state):

@@ -67,7 +67,7 @@ class Objective:
     ) -> Objective:
         """The objective of checked parts: shapes agree, targets are probabilities, weights are not negative."""
         n = design.shape[0]
-        target = target.to(torch.float64)
+        target = target.to(torch.float64).contiguous()
         if target.shape != (n, loss.n_outputs):
             raise InputError(f"target has shape {tuple(target.shape)}: expected {(n, loss.n_outputs)}, one row a row")
         if not bool(((target >= 0) & (target <= 1)).all()):

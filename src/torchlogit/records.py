@@ -5,9 +5,10 @@ Only names are imported from torch here, so that a model file can be read withou
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -321,6 +322,9 @@ class Certificate:
         return None if self.bound is None else float((2.0 * self.bound) ** 0.5)
 
 
+Snapshot = Mapping[str, Any]  # all that moves in a solver: tensors, numbers, text, None, in lists and mappings by name
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """What a solver yields after each step.
@@ -329,7 +333,8 @@ class State:
     objective: F there, in nats. expected_gap: the solver's own guess of F - min F, None if it has none.
     raw: the raw prediction there, where the solver has it at hand, (n, n_outputs). dual_residual: where the step
     solved the Newton equation of all rows, the dual point that it hands over, (n, n_outputs), or the dual point that a
-    dual method is at. expected_bound: what that dual point should prove, where the solver knows.
+    dual method is at. expected_bound: what that dual point should prove, where the solver knows. snapshot: gives what
+    the solver goes on from, to the same bits, by reference; like raw, it is of this state until the next is asked for.
     """
 
     params: Params
@@ -339,3 +344,33 @@ class State:
     raw: torch.Tensor | None = field(default=None, repr=False)
     dual_residual: torch.Tensor | None = field(default=None, repr=False)
     expected_bound: float | None = None
+    snapshot: Callable[[], Snapshot] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the history: objective and bound in nats, passes over the rows and seconds since the start."""
+
+    passes: float
+    seconds: float
+    objective: float
+    bound: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """The answer: where it is, how far from the optimum, and how it was reached."""
+
+    params: Params
+    certificate: Certificate
+    history: tuple[Step, ...]
+
+    @property
+    def passes(self) -> float:
+        """Passes over the rows, in all."""
+        return self.history[-1].passes if self.history else 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds, in all."""
+        return self.history[-1].seconds if self.history else 0.0

@@ -1,15 +1,30 @@
-"""Files that are there whole or not at all: written beside their name, flushed to the disk, renamed."""
+"""Files that are there whole or not at all: written beside their name, flushed to the disk, renamed. And locks.
+
+A *tree* is what a program needs to go on: tensors, numbers, text, truths and None, in lists and in mappings by name.
+Its file is safetensors: the tensors, and under the metadata key "torchlogit" the rest as one JSON object. No pickle.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
-from torchlogit.errors import InputError
+from torchlogit.errors import CheckpointError, InputError
+
+if TYPE_CHECKING:
+    import torch
+
+KEY = "torchlogit"
+ANEW = "begin anew in another folder"
+PLACE = "$tensor"  # {PLACE: name} stands in the JSON where the tensor of that name was
+DTYPES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint8": "U8", "bool": "BOOL"}
 
 
 @contextmanager
@@ -52,6 +67,124 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def save_json(path: Path, value: object) -> None:
+    """Writes a JSON value: whole or not at all."""
+    write_atomically(path, json.dumps(value, sort_keys=True, ensure_ascii=False).encode())
+
+
+def load_json(path: Path) -> Any:
+    """The JSON value in a file; CheckpointError where there is none, or it is damaged."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot read the file ({error.strerror}); {ANEW}") from None
+    except ValueError:
+        raise CheckpointError(f"{path}: not JSON, or damaged; {ANEW}") from None
+
+
+def save_tree(path: Path, tree: Mapping[str, Any], kind: str, version: int) -> None:
+    """Writes a tree, of this kind and version of it: whole or not at all, its tensors not copied in memory."""
+    tensors: dict[str, torch.Tensor] = {}
+    content = _without_tensors(tree, "", tensors)
+    text = _text({"kind": kind, "format_version": version, "tree": content})
+    entries, end = dict[str, Any](), 0
+    for name, tensor in tensors.items():
+        size = tensor.numel() * tensor.element_size()
+        dtype = DTYPES[str(tensor.dtype).removeprefix("torch.")]
+        entries[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [end, end + size]}
+        end += size
+    metadata = {KEY: text, "checksum": _checksum(text, tensors)}
+    header = json.dumps({"__metadata__": metadata, **entries}).encode()
+    header += b" " * (-len(header) % 8)
+    with replacing(path) as file:
+        file.write(struct.pack("<Q", len(header)))
+        file.write(header)
+        for tensor in tensors.values():
+            file.write(_bytes(tensor))
+
+
+def load_tree(path: Path, kind: str, version: int) -> dict[str, Any]:
+    """The tree in a file; CheckpointError where it is damaged, or of another kind or version."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            text = metadata.get(KEY, "{}")
+            content = json.loads(text)
+            if content.get("kind") != kind:
+                raise CheckpointError(f"{path}: not a {kind} of torchlogit; give another folder")
+            if content["format_version"] != version:
+                raise CheckpointError(
+                    f"{path}: {kind} format {content['format_version']}, and this torchlogit goes on from format "
+                    f"{version}; use the version that wrote it, or {ANEW}"
+                )
+            # copies, so that they lie in memory as those that were saved: some sums depend on that
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        if metadata.get("checksum") != _checksum(text, tensors):
+            raise CheckpointError(f"{path}: the checksum does not fit the contents: the {kind} is damaged; {ANEW}")
+        return dict(_with_tensors(content["tree"], tensors))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot read the {kind} ({error.strerror}); {ANEW}") from None
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path}: not a {kind} of torchlogit, or a damaged one; {ANEW}") from None
+
+
+def mapped(tree: Any, change: Callable[[torch.Tensor], torch.Tensor], name: str = "") -> Any:
+    """The tree with every tensor changed; InputError where it holds what is nothing for a tree."""
+    import torch
+
+    if isinstance(tree, torch.Tensor):
+        return change(tree)
+    if isinstance(tree, Mapping):
+        return {str(key): mapped(part, change, f"{name}.{key}") for key, part in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [mapped(part, change, f"{name}.{place}") for place, part in enumerate(tree)]
+    if tree is None or isinstance(tree, bool | int | float | str):
+        return tree
+    raise InputError(f"{name[1:]} is a {type(tree).__name__}, which a checkpoint cannot hold; fit without checkpoints")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds a lock file, which names this process, in a folder that is made where it is missing.
+
+    InputError where another process holds it. What a dead process held is free: the system lets go of it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        raise InputError(f"{path.parent}: cannot write there ({error.strerror}); choose another folder") from None
+    with file:
+        if not _held(file):
+            file.seek(0)
+            holder = f"process {pid}" if (pid := file.read().strip()) else "another process"
+            raise InputError(f"{path.parent}: in use by {holder}; wait until it ends, or choose another folder")
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+def _held(file: IO[str]) -> bool:
+    """Whether this process now holds the file; True, too, where the system or the file system knows no locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _flush_folder(folder: Path) -> None:
     """Sees to it that a new name outlives a crash, where the system can do that for folders."""
     with suppress(OSError):
@@ -60,3 +193,42 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _without_tensors(tree: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
+    """The tree as JSON, every tensor's name in its place; the tensors themselves are put into `tensors`."""
+    import torch
+
+    if isinstance(tree, torch.Tensor):
+        tensors[name] = tree.detach().cpu().contiguous()
+        return {PLACE: name}
+    if isinstance(tree, Mapping):
+        return {key: _without_tensors(part, f"{name}.{key}" if name else key, tensors) for key, part in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_without_tensors(part, f"{name}.{place}", tensors) for place, part in enumerate(tree)]
+    return tree
+
+
+def _with_tensors(tree: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+    if isinstance(tree, dict):
+        place = tree.get(PLACE)
+        return tensors[place] if place else {key: _with_tensors(part, tensors) for key, part in tree.items()}
+    return [_with_tensors(part, tensors) for part in tree] if isinstance(tree, list) else tree
+
+
+def _checksum(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of the text and of the tensors' names and bytes."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(_bytes(tensors[name]))
+    return digest.hexdigest()
+
+
+def _bytes(tensor: torch.Tensor) -> Any:
+    """The tensor's bytes, where they lie."""
+    return tensor.reshape(-1).numpy().view("uint8").data

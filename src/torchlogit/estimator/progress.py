@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from torchlogit.fit import Step
+from torchlogit.records import Step
 
 
 class Progress:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from torchlogit.errors import InputError
 from torchlogit.objective import Objective
-from torchlogit.records import Params, State
+from torchlogit.records import Params, Snapshot, State
 
 
 def batches(objective: Objective, batch_size: int, generator: torch.Generator | None) -> Iterator[Objective]:
@@ -82,7 +82,14 @@ def starting_point(objective: Objective, start: Params | None) -> Tensor:
     return objective.start() if start is None else objective.visible(objective.theta(start))
 
 
-def state(objective: Objective, theta: Tensor, passes: float) -> State:
+def generator_at(place: Tensor) -> torch.Generator:
+    """A generator that goes on from this state of one."""
+    generator = torch.Generator()
+    generator.set_state(place.cpu())
+    return generator
+
+
+def state(objective: Objective, theta: Tensor, passes: float, snapshot: Callable[[], Snapshot]) -> State:
     """The state at theta. What is read here to evaluate F is not counted as a pass."""
     raw = objective.raw(theta)
-    return State(objective.params(theta), passes, objective.value(theta, raw), raw=raw)
+    return State(objective.params(theta), passes, objective.value(theta, raw), raw=raw, snapshot=snapshot)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from torch import Tensor
 from torchlogit.errors import InputError
 from torchlogit.kernels import dual as kernels
 from torchlogit.objective import Objective
-from torchlogit.records import Params, State
+from torchlogit.records import Params, Snapshot, State
 from torchlogit.solvers.dual_problem import ABSORBED, give_of_columns, refuse
 
 HASTE = 0.1  # of the other threads' changes, the share that a thread allows for, until that proves to be too little
@@ -65,15 +66,25 @@ class DualAscent:
             raise InputError(f"{objective.loss.n_outputs} classes: DualAscent is for two; use SoftmaxAscent")
         refuse(objective)
         ascent = _Ascent(objective, start, np.random.default_rng(self.seed))
-        best = None if start is None else ascent.primal()
+        yield from self._states(ascent, None if start is None else ascent.primal())
+
+    def resumed(self, objective: Objective, snapshot: Snapshot) -> Iterator[State]:
+        """The states after the one of the snapshot."""
+        ascent = _Ascent(objective, None, np.random.default_rng())
+        ascent.go_on(snapshot)
+        yield from self._states(ascent, _Primal(**snapshot["best"]))
+
+    def _states(self, ascent: _Ascent, best: _Primal | None) -> Iterator[State]:
+        objective = ascent.objective
         while True:
             ascent.advance(self.aim * (objective.total_weight * math.log(2) if best is None else best.value))
             here = ascent.primal()
             best = here if best is None or here.value <= best.value else best
             gap = max(0.0, best.value - ascent.height(here))
-            residual = ascent.residual
-            params = objective.params(best.theta)
-            yield State(params, ascent.passes, best.value, gap, best.raw, residual, expected_bound=gap)
+            yield State(
+                objective.params(best.theta), ascent.passes, best.value, gap, best.raw, ascent.residual,
+                expected_bound=gap, snapshot=partial(ascent.snapshot, best),
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +122,31 @@ class _Ascent:
             dual = objective.coef(objective.dual(self.residual))[:, 0]
             self.point.v[:] = (self.pull.rate * self.scale * dual).numpy()
             self.passes += 1.0
-        self.highest = -np.inf
+        self.highest = -math.inf
         self.gain: float | None = None
+
+    def snapshot(self, best: _Primal) -> Snapshot:
+        """What moves, and the best point so far."""
+        return {
+            "residual": self.residual,
+            "v": torch.from_numpy(self.point.v),
+            "intercept": self.point.intercept,
+            "random": self.random.bit_generator.state,
+            "passes": self.passes,
+            "allowance": self.allowance,
+            "highest": self.highest,
+            "gain": self.gain,
+            "best": {"theta": best.theta, "raw": best.raw, "value": best.value},
+        }
+
+    def go_on(self, snapshot: Snapshot) -> None:
+        """To where this snapshot was taken."""
+        self.residual.copy_(snapshot["residual"])
+        self.point.v[:] = snapshot["v"].numpy()
+        self.point.intercept = snapshot["intercept"]
+        self.random.bit_generator.state = snapshot["random"]
+        self.passes, self.allowance = snapshot["passes"], snapshot["allowance"]
+        self.highest, self.gain = snapshot["highest"], snapshot["gain"]
 
     def advance(self, enough: float) -> None:
         """A few epochs, until what the dual still has to gain seems to be no more than enough, or it gains ever more.

@@ -18,6 +18,7 @@ from torch import Tensor
 from torchlogit.design import DesignMatrix
 from torchlogit.objective import Objective
 from torchlogit.quadratic import Accept, conjugate_gradients, coordinate_descent, factor, low_rank, rough_factor
+from torchlogit.records import Snapshot
 from torchlogit.solvers.newton_step import NewtonModel, Point, Step
 from torchlogit.solvers.sampling import Sampler
 from torchlogit.solvers.working_set import MOST, WorkingSet, occupied, occupied_columns, promising_columns
@@ -38,14 +39,19 @@ EASY, HARD = 6, 10  # or for as long as so many products do; where it takes more
 MAX_PRODUCTS = 60
 QUADRATIC_TOL, MAX_SWEEPS = 1e-9, 1000  # of the inner coordinate descent
 
+Rows = Tensor | None  # indices, None for all rows
 Solve = Callable[[Tensor], Tensor]  # of a direction of theta, (p, n_outputs)
 
 
 class Curvature(Protocol):
-    """A way to solve with an estimate of the Hessian."""
+    """A way to solve with an estimate of the Hessian: what it takes of a point, little enough to keep, and the way."""
 
-    def __call__(self, objective: Objective, point: Point) -> tuple[Solve, float]:
-        """The way at this point, and the passes that it took."""
+    def taken(self, objective: Objective, point: Point, draw: torch.Generator) -> tuple[Snapshot, float]:
+        """What it takes of this point, and the passes that this and the way take."""
+        ...
+
+    def way(self, objective: Objective, taken: Snapshot) -> Solve:
+        """The way, made of that alone: the same bits each time."""
         ...
 
 
@@ -68,6 +74,13 @@ class AllRows:
     def moved(self, reach: float) -> None:
         """Nothing is kept."""
 
+    def snapshot(self) -> Snapshot:
+        """Nothing."""
+        return {}
+
+    def go_on(self, objective: Objective, snapshot: Snapshot) -> None:
+        """From nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class SampleWithKinks:
@@ -87,6 +100,13 @@ class SampleWithKinks:
     def moved(self, reach: float) -> None:
         """Nothing is kept."""
 
+    def snapshot(self) -> Snapshot:
+        """Nothing."""
+        return {}
+
+    def go_on(self, objective: Objective, snapshot: Snapshot) -> None:
+        """From nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class BlocksWithKinks:
@@ -97,14 +117,16 @@ class BlocksWithKinks:
     """
 
     by_output: ByOutput
+    draw: torch.Generator
 
     def step(self, objective: Objective, point: Point, exact: bool) -> Step:
         """Coordinate descent on each block."""
         start, gradient = objective.to_free(point.theta), objective.to_free(point.gradient)
         kinks, p = _kinks(objective), objective.design.shape[1]
         free, bend, passes = torch.zeros_like(start), 0.0, 0.0
-        for k, (design, weight) in enumerate(self.by_output.samples(objective, point)):
-            gram, place = _gram(design, weight, objective.precision()), slice(k * p, (k + 1) * p)
+        for k, (rows, weight) in enumerate(self.by_output.samples(objective, point, self.draw)):
+            gram = _gram(_at(objective.design, rows), weight, objective.precision())
+            place = slice(k * p, (k + 1) * p)
             free[place] = _boxed(gram, start[place], gradient[place], *(part[place] for part in kinks))
             bend += float(free[place] @ gram @ free[place])
             passes += 0.5 * len(weight) / (objective.design.shape[0] * objective.loss.n_outputs)
@@ -112,6 +134,30 @@ class BlocksWithKinks:
 
     def moved(self, reach: float) -> None:
         """Nothing is kept."""
+
+    def snapshot(self) -> Snapshot:
+        """How far the draw has come."""
+        return {"draw": self.draw.get_state()}
+
+    def go_on(self, objective: Objective, snapshot: Snapshot) -> None:
+        """With the draw that follows."""
+        self.draw.set_state(snapshot["draw"].cpu())
+
+
+@dataclass
+class _Kept:
+    """What Preconditioned keeps from step to step.
+
+    dear: whether the dearer curvature has taken over. taken: what the curvature took of the point it is of. moved: how
+    far log-odds have moved since. products: that the last step took. loose: what it left, or may leave. promise: its.
+    """
+
+    dear: bool = False
+    taken: Snapshot | None = None
+    moved: float = 0.0
+    products: int = 0
+    loose: float = LOOSE
+    promise: float = math.inf
 
 
 class Preconditioned:
@@ -121,64 +167,71 @@ class Preconditioned:
     where nothing less gives a dual point. dearer: what takes the curvature's place once it proves to be too little.
     """
 
-    def __init__(self, curvature: Curvature, trusted: bool, max_dense: int, dearer: Curvature | None = None) -> None:
+    def __init__(
+        self, curvature: Curvature, trusted: bool, max_dense: int, dearer: Curvature | None = None, seed: int = 0
+    ) -> None:
         self.curvature, self.trusted, self.max_dense, self.dearer = curvature, trusted, max_dense, dearer
-        self._solve: Solve | None = None
-        self._at: Point | None = None
-        self._moved, self._products = 0.0, 0
-        self._loose, self._promise = LOOSE, math.inf
-        self._known: Tensor | None = None
+        self._draw = torch.Generator().manual_seed(seed)
+        self._kept = _Kept()
+        self._solve: Solve | None = None  # made of what is kept
+        self._at: Point | None = None  # between the steps from one point,
+        self._known: Tensor | None = None  # the solution so far
 
     def step(self, objective: Objective, point: Point, exact: bool) -> Step:
         """The sample's step where that will do; conjugate gradients otherwise; all rows' Hessian where it has to be."""
-        size = objective.design.shape[1] * objective.basis().shape[1]
+        size, kept = objective.design.shape[1] * objective.basis().shape[1], self._kept
         if exact and not _penalised(objective) and size <= self.max_dense:
             return _minimise(objective, point, objective.hessian(point.residual), 0.5, exact=True)
         direct = self.trusted and not exact
-        spent = self._refresh(objective, point, fresh=direct)
-        assert self._solve is not None
+        solve, spent = self._refreshed(objective, point, fresh=direct)
         right = -point.gradient
         if direct:
             self._at, self._known = point, None
-            return _smooth(objective, point, self._solve(right), spent, exact=False)
+            return _smooth(objective, point, solve(right), spent, exact=False)
         found, products = conjugate_gradients(
             objective.hessian_operator(point.residual),
             right,
-            self._solve,
-            _certifiably(objective, right, point.room) if exact else self._roughly(),
+            solve,
+            _certifiably(objective, right, point.room) if exact else _roughly(kept.loose),
             MAX_PRODUCTS,
             start=self._known if self._at is point else None,
         )
-        self._at, self._known, self._products = point, found, products
+        self._at, self._known, kept.products = point, found, products
         step = _smooth(objective, point, found, spent + products, exact=exact)
-        shrunk = step.promise / self._promise if self._promise > 0 else 0.0
-        self._loose = min(LOOSE, max(TIGHT, shrunk * shrunk))
-        self._promise = step.promise
+        shrunk = step.promise / kept.promise if kept.promise > 0 else 0.0
+        kept.loose, kept.promise = min(LOOSE, max(TIGHT, shrunk * shrunk)), step.promise
         return step
 
     def moved(self, reach: float) -> None:
         """A preconditioner is of use for a while."""
-        self._moved += reach
+        self._kept.moved += reach
 
-    def _roughly(self) -> Accept:
-        """Good enough for a direction.
+    def snapshot(self) -> Snapshot:
+        """What is kept, and how far the draw has come."""
+        return {**vars(self._kept), "draw": self._draw.get_state()}
 
-        What is left of the energy is a tenth, or, since steps that close in shrink quadratically, the square of what
-        the last step was to the one before.
-        """
-        loose = self._loose
-        return lambda step, left, energy: energy <= loose
+    def go_on(self, objective: Objective, snapshot: Snapshot) -> None:
+        """With the curvature made again of what it took."""
+        kept = dict(snapshot)
+        self._draw.set_state(kept.pop("draw").cpu())
+        self._kept = _Kept(**kept)
+        if self._kept.taken is not None:
+            self._solve = self._curvature().way(objective, self._kept.taken)
 
-    def _refresh(self, objective: Objective, point: Point, fresh: bool) -> float:
-        """Sees to it that the curvature is that of this point, or near or good enough to precondition; passes taken."""
-        if self._products > HARD and self.dearer is not None:
-            self.curvature, self.dearer, self._solve = self.dearer, None, None
-        useful = self._at is point or (not fresh and (self._moved <= FAR or self._products <= EASY))
+    def _curvature(self) -> Curvature:
+        return self.dearer if self._kept.dear and self.dearer is not None else self.curvature
+
+    def _refreshed(self, objective: Objective, point: Point, fresh: bool) -> tuple[Solve, float]:
+        """The curvature of this point, or of one near or good enough to precondition; passes taken."""
+        kept = self._kept
+        if kept.products > HARD and self.dearer is not None and not kept.dear:
+            kept.dear, self._solve = True, None
+        useful = self._at is point or (not fresh and (kept.moved <= FAR or kept.products <= EASY))
         if self._solve is not None and useful:
-            return 0.0
-        self._solve, passes = self.curvature(objective, point)
-        self._moved = 0.0
-        return passes
+            return self._solve, 0.0
+        kept.taken, passes = self._curvature().taken(objective, point, self._draw)
+        self._solve, kept.moved = self._curvature().way(objective, kept.taken), 0.0
+        return self._solve, passes
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,25 +241,33 @@ class SampleHessian:
     sample: Objective
     indices: Tensor
 
-    def __call__(self, objective: Objective, point: Point) -> tuple[Solve, float]:
-        """The way to solve, and the passes it took."""
-        factored = factor(self.sample.hessian(point.residual[self.indices]))
+    def taken(self, objective: Objective, point: Point, draw: torch.Generator) -> tuple[Snapshot, float]:
+        """The sample's residuals."""
+        passes = 0.5 * len(self.indices) / objective.design.shape[0]
+        return {"residual": point.residual[self.indices]}, passes
+
+    def way(self, objective: Objective, taken: Snapshot) -> Solve:
+        """By its Cholesky factor."""
+        factored = factor(self.sample.hessian(taken["residual"]))
 
         def solve(theta: Tensor) -> Tensor:
             return objective.from_free(factored.solve(objective.to_free(theta)[:, None])[:, 0])
 
-        return solve, 0.5 * len(self.indices) / objective.design.shape[0]
+        return solve
 
 
 @dataclass(frozen=True, slots=True)
 class Diagonal:
     """The Hessian's diagonal: where columns are many and hardly overlap, the rest of it is not worth its cost."""
 
-    def __call__(self, objective: Objective, point: Point) -> tuple[Solve, float]:
-        """The way to solve, and the passes it took."""
-        diagonal = objective.hessian_diagonal(point.residual)
-        diagonal = torch.where(diagonal > 0, diagonal, 1.0)
-        return lambda theta: objective.visible(theta / diagonal), 0.5
+    def taken(self, objective: Objective, point: Point, draw: torch.Generator) -> tuple[Snapshot, float]:
+        """The diagonal."""
+        return {"diagonal": objective.hessian_diagonal(point.residual)}, 0.5
+
+    def way(self, objective: Objective, taken: Snapshot) -> Solve:
+        """By division."""
+        diagonal = torch.where(taken["diagonal"] > 0, taken["diagonal"], 1.0)
+        return lambda theta: objective.visible(theta / diagonal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,28 +280,33 @@ class ByOutput:
 
     sampler: Callable[[], Sampler]
     rows: int
-    generator: torch.Generator
 
-    def __call__(self, objective: Objective, point: Point) -> tuple[Solve, float]:
-        """The way to solve, and the passes it took."""
-        blocks, read = list[Solvable](), 0
-        for design, weight in self.samples(objective, point):
-            blocks.append(_block_factor(design, weight, objective.precision()))
-            read += len(weight)
+    def taken(self, objective: Objective, point: Point, draw: torch.Generator) -> tuple[Snapshot, float]:
+        """The rows of each output, None for all, and their weights."""
+        samples = list(self.samples(objective, point, draw))
+        read = sum(len(weight) for _, weight in samples) / (objective.design.shape[0] * len(samples))
+        return {"samples": [{"rows": rows, "weight": weight} for rows, weight in samples]}, 0.5 * read
+
+    def way(self, objective: Objective, taken: Snapshot) -> Solve:
+        """By a factor for each output."""
+        blocks = [
+            _block_factor(_at(objective.design, sample["rows"]), sample["weight"], objective.precision())
+            for sample in taken["samples"]
+        ]
 
         def solve(theta: Tensor) -> Tensor:
             return objective.visible(torch.cat([b.solve(theta[:, k : k + 1]) for k, b in enumerate(blocks)], dim=1))
 
-        return solve, 0.5 * read / (objective.design.shape[0] * len(blocks))
+        return solve
 
-    def samples(self, objective: Objective, point: Point) -> Iterator[tuple[DesignMatrix, Tensor]]:
+    def samples(self, objective: Objective, point: Point, draw: torch.Generator) -> Iterator[tuple[Rows, Tensor]]:
         """Rows and their weights for each output: X' diag(weight) X estimates its block, but for the penalty."""
         for unit in torch.eye(objective.loss.n_outputs).to(objective.target):
             curvature = self._curvature(objective, point, unit)
             if self.rows >= len(curvature):
-                yield objective.design, curvature
+                yield None, curvature
             else:
-                yield self.sampler().by_weight(curvature, self.rows, self.generator)
+                yield self.sampler().by_weight(curvature, self.rows, draw)
 
     def _curvature(self, objective: Objective, point: Point, unit: Tensor) -> Tensor:
         """The weighted second derivative of every row's loss by this output, (n,)."""
@@ -249,6 +315,10 @@ class ByOutput:
             residual, target = point.residual[rows], objective.target[rows]
             curved[rows] = objective.loss.curvature_product(residual, target, unit.expand_as(target)) @ unit
         return curved.mul_(objective.weight)
+
+
+def _at(design: DesignMatrix, rows: Rows) -> DesignMatrix:
+    return design if rows is None else design.take(rows)
 
 
 def _gram(design: DesignMatrix, weight: Tensor, precision: Tensor) -> Tensor:
@@ -298,10 +368,9 @@ def _smooth_model(
         return Preconditioned(SampleHessian(*sampler().sample(rows)), True, max_dense)
     if p > WIDE and objective.design.n_values <= SCARCE * n * p:
         affordable = p**3 <= max(SECOND, FACTORED * objective.design.n_values) and size * p <= MOST_FACTORED
-        dearer = ByOutput(sampler, n, torch.Generator()) if affordable else None
+        dearer = ByOutput(sampler, n) if affordable else None
         return Preconditioned(Diagonal(), False, max_dense, dearer)
-    by_output = ByOutput(sampler, min(n, growth * rows), torch.Generator().manual_seed(rows))
-    return Preconditioned(by_output, False, max_dense)
+    return Preconditioned(ByOutput(sampler, min(n, growth * rows)), False, max_dense, seed=rows)
 
 
 def _kinked_model(
@@ -315,7 +384,7 @@ def _kinked_model(
         return AllRows()
     if dense:
         return SampleWithKinks(*sampler().sample(growth * rows))
-    return BlocksWithKinks(ByOutput(sampler, min(n, growth * rows), torch.Generator().manual_seed(rows)))
+    return BlocksWithKinks(ByOutput(sampler, min(n, growth * rows)), torch.Generator().manual_seed(rows))
 
 
 def sample_rows(objective: Objective, hessian_rows: int, max_dense: int) -> int:
@@ -379,6 +448,15 @@ def _penalised(objective: Objective) -> bool:
     """Whether every feature has a quadratic penalty."""
     precision = objective.coef(objective.precision()[:, None])
     return bool((precision > 0).all())
+
+
+def _roughly(loose: float) -> Accept:
+    """Good enough for a direction.
+
+    What is left of the energy is a tenth, or, since steps that close in shrink quadratically, the square of what
+    the last step was to the one before.
+    """
+    return lambda step, left, energy: energy <= loose
 
 
 def _certifiably(objective: Objective, right: Tensor, room: float) -> Accept:

@@ -8,6 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from torchlogit.objective import Objective
+from torchlogit.records import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,4 +41,12 @@ class NewtonModel(Protocol):
 
     def moved(self, reach: float) -> None:
         """Told of a step that moved the log-odds of a row by this much."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """What it goes by, from step to step, besides what it was made of."""
+        ...
+
+    def go_on(self, objective: Objective, snapshot: Snapshot) -> None:
+        """To where this snapshot of such a model was taken."""
         ...

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchlogit.design import DesignMatrix
 from torchlogit.objective import Objective
 
 
@@ -56,11 +55,11 @@ class Sampler:
         probability = (rows * self.share[indices].double()).clamp(max=1)
         return self.objective.sample(indices, 1 / probability), indices
 
-    def by_weight(self, weight: Tensor, rows: int, generator: torch.Generator) -> tuple[DesignMatrix, Tensor]:
-        """About so many rows, drawn anew, the more often the larger `weight` (n,) is; and what each one's becomes."""
+    def by_weight(self, weight: Tensor, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The indices of about so many rows, drawn anew, the more often the larger `weight` (n,); and its new value."""
         share = self.share * weight
         share /= share.sum().clamp(min=1e-300)
         draw = torch.rand(len(share), generator=generator).to(share.device)
         indices = (draw < rows * share).nonzero()[:, 0]
         probability = (rows * share[indices].double()).clamp(max=1)
-        return self.objective.design.take(indices), weight[indices] / probability
+        return indices, weight[indices] / probability

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from torchlogit.errors import DivergedError, InputError
 from torchlogit.objective import Objective
-from torchlogit.records import Params, State
-from torchlogit.solvers.batches import average, batch_gradient, batches, refuse_kinks, state
+from torchlogit.records import Params, Snapshot, State
+from torchlogit.solvers.batches import average, batch_gradient, batches, generator_at, refuse_kinks, state
 
 Optimizer = Callable[..., torch.optim.Optimizer]
 Scheduler = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
@@ -57,23 +58,64 @@ class SGD:
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
         """The state after each epoch, n_epochs of them. What is read to evaluate F is not counted as a pass."""
         refuse_kinks(objective, "SGD")
-        generator = torch.Generator().manual_seed(self.seed) if self.shuffle else None
         theta = objective.theta(start) if start is not None else torch.zeros_like(objective.start())
-        optimizer = self.optimizer([theta], lr=self.learning_rate)
-        scheduler = self.scheduler(optimizer) if self.scheduler is not None else None
-        mean, averaged = theta.clone(), 0
-        for epoch in range(self.n_epochs):
-            for number, batch in enumerate(batches(objective, self.batch_size, generator), start=1):
-                theta.grad = batch_gradient(objective, batch, theta)
-                optimizer.step()
-                if not bool(torch.isfinite(theta).all()):
+        return self._states(objective, _Descent(self, theta))
+
+    def resumed(self, objective: Objective, snapshot: Snapshot) -> Iterator[State]:
+        """The states that are left."""
+        return self._states(objective, _Descent.at(self, snapshot))
+
+    def _states(self, objective: Objective, way: _Descent) -> Iterator[State]:
+        while way.epoch < self.n_epochs:
+            for number, batch in enumerate(batches(objective, self.batch_size, way.generator), start=1):
+                way.theta.grad = batch_gradient(objective, batch, way.theta)
+                way.optimizer.step()
+                if not bool(torch.isfinite(way.theta).all()):
                     raise DivergedError(
-                        f"the coefficients left the range of floats in epoch {epoch + 1}, batch {number}, with "
+                        f"the coefficients left the range of floats in epoch {way.epoch + 1}, batch {number}, with "
                         f"learning_rate={self.learning_rate}: lower it, scale the columns, or use the default solver"
                     )
-                if self.average_after is not None and epoch >= self.average_after:
-                    averaged += 1
-                    mean = average(mean, theta, averaged)
-            if scheduler is not None:
-                scheduler.step()
-            yield state(objective, mean if averaged else theta, epoch + 1.0)
+                if self.average_after is not None and way.epoch >= self.average_after:
+                    way.averaged += 1
+                    way.mean = average(way.mean, way.theta, way.averaged)
+            if way.scheduler is not None:
+                way.scheduler.step()
+            way.epoch += 1
+            yield state(objective, way.mean if way.averaged else way.theta, float(way.epoch), way.snapshot)
+
+
+class _Descent:
+    """What moves: theta, what the optimizer and the schedule keep, the order of the rows, the mean of the points."""
+
+    def __init__(self, solver: SGD, theta: Tensor) -> None:
+        self.theta = theta
+        self.optimizer = solver.optimizer([theta], lr=solver.learning_rate)
+        self.scheduler = solver.scheduler(self.optimizer) if solver.scheduler is not None else None
+        self.generator = torch.Generator().manual_seed(solver.seed) if solver.shuffle else None
+        self.mean, self.averaged, self.epoch = theta.clone(), 0, 0
+
+    def snapshot(self) -> Snapshot:
+        """All of it."""
+        return {
+            "theta": self.theta,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            "generator": None if self.generator is None else self.generator.get_state(),
+            "mean": self.mean,
+            "averaged": self.averaged,
+            "epoch": self.epoch,
+        }
+
+    @classmethod
+    def at(cls, solver: SGD, snapshot: Snapshot) -> _Descent:
+        """The descent of this snapshot."""
+        way = cls(solver, snapshot["theta"])
+        optimizer = snapshot["optimizer"]
+        if way.scheduler is not None:
+            way.scheduler.load_state_dict(snapshot["scheduler"])
+        way.optimizer.load_state_dict({**optimizer, "state": {}})
+        for kept in optimizer["state"].values():  # of theta; load_state_dict would change types, and with them bits
+            way.optimizer.state[way.theta] = kept
+        way.generator = None if way.generator is None else generator_at(snapshot["generator"])
+        way.mean, way.averaged, way.epoch = snapshot["mean"], snapshot["averaged"], snapshot["epoch"]
+        return way

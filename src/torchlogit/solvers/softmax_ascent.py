@@ -16,7 +16,8 @@ around where it stood an epoch ago: a proximal point, or the method of multiplie
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -28,10 +29,11 @@ from torchlogit.errors import InputError
 from torchlogit.kernels import softmax as kernels
 from torchlogit.kernels.pieces import Array
 from torchlogit.objective import Objective
-from torchlogit.records import Params, State
+from torchlogit.records import Params, Snapshot, State
 from torchlogit.solvers.dual_problem import ABSORBED, give_of_columns, refuse
 
 REACH = 0.3  # log-odds that the intercept goes for a row of mean weight, all of it missed
+MOVING = ("coef", "intercept", "dual")
 CLOSE = 0.1  # share of F: with a larger gap a dual point is worth nothing yet
 
 
@@ -54,10 +56,20 @@ class SoftmaxAscent:
         if objective.loss.n_outputs == 1:
             raise InputError("two classes: SoftmaxAscent is for three or more; use DualAscent")
         refuse(objective)
-        ascent, draw = _Ascent.at(objective, start), np.random.default_rng(self.seed)
-        for epoch in count(1):
-            ascent.visit(draw.permutation(objective.design.shape[0]))
-            yield ascent.state(1.5 * epoch)
+        return self._states(_Ascent.at(objective, start), np.random.default_rng(self.seed), 0)
+
+    def resumed(self, objective: Objective, snapshot: Snapshot) -> Iterator[State]:
+        """The states after the one of the snapshot."""
+        ascent, draw = _Ascent.at(objective, None), np.random.default_rng()
+        draw.bit_generator.state = snapshot["draw"]
+        for name in MOVING:
+            getattr(ascent, name)[:] = snapshot[name].numpy()
+        return self._states(ascent, draw, snapshot["epoch"])
+
+    def _states(self, ascent: _Ascent, draw: np.random.Generator, epochs: int) -> Iterator[State]:
+        for epoch in count(epochs + 1):
+            ascent.visit(draw.permutation(len(ascent.dual)))
+            yield replace(ascent.state(1.5 * epoch), snapshot=partial(ascent.snapshot, draw, epoch))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,11 @@ class _Ascent:
             (begin.intercept.clone() if has_intercept else torch.zeros_like(begin.intercept)).numpy(),
             dual.contiguous().numpy(),
         )
+
+    def snapshot(self, draw: np.random.Generator, epoch: int) -> Snapshot:
+        """What moves, the draw of the rows' order included."""
+        arrays = {name: torch.from_numpy(getattr(self, name)) for name in MOVING}
+        return {**arrays, "draw": draw.bit_generator.state, "epoch": epoch}
 
     def visit(self, order: np.ndarray) -> None:
         """Visits every row, then sets the intercept's next centre: where it is."""

@@ -10,15 +10,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from torchlogit.objective import Objective
-from torchlogit.records import Params, State
+from torchlogit.records import Params, Snapshot, State
 from torchlogit.solvers.line_search import Ray, search
 from torchlogit.solvers.newton_model import model_for, sample_rows
 from torchlogit.solvers.newton_step import NewtonModel, Point
@@ -60,20 +61,31 @@ class StochasticNewton:
 
         A state's raw prediction is that of the state only until the next one is asked for.
         """
-        reader = _Reader(objective, torch.Generator().manual_seed(self.seed))
+        reader = _Reader(objective, self.seed)
         begin = objective.theta(start) if start is not None else self._warmed_up(objective, reader)
-        begin = objective.feasible(objective.visible(begin))
-        way, model = _Descent(objective, begin), self._model(objective, reader, 1)
-        growth, poor, last_promise = 1, 0, float("inf")
+        yield from self._states(_Descent.at(objective, objective.feasible(objective.visible(begin))), reader, _Pace())
+
+    def resumed(self, objective: Objective, snapshot: Snapshot) -> Iterator[State]:
+        """The states after the one of the snapshot; samples and factors are made again, no pass counted twice."""
+        reader, pace = _Reader(objective, self.seed, **snapshot["reader"]), _Pace(**snapshot["pace"])
+        model = None
+        if snapshot["model"] is not None:
+            model = self._model(objective, reader, pace.growth)
+            model.go_on(objective, snapshot["model"])
+        yield from self._states(_Descent.resumed(objective, snapshot["way"]), reader, pace, model)
+
+    def _states(self, way: _Descent, reader: _Reader, pace: _Pace, model: NewtonModel | None = None) -> Iterator[State]:
+        """States from here on. model: None where one is to be made, for the pace."""
+        objective = way.objective
         while True:
+            model = self._model(objective, reader, pace.growth) if model is None else model
             took = way.advance(model, max(self.exact_below, 3 * self.aim), self.aim)
             passes = reader.passes + way.passes
-            yield State(objective.params(way.theta), passes, way.value, took.promise, way.raw, took.dual)
-            poor = poor + 1 if took.t < POOR_STEP or took.promise > last_promise / 2 else 0
-            last_promise = took.promise
-            if poor >= 2 and took.dual is None:
-                growth, poor = 4 * growth, 0
-                model = self._model(objective, reader, growth)
+            model = None if pace.too_slow(took) else model
+            yield State(
+                objective.params(way.theta), passes, way.value, took.promise, way.raw, took.dual,
+                snapshot=partial(_snapshot, way, reader, pace, model),
+            )  # fmt: skip
 
     def _warmed_up(self, objective: Objective, reader: _Reader) -> Tensor:
         """The optimum of the largest sample, nearly, by way of smaller ones; the empty model's where there is none."""
@@ -93,8 +105,8 @@ class StochasticNewton:
 
     def _solved(self, sample: Objective, theta: Tensor, enough: float) -> tuple[Tensor, float]:
         """A few Newton steps, until they promise no more than `enough`; and the passes they took."""
-        reader = _Reader(sample, torch.Generator().manual_seed(self.seed))
-        way, model = _Descent(sample, theta), self._model(sample, reader, 1)
+        reader = _Reader(sample, self.seed)
+        way, model = _Descent.at(sample, theta), self._model(sample, reader, 1)
         for _ in range(WARM_UP_STEPS):
             if way.advance(model, exact_below=0.0).promise <= enough:
                 break
@@ -107,16 +119,38 @@ class StochasticNewton:
 
 
 class _Reader:
-    """Draws samples of an objective's rows, once they are asked for, and counts the passes that it takes."""
+    """Draws samples of an objective's rows, once they are asked for, and counts the passes that it takes.
 
-    def __init__(self, objective: Objective, generator: torch.Generator) -> None:
-        self.objective, self.generator, self.passes = objective, generator, 0.0
+    counted: whether those of the sampler are.
+    """
+
+    def __init__(self, objective: Objective, seed: int, passes: float = 0.0, counted: bool = False) -> None:
+        self.objective, self.seed, self.passes, self.counted = objective, seed, passes, counted
 
     @cached_property
     def sampler(self) -> Sampler:
         """Made on first use: a pass."""
-        self.passes += 1.0
-        return Sampler.of(self.objective, self.generator)
+        self.passes += 0.0 if self.counted else 1.0
+        self.counted = True
+        return Sampler.of(self.objective, torch.Generator().manual_seed(self.seed))
+
+
+@dataclass
+class _Pace:
+    """How the last steps went. growth: of the model's rows. poor: such steps in a row. last_promise: the last one's."""
+
+    growth: int = 1
+    poor: int = 0
+    last_promise: float = math.inf
+
+    def too_slow(self, took: _Advance) -> bool:
+        """Whether, after this step, a model of more rows is due."""
+        self.poor = self.poor + 1 if took.t < POOR_STEP or took.promise > self.last_promise / 2 else 0
+        self.last_promise = took.promise
+        if self.poor < 2 or took.dual is not None:
+            return False
+        self.growth, self.poor = 4 * self.growth, 0
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +162,38 @@ class _Advance:
     dual: Tensor | None
 
 
+@dataclass
 class _Descent:
-    """Newton's way: theta, its raw prediction, residual and F, one step after the other."""
+    """Newton's way: theta, its raw prediction, residual and F, one step after the other.
 
-    def __init__(self, objective: Objective, theta: Tensor) -> None:
-        self.objective, self.theta = objective, theta
-        self.raw = objective.raw(theta)
-        self.value, self.residual = objective.evaluate(theta, self.raw)
-        self.passes, self.exact, self.shrink = 0.5, False, 1.0
+    exact: whether steps are by now. shrink: of the room that they leave, for what they leave unsolved.
+    """
+
+    objective: Objective
+    theta: Tensor
+    raw: Tensor
+    residual: Tensor
+    value: float
+    passes: float = 0.5
+    exact: bool = False
+    shrink: float = 1.0
+
+    @classmethod
+    def at(cls, objective: Objective, theta: Tensor) -> _Descent:
+        """At its start: half a pass."""
+        raw = objective.raw(theta)
+        value, residual = objective.evaluate(theta, raw)
+        return cls(objective, theta, raw, residual, value)
+
+    @classmethod
+    def resumed(cls, objective: Objective, snapshot: Snapshot) -> _Descent:
+        """Where this snapshot was taken: the residual is made again of the raw prediction, as the search made it."""
+        residual = objective.evaluate(snapshot["theta"], snapshot["raw"])[1]
+        return cls(objective, residual=residual, **snapshot)
+
+    def snapshot(self) -> Snapshot:
+        """All that moves, but for the residual."""
+        return {name: kept for name, kept in vars(self).items() if name not in ("objective", "residual")}
 
     def advance(self, model: NewtonModel, exact_below: float, aim: float = 0.0) -> _Advance:
         """A step; an exact one, once what the model promises is less than this share of F."""
@@ -155,7 +213,8 @@ class _Descent:
         ray = Ray(objective, self.theta, self.raw, step.step, raw_step, self.value, step.slope, self.residual)
         landing = search(ray)
         self.theta, self.value = objective.feasible(ray.at(landing.t)), landing.value
-        self.raw.add_(raw_step, alpha=landing.t)
+        for rows in objective.chunks():  # as the search did: the residual is that of these bits
+            self.raw[rows].add_(raw_step[rows], alpha=landing.t)
         model.moved(landing.t * ray.reach())
         return _Advance(step.promise, landing.t, dual)
 
@@ -163,3 +222,12 @@ class _Descent:
         """The dual point that a step solved for all rows hands over."""
         target, residual, dual_point = self.objective.target, self.residual, self.objective.loss.dual_point
         return self.objective.each(lambda rows: dual_point(residual[rows], target[rows], raw_step[rows]))
+
+
+def _snapshot(way: _Descent, reader: _Reader, pace: _Pace, model: NewtonModel | None) -> Snapshot:
+    return {
+        "way": way.snapshot(),
+        "reader": {"passes": reader.passes, "counted": reader.counted},
+        "pace": dict(vars(pace)),
+        "model": None if model is None else model.snapshot(),
+    }

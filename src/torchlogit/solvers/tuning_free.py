@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +21,12 @@ from torch import Tensor
 
 from torchlogit.errors import InputError
 from torchlogit.objective import Objective
-from torchlogit.records import Params, State
+from torchlogit.records import Params, Snapshot, State
 from torchlogit.solvers.batches import (
     average,
     batch_gradient,
     batches,
+    generator_at,
     penalty_step,
     refuse_kinks,
     rows_at,
@@ -66,19 +67,26 @@ class DoG:
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
         """The state after each epoch, without end."""
         refuse_kinks(objective, "DoG")
-        generator = torch.Generator().manual_seed(self.seed)
-        theta = mean = first = starting_point(objective, start)
-        distance, squares, step = FIRST_MOVE * (1 + float(first.norm())), 0.0, 0
-        for passes in count(1):
+        theta = starting_point(objective, start)
+        way = _Path(theta, theta, theta, FIRST_MOVE * (1 + float(theta.norm())))
+        return self._states(objective, way, torch.Generator().manual_seed(self.seed))
+
+    def resumed(self, objective: Objective, snapshot: Snapshot) -> Iterator[State]:
+        """The states after the one of the snapshot."""
+        return self._states(objective, _Path(**snapshot["way"]), generator_at(snapshot["generator"]))
+
+    def _states(self, objective: Objective, way: _Path, generator: torch.Generator) -> Iterator[State]:
+        while True:
             for batch in batches(objective, self.batch_size, generator):
-                gradient = batch_gradient(objective, batch, theta)
-                squares += float(gradient.square().sum())
-                if squares > 0:
-                    theta = theta - distance / math.sqrt(squares) * gradient
-                distance = max(distance, float((theta - first).norm()))
-                step += 1
-                mean = average(mean, theta, step, FORGETTING)
-            yield state(objective, mean, float(passes))
+                gradient = batch_gradient(objective, batch, way.theta)
+                way.squares += float(gradient.square().sum())
+                if way.squares > 0:
+                    way.theta = way.theta - way.distance / math.sqrt(way.squares) * gradient
+                way.distance = max(way.distance, float((way.theta - way.first).norm()))
+                way.step += 1
+                way.mean = average(way.mean, way.theta, way.step, FORGETTING)
+            way.epoch += 1
+            yield state(objective, way.mean, float(way.epoch), lambda: _snapshot(way, generator.get_state()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +115,24 @@ class ImplicitSGD:
 
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
         """The state after each epoch, without end."""
-        generator = torch.Generator().manual_seed(self.seed)
-        theta = mean = starting_point(objective, start)
-        seen, squares, step = 0, 0.0, 0
-        for passes in count(1):
+        theta = starting_point(objective, start)
+        return self._states(objective, _Seen(theta, theta), torch.Generator().manual_seed(self.seed))
+
+    def resumed(self, objective: Objective, snapshot: Snapshot) -> Iterator[State]:
+        """The states after the one of the snapshot."""
+        return self._states(objective, _Seen(**snapshot["way"]), generator_at(snapshot["generator"]))
+
+    def _states(self, objective: Objective, way: _Seen, generator: torch.Generator) -> Iterator[State]:
+        while True:
             for batch in batches(objective, self.batch_size, generator):
                 x = batch.design.dense()
-                seen, squares, step = seen + len(x), squares + float(x.square().sum()), step + 1
-                rate = len(x) / (CURVATURE * squares / seen * math.sqrt(step)) if squares > 0 else 1.0
-                theta = penalty_step(objective, _implicit_step(objective, batch, x, theta, rate), rate)
-                mean = average(mean, theta, step, FORGETTING)
-            yield state(objective, mean, float(passes))
+                way.rows, way.squares, way.step = way.rows + len(x), way.squares + float(x.square().sum()), way.step + 1
+                curvature = CURVATURE * way.squares / way.rows * math.sqrt(way.step)
+                rate = len(x) / curvature if way.squares > 0 else 1.0
+                way.theta = penalty_step(objective, _implicit_step(objective, batch, x, way.theta, rate), rate)
+                way.mean = average(way.mean, way.theta, way.step, FORGETTING)
+            way.epoch += 1
+            yield state(objective, way.mean, float(way.epoch), lambda: _snapshot(way, generator.get_state()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,25 +161,76 @@ class SAGA:
 
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
         """The state after every n rows, without end. A pass and a half go before: the constants, and the table."""
-        draw = np.random.default_rng(self.seed)  # draws b of n in b steps, as torch does not
         theta = starting_point(objective, start)
-        n = objective.design.shape[0]
-        size = min(self.batch_size, n)
-        rate = 1 / (3 * (_smoothness(objective, size) or 1.0))
+        rate = 1 / (3 * (_smoothness(objective, self._size(objective)) or 1.0))
         table = objective.residual(objective.raw(theta))
-        mean = -objective.dual(table) / objective.total_weight
-        passes = 1.5
+        way = _Table(theta, table, -objective.dual(table) / objective.total_weight, rate)
+        return self._states(objective, way, np.random.default_rng(self.seed))
+
+    def resumed(self, objective: Objective, snapshot: Snapshot) -> Iterator[State]:
+        """The states after the one of the snapshot."""
+        draw = np.random.default_rng()
+        draw.bit_generator.state = snapshot["generator"]
+        return self._states(objective, _Table(**snapshot["way"]), draw)
+
+    def _states(self, objective: Objective, way: _Table, draw: np.random.Generator) -> Iterator[State]:
+        """draw: numpy's, which draws b of n in b steps, as torch does not."""
+        n, size, rate = objective.design.shape[0], self._size(objective), way.rate
         while True:
             for _ in range(-(-n // size)):
-                rows = torch.from_numpy(draw.choice(n, size, replace=False)).to(table.device)
+                rows = torch.from_numpy(draw.choice(n, size, replace=False)).to(way.table.device)
                 batch = rows_at(objective, rows)
-                residual = batch.residual(batch.raw(theta))
-                change = -batch.dual(residual - table[rows])
-                theta = penalty_step(objective, theta - rate * (share(objective, batch) * change + mean), rate)
-                table[rows] = residual
-                mean += change / objective.total_weight
-                passes += size / n
-            yield state(objective, theta, passes)
+                residual = batch.residual(batch.raw(way.theta))
+                change = -batch.dual(residual - way.table[rows])
+                step = share(objective, batch) * change + way.mean
+                way.theta = penalty_step(objective, way.theta - rate * step, rate)
+                way.table[rows] = residual
+                way.mean += change / objective.total_weight
+                way.passes += size / n
+            yield state(objective, way.theta, way.passes, lambda: _snapshot(way, draw.bit_generator.state))
+
+    def _size(self, objective: Objective) -> int:
+        return min(self.batch_size, objective.design.shape[0])
+
+
+@dataclass
+class _Path:
+    """What moves in DoG. first: where it started. squares: of the gradients so far. step: how many they were."""
+
+    theta: Tensor
+    mean: Tensor
+    first: Tensor
+    distance: float
+    squares: float = 0.0
+    step: int = 0
+    epoch: int = 0
+
+
+@dataclass
+class _Seen:
+    """What moves in ImplicitSGD. rows, squares: of the rows seen so far, their number and the sum of |x|^2."""
+
+    theta: Tensor
+    mean: Tensor
+    rows: int = 0
+    squares: float = 0.0
+    step: int = 0
+    epoch: int = 0
+
+
+@dataclass
+class _Table:
+    """What moves in SAGA, and its rate. table: every row's residual when last met. mean: their gradient over N."""
+
+    theta: Tensor
+    table: Tensor
+    mean: Tensor
+    rate: float
+    passes: float = 1.5
+
+
+def _snapshot(way: _Path | _Seen | _Table, generator: Any) -> Snapshot:
+    return {"way": dict(vars(way)), "generator": generator}
 
 
 def _check(batch_size: int) -> None:

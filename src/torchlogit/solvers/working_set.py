@@ -18,6 +18,7 @@ from torch import Tensor
 
 from torchlogit.objective import Objective
 from torchlogit.penalties import held, shrunk
+from torchlogit.records import Snapshot
 from torchlogit.solvers.newton_step import NewtonModel, Point, Step
 
 AT_FIRST = 100  # columns; later, so many times those that are not at rest
@@ -40,8 +41,8 @@ class WorkingSet:
         """The model's step, zero on all other columns."""
         wanted = self._wanted(objective, point)
         if self._part is None or not bool(torch.isin(wanted, self._columns).all()):
-            part = objective.columns(wanted)
-            self._columns, self._part, self._points, self._passes = wanted, (part, self._of(part)), None, 0.5
+            self._columns, self._points, self._passes = wanted, None, 0.5
+            self._part = self._made(objective)
         part, model = self._part
         last = torch.arange(len(objective.coef(point.theta)), len(point.theta))
         places = torch.cat([self._columns, last]).to(point.theta.device)
@@ -57,6 +58,21 @@ class WorkingSet:
         """Passed on."""
         if self._part is not None:
             self._part[1].moved(reach)
+
+    def snapshot(self) -> Snapshot:
+        """The columns, and what the model of them goes by."""
+        return {"columns": self._columns, "model": None if self._part is None else self._part[1].snapshot()}
+
+    def go_on(self, objective: Objective, snapshot: Snapshot) -> None:
+        """With the same columns."""
+        if snapshot["model"] is not None:
+            self._columns = snapshot["columns"].cpu()
+            part, model = self._part = self._made(objective)
+            model.go_on(part, snapshot["model"])
+
+    def _made(self, objective: Objective) -> tuple[Objective, NewtonModel]:
+        part = objective.columns(self._columns)
+        return part, self._of(part)
 
 
 def occupied(objective: Objective) -> Tensor:

@@ -1,0 +1,111 @@
+"""What tells one fit from another: its settings, its data, and the circumstances under which its bits are the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchlogit.objective import Objective
+from torchlogit.records import Params
+
+HASHED_ROWS = 1000  # of X
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What is different, by its name, and how it was and is."""
+
+    name: str
+    old: Any
+    new: Any
+
+
+def first_difference(old: Any, new: Any, name: str = "") -> Difference | None:
+    """The first of the new values, of JSON values within each other, that the old ones do not have.
+
+    >>> first_difference({"solver": {"seed": 0}}, {"solver": {"seed": 1}})
+    Difference(name='solver.seed', old=0, new=1)
+    """
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key, value in new.items():
+            if found := first_difference(old.get(key), value, f"{name}.{key}" if name else key):
+                return found
+        return None
+    return None if old == new else Difference(name, old, new)
+
+
+def settings(objective: Objective, solver: object) -> dict[str, Any]:
+    """Shapes, loss, penalty and solver, as JSON values."""
+    n, p = objective.design.shape
+    return {
+        "rows": n,
+        "columns": p - objective.design.has_intercept,
+        "intercept": objective.design.has_intercept,
+        "loss": described(objective.loss),
+        "penalty": described(objective.penalty),
+        "solver": described(solver),
+    }
+
+
+def contents(objective: Objective, start: Params | None) -> dict[str, str | None]:
+    """SHA-256 of some rows of X, of the targets, weights and offset of all, and of the start."""
+    n = objective.design.shape[0]
+    some = torch.arange(0, n, max(1, n // HASHED_ROWS), device=objective.target.device)
+    rows = objective.design.take(some).csr()
+    return {
+        "X": _digest(*(torch.from_numpy(part) for part in (rows.indptr, rows.indices, rows.data))),
+        "target": _digest(objective.target),
+        "sample_weight": _digest(objective.weight),
+        "offset": None if objective.offset is None else _digest(objective.offset),
+        "start": None if start is None else _digest(start.coef, start.intercept),
+    }
+
+
+def circumstances() -> dict[str, Any]:
+    """What the last bits of sums depend on, besides the machine."""
+    versions = {name: version(name) for name in ("torchlogit", "torch", "numpy", "scipy", "numba")}
+    return {**versions, "threads": torch.get_num_threads(), "instructions": torch.backends.cpu.get_cpu_capability()}
+
+
+def described(value: object) -> Any:
+    """A value as JSON: dataclasses by their fields, tensors by their digest, functions and types by their names.
+
+    >>> described(partial(torch.optim.SGD, momentum=0.9))
+    {'name': 'torch.optim.sgd.SGD', 'momentum': 0.9}
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Tensor):
+        return _digest(value)
+    if isinstance(value, list | tuple):
+        return [described(part) for part in value]
+    if isinstance(value, Mapping):
+        return {str(key): described(part) for key, part in value.items()}
+    if isinstance(value, partial):
+        given = {"arguments": described(value.args)} if value.args else {}
+        return {
+            "name": described(value.func),
+            **given,
+            **{key: described(part) for key, part in value.keywords.items()},
+        }
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = {field.name: described(getattr(value, field.name)) for field in fields(value)}
+        return {"name": type(value).__name__, **parts}
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _digest(*tensors: Tensor) -> str:
+    """SHA-256 of shapes, types and bytes."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).numpy().data)
+    return digest.hexdigest()
