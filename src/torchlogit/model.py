@@ -202,6 +202,18 @@ def probabilities(raw: Array) -> Array:
     return result
 
 
+def log_probabilities(raw: Array) -> Array:
+    """The logarithms of `probabilities`, finite wherever the raw prediction is.
+
+    >>> log_probabilities(np.array([[-1000.0]])).tolist()
+    [[0.0, -1000.0]]
+    """
+    raw = np.hstack([np.zeros_like(raw), raw]) if raw.shape[1] == 1 else raw
+    top = raw - raw.max(axis=1, keepdims=True)
+    result: Array = top - np.log(np.exp(top).sum(axis=1, keepdims=True))
+    return result
+
+
 def intercept_at(encoder: TableEncoder) -> Array:
     """The features of the table's zero, (n_features,): where the intercept in original units is taken."""
     return np.array(encoder.schema_.zero)

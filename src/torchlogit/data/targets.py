@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import compute_class_weight
+from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from torchlogit.errors import InputError
@@ -65,6 +65,23 @@ def labels(y: NDArray[Any]) -> Targets:
     check_classification_targets(y)
     classes = _several(np.unique(y))
     return Targets(classes, np.searchsorted(classes, y).astype(_code_type(classes)), None)
+
+
+def among(y: ArrayLike, classes: NDArray[Any]) -> Targets:
+    """The targets of other rows, whose labels are among the classes, or whose distributions are over as many."""
+    soft = probabilities(y)
+    if soft is not None and len(soft.classes) == len(classes):
+        return replace(soft, classes=classes)
+    labels = column_or_1d(y, warn=True)
+    codes = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
+    strange = np.flatnonzero(classes[codes] != labels)
+    if len(strange):
+        row = int(strange[0])
+        raise InputError(
+            f"y holds {labels[row : row + 1].tolist()[0]!r} at row {row}; expected one of the classes of the fit, "
+            f"{', '.join(map(repr, classes[:10].tolist()))}"
+        )
+    return Targets(classes, codes.astype(_code_type(classes)), None)
 
 
 def _code_type(classes: NDArray[Any]) -> type[np.integer[Any]]:
