@@ -33,6 +33,7 @@ NAMES = [
     "__version__",
     "load",
     "load_svmlight",
+    "load_table",
     "save",
 ]
 

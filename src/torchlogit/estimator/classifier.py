@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import warnings
-from functools import partial
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -24,7 +23,7 @@ from torchlogit.estimator.explanation import explain
 from torchlogit.estimator.inputs import NO_TARGET, Given, as_array, read, validated, validated_pair
 from torchlogit.estimator.problem import Rows, by_column, canonical, refuse_weightless, seed_of, training_data, weights
 from torchlogit.estimator.progress import Progress
-from torchlogit.estimator.watching import EvalSet, Observed, Observer, no_worse, validation_of, value_at
+from torchlogit.estimator.watching import EvalSet, Observed, Observer, Validation, no_worse, others_of, value_at
 from torchlogit.fit import FitResult, Goal, fit
 from torchlogit.inference import CLOSE, covariance
 from torchlogit.model import log_probabilities
@@ -139,7 +138,8 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         objective, center = rows.centred(penalty, bool(self.fit_intercept), self._device(given))
         start, validation, tasks = self._start(objective, classes, center), None, None
         if eval_set is not None:
-            validation = validation_of(eval_set, classes, partial(validated, self, reset=False), center, objective)
+            others = others_of(self, eval_set, classes)
+            validation = Validation.beside(objective, others, center)
         if Tasks.wanted(self):
             metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
             tasks = Tasks(self, X, y, metadata, lambda state: self._found(state.params, classes, center))
@@ -240,7 +240,7 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
 
     def _given(self, X: Any, y: Any = NO_TARGET) -> Given:
         check_is_fitted(self)
-        return read(X, y, getattr(self, "feature_names_in_", None))
+        return read(X, y, tuple(getattr(self, "feature_names_in_", ())))
 
     def _likeliest(self, given: Given) -> NDArray[Any]:
         raw = self._raw(given)

@@ -22,9 +22,8 @@ from sklearn.utils.validation import validate_data
 
 from torchlogit.data.columns import as_numbers, is_number
 from torchlogit.data.encoder import TableEncoder
-from torchlogit.data.labels import learn_labels
-from torchlogit.data.tables import own_target, read_table, table_from
-from torchlogit.data.targets import probabilities
+from torchlogit.data.loading import load_table, without_target
+from torchlogit.data.tables import read_table, table_from
 from torchlogit.data.vectors import is_vectors, learn_vectors
 from torchlogit.data.wording import examples, meant
 from torchlogit.design import as_csr
@@ -56,7 +55,7 @@ class Given:
         return torch.from_numpy(values).to(device=self.tensor.device, dtype=kind)
 
 
-def read(X: Any, y: Any = None, columns: Sequence[str] | None = None) -> Given:
+def read(X: Any, y: Any = None, columns: Sequence[str] = ()) -> Given:
     """X and y in one of the forms that validation knows.
 
     y: the target; or, where X has named columns, the name of one; None where X brings its own; NO_TARGET for none.
@@ -129,7 +128,7 @@ def _validated_tensor(estimator: Any, X: torch.Tensor, reset: bool) -> torch.Ten
 # Tensors and data sets of torch.
 
 
-def _of_tensor(X: torch.Tensor, y: Any, columns: Sequence[str] | None) -> Given:
+def _of_tensor(X: torch.Tensor, y: Any, columns: Sequence[str]) -> Given:
     if X.layout != torch.strided:
         return Given(as_csr(X), as_array(y), tensor=X)
     plain = X.detach()
@@ -138,7 +137,7 @@ def _of_tensor(X: torch.Tensor, y: Any, columns: Sequence[str] | None) -> Given:
     return Given(plain.numpy() if plain.device.type == "cpu" else plain, as_array(y), tensor=X)
 
 
-def _of_dataset(X: Any, y: Any, columns: Sequence[str] | None) -> Given:
+def _of_dataset(X: Any, y: Any, columns: Sequence[str]) -> Given:
     rows = all_rows(X)
     features, target = pair(rows) if y is None else (first_part(rows), y)
     return _of_tensor(features, target, columns)
@@ -147,7 +146,7 @@ def _of_dataset(X: Any, y: Any, columns: Sequence[str] | None) -> Given:
 # Tables: what speaks Arrow, pandas, data sets of Hugging Face, files.
 
 
-def _of_pandas(X: Any, y: Any, columns: Sequence[str] | None) -> Given:
+def _of_pandas(X: Any, y: Any, columns: Sequence[str]) -> Given:
     """A pandas frame, which scikit-learn knows; its target, where y names it, is taken out."""
     if isinstance(y, str):
         _refuse_no_column(y, [str(name) for name in X.columns])
@@ -166,32 +165,25 @@ def _can_be_numbers(column: Any) -> bool:
     return True
 
 
-def _of_arrow(X: Any, y: Any, columns: Sequence[str] | None) -> Given:
-    return _of_table(table_from(X), y, None)
+def _of_arrow(X: Any, y: Any, columns: Sequence[str]) -> Given:
+    return _of_table(table_from(X), y, ())
 
 
-def _of_hugging_face(X: Any, y: Any, columns: Sequence[str] | None) -> Given:
+def _of_hugging_face(X: Any, y: Any, columns: Sequence[str]) -> Given:
     return _of_table(table_from(X.with_format("arrow")[:]), y, columns)
 
 
-def _of_path(X: Any, y: Any, columns: Sequence[str] | None) -> Given:
-    loaded = read_table([X])
-    target = own_target([X]) if y is None else y
-    if target is None:
-        names = examples(loaded.table.column_names, most=10)
-        raise DataError(f"{X}: y is not given; expected the name of the target column, one of {names}")
-    try:
-        return _of_table(loaded.table, target, columns, written=True)
-    except DataError as error:
-        raise (error if error.row is None else error.located(loaded.origin.place(error.row))) from None
+def _of_path(X: Any, y: Any, columns: Sequence[str]) -> Given:
+    if y is None or isinstance(y, str):
+        return _of_table(*load_table(X, y), columns, written=True)
+    return _of_table(read_table([X]).table, y, columns, written=True)
 
 
-def _of_table(table: pa.Table, y: Any, columns: Sequence[str] | None, *, written: bool = False) -> Given:
+def _of_table(table: pa.Table, y: Any, columns: Sequence[str], *, written: bool = False) -> Given:
     """The features of a table, and the target that y names. written: numbers may be texts, as in a CSV file."""
     target = as_array(y)
     if isinstance(y, str):
-        _refuse_no_column(y, table.column_names)
-        target, table = _target(table, y), table.drop_columns([y])
+        table, target = without_target(table, y)
     vectors = [field.name for field in table.schema if is_vectors(field.type)]
     if vectors:
         return _of_vectors(table, vectors[0], target, columns)
@@ -227,7 +219,7 @@ def _listed_numbers(name: str, column: pa.ChunkedArray) -> tuple[list[str], NDAr
     return [f"{name}{i}" for i in range(length)], values.reshape(len(lists), length)
 
 
-def _of_vectors(table: pa.Table, name: str, target: Any, columns: Sequence[str] | None) -> Given:
+def _of_vectors(table: pa.Table, name: str, target: Any, columns: Sequence[str]) -> Given:
     """A column of sparse vectors: the features are numbered as in the fit, whose columns tell the first number."""
     if not columns:
         column = learn_vectors(name, table.column(name))
@@ -238,15 +230,6 @@ def _of_vectors(table: pa.Table, name: str, target: Any, columns: Sequence[str] 
     encoded = TableEncoder.from_schema(Schema((column,))).encode(table.select([name]))
     values = encoded.values if scipy.sparse.issparse(encoded.values) else np.ascontiguousarray(encoded.values)
     return Given(values, target, tuple(column.feature_names))
-
-
-def _target(table: pa.Table, name: str) -> NDArray[Any]:
-    """The labels of a column, or the probabilities that it holds."""
-    numbers = as_numbers(table.column(name))
-    if numbers is not None and probabilities(numbers) is not None:
-        return numbers
-    labels = learn_labels(table, name)
-    return np.array(labels.classes)[labels.codes]
 
 
 def _refuse_no_column(name: str, columns: Sequence[str]) -> None:
@@ -272,7 +255,7 @@ def _from(package: str, name: str) -> Callable[[Any], bool]:
     return fits
 
 
-Adapter = Callable[[Any, Any, Sequence[str] | None], Given]
+Adapter = Callable[[Any, Any, Sequence[str]], Given]
 
 ADAPTERS: tuple[tuple[Callable[[Any], bool], Adapter], ...] = (
     (lambda X: isinstance(X, torch.Tensor), _of_tensor),

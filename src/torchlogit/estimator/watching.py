@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from sklearn.utils import check_consistent_length
 
 from torchlogit.data.targets import among
 from torchlogit.errors import InputError
-from torchlogit.estimator.inputs import Given, as_array, read
+from torchlogit.estimator.inputs import as_array, read, validated
 from torchlogit.estimator.problem import Array, Rows, canonical, weights
 from torchlogit.fit import FitResult
 from torchlogit.objective import Objective
@@ -81,6 +81,13 @@ class Validation:
         self.least = float("inf")
         self.waited = 0
 
+    @classmethod
+    def beside(cls, fitted: Objective, others: Rows, center: Array) -> Validation:
+        """One that measures on other rows where, and with an intercept where, the objective of a fit has it."""
+        device = fitted.target.device
+        objective = others.objective(ElasticNet(), fitted.design.has_intercept, device)
+        return cls(objective, torch.from_numpy(center).to(device))
+
     def __call__(self, state: State) -> bool:
         params = uncentred(state.params, self.center)
         theta = self.objective.theta(params)
@@ -112,20 +119,15 @@ class Validation:
         return self.waited >= PATIENCE
 
 
-def validation_of(
-    eval_set: EvalSet, classes: NDArray[Any], checked: Callable[[Given], Any], center: Array, like: Objective
-) -> Validation:
-    """What measures the steps of a fit on the rows of eval_set. checked: their features, as in prediction."""
+def others_of(estimator: Any, eval_set: EvalSet, classes: NDArray[Any]) -> Rows:
+    """The rows of eval_set, their columns checked against those that the estimator is being fitted on."""
     if not isinstance(eval_set, tuple) or len(eval_set) not in (2, 3):
         raise InputError("eval_set: expected a tuple, (X, y) or (X, y, sample_weight); give one such set of rows")
     X, y, weight = (*eval_set, None)[:3]
-    given = read(X, y)
-    features = canonical(checked(given))
+    given = read(X, y, tuple(getattr(estimator, "feature_names_in_", ())))
+    features = canonical(validated(estimator, given, reset=False))
     check_consistent_length(features, given.y)
-    rows = Rows(features, among(given.y, classes), weights(as_array(weight), features.shape[0]))
-    device = like.target.device
-    objective = rows.objective(ElasticNet(), like.design.has_intercept, device)
-    return Validation(objective, torch.from_numpy(center).to(device))
+    return Rows(features, among(given.y, classes), weights(as_array(weight), features.shape[0]))
 
 
 def uncentred(params: Params, center: torch.Tensor) -> Params:
