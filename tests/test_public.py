@@ -34,6 +34,7 @@ NAMES = [
     "__version__",
     "load",
     "load_svmlight",
+    "load_table",
     "save",
 ]
 

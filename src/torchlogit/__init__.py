@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torchlogit.data.encoder import TableEncoder
+    from torchlogit.data.loading import load_table
     from torchlogit.data.svmlight import load_svmlight
     from torchlogit.errors import (
         CheckpointError,
@@ -53,6 +54,7 @@ _HOMES = {
     "TorchlogitWarning": "errors",
     "load": "model",
     "load_svmlight": "data.svmlight",
+    "load_table": "data.loading",
     "save": "estimator",
 }
 
@@ -79,6 +81,7 @@ __all__ = [
     "__version__",
     "load",
     "load_svmlight",
+    "load_table",
     "save",
 ]
 

@@ -222,12 +222,20 @@ class Objective:
 
     def precision(self) -> Tensor:
         """Omega's second derivative by each row of theta, (p,), zero for the intercept."""
+        return self._precision
+
+    @cached_property
+    def _precision(self) -> Tensor:
         n_features = self.design.shape[1] - self.design.has_intercept
         precision = self.penalty.precision(n_features)
         return torch.cat([precision, torch.zeros(int(self.design.has_intercept))]).to(self.target)
 
     def dual_range(self) -> tuple[Tensor, Tensor]:
         """The interval of `dual` where Omega's conjugate is finite, (p, 1) each; 0 for the intercept."""
+        return self._dual_range
+
+    @cached_property
+    def _dual_range(self) -> tuple[Tensor, Tensor]:
         n_features = self.design.shape[1] - self.design.has_intercept
         low, high = (
             torch.cat([end, torch.zeros(int(self.design.has_intercept))]).to(self.target)[:, None]

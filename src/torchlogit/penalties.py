@@ -125,12 +125,12 @@ class ElasticNet:
 
     def value(self, coef: Tensor) -> float:
         """sum f l1 |coef| + precision / 2 * coef^2."""
-        rate, precision = self._columns(coef)[:2]
-        return float(rate[:, 0] @ coef.abs().sum(dim=1) + 0.5 * precision[:, 0] @ coef.square().sum(dim=1))
+        rate, precision = self.l1_rates(len(coef)).to(coef), self.precision(len(coef)).to(coef)
+        return float(rate @ coef.abs().sum(dim=1) + 0.5 * precision @ coef.square().sum(dim=1))
 
     def gradient(self, coef: Tensor) -> Tensor:
         """precision * coef."""
-        return self._columns(coef)[1] * coef
+        return self.precision(len(coef)).to(coef)[:, None] * coef
 
     def precision(self, n_features: int) -> Tensor:
         """f l2 + ridge."""

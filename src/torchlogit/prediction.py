@@ -69,6 +69,18 @@ def probabilities(raw: Array) -> Array:
     return np.ascontiguousarray(e.T)
 
 
+def log_probabilities(raw: Array) -> Array:
+    """The logarithms of `probabilities`, finite wherever the raw prediction is.
+
+    >>> log_probabilities(np.array([[-1000.0]])).tolist()
+    [[0.0, -1000.0]]
+    """
+    raw = np.hstack([np.zeros_like(raw), raw]) if raw.shape[1] == 1 else raw
+    top = raw - raw.max(axis=1, keepdims=True)
+    result: Array = top - np.log(np.exp(top).sum(axis=1, keepdims=True))
+    return result
+
+
 def likeliest(raw: Array) -> NDArray[np.int64]:
     """The index of the class with the largest raw prediction, (n,); of two, the second where the logit is positive."""
     return (raw[:, 0] > 0).astype(np.int64) if raw.shape[1] == 1 else raw.argmax(axis=1)

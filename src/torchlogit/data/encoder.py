@@ -28,6 +28,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from torchlogit.data.categorical import LevelEncoder
@@ -36,6 +37,7 @@ from torchlogit.data.features import Matrix, Part, in_threads, put_dense, sparse
 from torchlogit.data.hashing import HashEncoder
 from torchlogit.data.learners import Read, learn_schema
 from torchlogit.data.numeric import NumberEncoder
+from torchlogit.data.origins import FeatureOrigin, feature_origins
 from torchlogit.data.pieces import rechunked, whole
 from torchlogit.data.remarks import Remarks, added, sentences
 from torchlogit.data.tables import table_from
@@ -76,8 +78,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     `numeric`, `categorical` and `text` name the columns whose kind is not left to their values, `drop` those
     to leave out. `crosses`: pairs of columns, "A:B", whose pairs of levels are categories of their own. `hash_bits`:
     all categories share 2^hash_bits features, and so do, for each column of text, its words. A table is a pandas,
-    polars or Arrow table, or a dict of columns. After `fit`: `schema_` (all that `transform` needs), `notices_` (one
-    sentence each), `feature_names_in_`, `n_features_in_`.
+    polars or Arrow table, a dict of columns, or the path of a file. After `fit`: `schema_` (all that `transform`
+    needs), `notices_` (one sentence each), `feature_names_in_`, `n_features_in_`.
 
     Raises DataError for values that cannot be used: infinite ones, dates, free text, ids, nested types.
 
@@ -182,6 +184,24 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if input_features is not None and list(input_features) != list(self.feature_names_in_):
             raise DataError("input_features differ from the columns of the training table; leave them out")
         return np.array(self.schema_.feature_names, dtype=object)
+
+    def origins(self) -> tuple[FeatureOrigin, ...]:
+        """Where every feature comes from, in order: its column, level, unit and zero, for reports.
+
+        >>> encoder = TableEncoder().fit({"age": [20, 40], "job": ["clerk", "smith"]})
+        >>> [(origin.column, origin.level) for origin in encoder.origins()]
+        [('age', None), ('job', 'clerk'), ('job', 'smith')]
+        >>> encoder.origins()[0].unit  # what a year more adds to the feature
+        0.1
+        """
+        check_is_fitted(self)
+        return feature_origins(self.schema_)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False  # columns have names
+        tags.input_tags.categorical = tags.input_tags.string = tags.input_tags.allow_nan = True
+        return tags
 
     def _remember(self, schema: Schema, names: Sequence[str], notices: tuple[str, ...]) -> None:
         _refuse_unusable(schema)

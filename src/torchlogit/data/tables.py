@@ -69,7 +69,7 @@ def own_target(paths: Sequence[str | Path]) -> str | None:
 
 
 def table_from(X: object) -> pa.Table:
-    """`X` as a pyarrow.Table: a table, a pandas or polars frame, anything Arrow can read, or {name: values}.
+    """`X` as a pyarrow.Table: a table, a pandas or polars frame, anything Arrow can read, {name: values}, or a file.
 
     A pandas index is left out. Raises DataError for anything else, and for names that occur twice.
 
@@ -88,6 +88,9 @@ def table_from(X: object) -> pa.Table:
 
 
 def _arrow_table(X: object) -> pa.Table:
+    if isinstance(X, str | Path):
+        own = own_target([X])
+        return read_table([X]).table.drop_columns([own] if own else [])
     if isinstance(X, pa.Table):
         return X
     if isinstance(X, pa.RecordBatch):

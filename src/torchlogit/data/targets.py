@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import compute_class_weight
+from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from torchlogit.errors import InputError
@@ -38,18 +38,22 @@ class Targets:
     def class_weighted(self, weight: Array, by: ClassWeight) -> tuple[Targets, Array]:
         """The targets and row weights under which every class counts by its own weight.
 
+        "balanced": sum_i s_i / (n_classes sum_i s_i y_ik), so that a row's weight is repetition here too.
         sum_k c_k y_ik loss(i, k) is the loss of a row of weight sum_k c_k y_ik, its shares of the classes alike.
         """
         if by is None:
             return self, weight
-        if self.codes is not None:
-            labels = self.classes[self.codes]
-            return self, weight * compute_class_weight(by, classes=self.classes, y=labels)[self.codes]
-        assert self.share is not None
-        if isinstance(by, str):
-            each = len(self.share) / (len(self.classes) * self.share.sum(axis=0))
+        if isinstance(by, str) and by == "balanced":
+            counts = self.by_class(weight)
+            each = weight.sum() / (len(self.classes) * np.where(counts > 0, counts, 1))
+        elif self.codes is not None or isinstance(by, str):
+            y = self.classes if self.codes is None else self.classes[self.codes]
+            each = compute_class_weight(by, classes=self.classes, y=y)
         else:
             each = np.array([by.get(label, 1.0) for label in self.classes.tolist()])
+        if self.codes is not None:
+            return self, weight * each[self.codes]
+        assert self.share is not None
         scaled = self.share * each
         total = scaled.sum(axis=1)
         return replace(self, share=scaled / np.where(total > 0, total, 1)[:, None]), weight * total
@@ -65,6 +69,23 @@ def labels(y: NDArray[Any]) -> Targets:
     check_classification_targets(y)
     classes = _several(np.unique(y))
     return Targets(classes, np.searchsorted(classes, y).astype(_code_type(classes)), None)
+
+
+def among(y: ArrayLike, classes: NDArray[Any]) -> Targets:
+    """The targets of other rows, whose labels are among the classes, or whose distributions are over as many."""
+    soft = probabilities(y)
+    if soft is not None and len(soft.classes) == len(classes):
+        return replace(soft, classes=classes)
+    labels = column_or_1d(y, warn=True)
+    codes = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
+    strange = np.flatnonzero(classes[codes] != labels)
+    if len(strange):
+        row = int(strange[0])
+        raise InputError(
+            f"y holds {labels[row : row + 1].tolist()[0]!r} at row {row}; expected one of the classes of the fit, "
+            f"{', '.join(map(repr, classes[:10].tolist()))}"
+        )
+    return Targets(classes, codes.astype(_code_type(classes)), None)
 
 
 def _code_type(classes: NDArray[Any]) -> type[np.integer[Any]]:

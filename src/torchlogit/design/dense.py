@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse
@@ -117,7 +118,7 @@ class CompiledRows:
         return sums if self.has_intercept else sums[:-1]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Dense:
     """A matrix of float32 or float64 values, never copied as a whole. compiled: by which loops its rows are read.
 
@@ -171,11 +172,19 @@ class Dense:
             slices = dense_blocks(n, p, self.values.element_size(), compiled=False)
         else:
             slices = micro_blocks(n, DEVICE_BLOCK_BYTES // (8 * p), most=n)
+        if len(slices) == 1:
+            yield slices[0], DenseRows(self._only_block)
+            return
         buffer = torch.ones(slices[0].stop if slices else 0, p, dtype=torch.float64, device=self.values.device)
         for rows in slices:
             block = buffer[: rows.stop - rows.start]
             block[:, :d].copy_(self.values[rows])
             yield rows, DenseRows(block)
+
+    @cached_property
+    def _only_block(self) -> Tensor:
+        """All rows in float64, where they are so few that they are one block: converted once."""
+        return self.dense()
 
     def dense(self) -> Tensor:
         """The rows in float64, (rows, columns)."""

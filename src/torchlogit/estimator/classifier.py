@@ -11,30 +11,25 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags, check_consistent_length
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from torchlogit.data.targets import Targets, labels, probabilities
+from torchlogit.data.targets import labels, probabilities
 from torchlogit.errors import InputError
+from torchlogit.estimator.callbacks import CallbackSupportMixin, Tasks, with_callbacks
+from torchlogit.estimator.documentation import DocumentationLink
 from torchlogit.estimator.explanation import explain
-from torchlogit.estimator.problem import (
-    Features,
-    by_column,
-    canonical,
-    center_of,
-    centered,
-    objective_of,
-    refuse_weightless,
-    seed_of,
-    training_data,
-    without_torch,
-)
+from torchlogit.estimator.inputs import NO_TARGET, Given, as_array, read, validated, validated_pair
+from torchlogit.estimator.problem import Rows, by_column, canonical, refuse_weightless, seed_of, training_data, weights
 from torchlogit.estimator.progress import Progress
-from torchlogit.fit import Goal, Watcher, fit
+from torchlogit.estimator.watching import EvalSet, Observed, Observer, Validation, no_worse, others_of, value_at
+from torchlogit.fit import FitResult, Goal, fit
 from torchlogit.inference import CLOSE, covariance
-from torchlogit.model import probabilities as probabilities_of
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
+from torchlogit.prediction import likeliest, log_probabilities, raw_prediction
+from torchlogit.prediction import probabilities as probabilities_of
 from torchlogit.records import Certificate, Params, Status
 from torchlogit.solvers import Solver
 from torchlogit.solvers.choice import BY_NAME
@@ -43,25 +38,28 @@ Array = NDArray[np.float64]
 Bounds = tuple[ArrayLike | None, ArrayLike | None]
 
 
-class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Logistic regression, softmax for more than two classes, with nothing to tune and a certificate.
 
     Minimises F(W, b) = sum_i s_i loss(x_i W + b, y_i) + l1 |W|_1 + l2 / 2 |W|^2; the intercept is not penalised, X is
     taken as it is, and l2 = 1 / C of scikit-learn's LogisticRegression (0 and no l1: plain maximum likelihood).
-    X may be sparse, of scipy or torch and of any format, on the CPU: rows in CSR form are not copied.
+    X may be an array, a pandas, polars or Arrow table of numbers, a tensor, a Dataset or DataLoader of torch, a Hugging
+    Face data set, the path of a file (docs/estimator.md); or sparse, of scipy or torch and of any format, on the CPU:
+    rows in CSR form are not copied.
 
     penalty_factors: (n_features,) multiples of l1 and l2 by column, 0 for none. bounds: (lower, upper) of the
-    coefficients, each a number, an array (n_features,) or None; (0, None) for none negative. device: "auto" (the CPU),
-    or a torch device to compute on.
+    coefficients, each a number, an array (n_features,) or None; (0, None) for none negative. device: "auto" (that of X
+    where it is a tensor, else the CPU), or a torch device to compute on.
 
     solver: "newton" (StochasticNewton), "dual" (dual ascent), "auto" (of these two the faster one on such data), "sgd"
     (SGD's defaults), or a solver. tol: stop once F is proven to be within tol of its minimum, relative to it. max_iter:
-    passes over the rows. time_budget: seconds. class_weight: None, "balanced" or a dict. random_state: seeds the
-    solver's samples. verbose: 1 shows progress on standard error.
+    passes over the rows. time_budget: seconds. class_weight: None, "balanced" or a dict. warm_start: a fit begins where
+    the last one ended, and ends no worse. random_state: seeds the solver's samples. verbose: 1 shows progress on
+    standard error.
 
     After fit: coef_ (1 or n_classes, n_features), intercept_, classes_, n_features_in_, n_iter_ (passes),
-    certificate_ (.status .bound .relative_bound .standard_errors .message), history_, covariance_ (or why none),
-    solver_ (the solver that was used).
+    certificate_ (.status .bound .relative_bound .standard_errors .message), history_, eval_history_ (with an eval_set),
+    covariance_ (or why none), solver_ (the solver that was used).
 
     Raises ValueError for X or y that cannot be used; warns (ConvergenceWarning) where the answer is not certified.
 
@@ -106,61 +104,94 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: Any,
+        y: Any = None,
         sample_weight: ArrayLike | None = None,
         *,
         offset: ArrayLike | None = None,
+        eval_set: EvalSet | None = None,
     ) -> Self:
         """The fitted estimator.
 
         X (n, n_features). y (n,) labels of any type; or probabilities, where all values lie in [0, 1] and some strictly
-        between (classes_ = [0, 1]); or (n, n_classes) floats whose rows sum to 1. sample_weight (n,) not negative.
-        offset (n,), or (n, n_classes) for more than two: a fixed addition to every row's raw prediction, in fit alone.
+        between (classes_ = [0, 1]); or (n, n_classes) floats whose rows sum to 1; or the name of a column, where X has
+        named ones; None where X is a Dataset or DataLoader of (x, y). sample_weight (n,) not negative. offset (n,), or
+        (n, n_classes) for more than two: a fixed addition to every row's raw prediction, in fit alone.
+
+        eval_set: (X, y) or (X, y, sample_weight), other rows. Their mean log loss after every step is in eval_history_,
+        a list with .passes, .seconds and .log_loss. A fit that is not certified yet ends once that has not improved for
+        five steps, and one that ends without a certificate is left at the best of its steps (docs/estimator.md).
         """
-        features, given = self._read(X, y)
-        weight: Array = np.broadcast_to(1.0, features.shape[0])
-        if sample_weight is not None:
-            weight = _check_sample_weight(sample_weight, features, dtype=np.float64, ensure_non_negative=True)
-        targets, weight = given.class_weighted(weight, self.class_weight)
-        refuse_weightless(targets, weight)
-        penalty, device = self._penalty(features.shape[1]), self._device()
-        objective = objective_of(features, targets, weight, offset, penalty, self.fit_intercept, device)
-        center = center_of(objective, features)
-        if center.any():
-            moved = centered(features, center)
-            objective = objective_of(moved, targets, weight, offset, penalty, self.fit_intercept, device)
-        start = self._start(targets.classes, center)
+        asked = self._fit(X, y, sample_weight, offset, eval_set)
+        if not (asked and self.certificate_.status is Status.BUDGET):
+            self._warn_unless_certified(self.certificate_)
+        return self
+
+    @with_callbacks
+    def _fit(
+        self, X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None, eval_set: EvalSet | None
+    ) -> bool:
+        """Fits; whether an observer, eval_set or a callback, asked for the end."""
+        given = read(X, y)
+        rows = self._rows(given, sample_weight, offset)
+        classes, penalty = rows.targets.classes, self._penalty(rows.features.shape[1])
+        objective, center = rows.centred(penalty, bool(self.fit_intercept), self._device(given))
+        start, validation, tasks = self._start(objective, classes, center), None, None
+        if eval_set is not None:
+            others = others_of(self, eval_set, classes)
+            validation = Validation.beside(objective, others, center)
+        if Tasks.wanted(self):
+            metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
+            tasks = Tasks(self, X, y, metadata, lambda state: self._found(state.params, classes, center))
+        observers: list[Observer] = [each for each in (validation, tasks) if each is not None]
         self.solver_ = self._solver(objective)
-        result = fit(objective, self.solver_, self._goal(), start=start, watchers=self._watchers(objective))
+        result = self._run(objective, Observed(self.solver_, observers), start)
+        for observer in observers:
+            result = observer.chosen(result)
+        result = result if start is None else no_worse(result, objective, start)
+        for name, value in self._found(result.params, classes, center).items():
+            setattr(self, name, value)
+        self.n_iter_, self.certificate_, self.history_ = result.passes, result.certificate, result.history
+        self.covariance_ = covariance(objective, result.params, result.certificate)
+        self.training_data_ = training_data(rows.features, rows.targets, rows.weight)
+        self.__dict__.pop("eval_history_", None)
+        if validation is not None:
+            self.eval_history_ = validation.history
+        if tasks is not None:
+            tasks.end()
+        return any(observer.asked for observer in observers)
+
+    def _run(self, objective: Objective, solver: Solver, start: Params | None) -> FitResult:
+        watchers = (Progress(objective.total_weight),) if self.verbose else ()
+        result = fit(objective, solver, self._goal(), start=start, watchers=watchers)
         if self.verbose:
             print(file=sys.stderr)
-        self.classes_ = targets.classes
-        self.coef_ = result.params.coef.T.cpu().numpy().copy()
-        self.intercept_ = result.params.intercept.cpu().numpy() - self.coef_ @ center
-        self._center = center
-        self.n_iter_ = result.passes
-        self.certificate_ = result.certificate
-        self.history_ = result.history
-        self.covariance_ = covariance(objective, result.params, result.certificate)
-        self.training_data_ = training_data(features, targets, weight)
-        self._warn_unless_certified(result.certificate)
-        return self
+        return result
+
+    def _found(self, params: Params, classes: NDArray[Any], center: Array) -> dict[str, Any]:
+        """What is needed to predict from a point of the fit."""
+        coef = params.coef.T.cpu().numpy().copy()
+        intercept = params.intercept.cpu().numpy() - coef @ center
+        return {"coef_": coef, "intercept_": intercept, "classes_": classes, "_center": center}
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
 
-    def _read(self, X: ArrayLike, y: ArrayLike) -> tuple[Features, Targets]:
-        """X and y, checked as scikit-learn does."""
-        X, soft = without_torch(X), None if y is None else probabilities(y)
-        if soft is not None:
-            features = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
-            check_consistent_length(features, y)
-            return canonical(features), soft
-        features, values = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
-        return canonical(features), labels(values)
+    def _rows(self, given: Given, sample_weight: ArrayLike | None, offset: ArrayLike | None) -> Rows:
+        """X, y and the weights, checked as scikit-learn does, the classes' own weights multiplied in."""
+        targets = None if given.y is None else probabilities(given.y)
+        if targets is not None:
+            features = validated(self, given, reset=True)
+            check_consistent_length(features, given.y)
+        else:
+            features, values = validated_pair(self, given)
+            targets = labels(values)
+        weight = weights(as_array(sample_weight), features.shape[0])
+        targets, weight = targets.class_weighted(weight, self.class_weight)
+        refuse_weightless(targets, weight)
+        return Rows(canonical(features), targets, weight, as_array(offset))
 
     def _penalty(self, n_features: int) -> ElasticNet:
         lower, upper = self.bounds if self.bounds is not None else (None, None)
@@ -168,46 +199,61 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ends = (by_column(f"bounds, {name}", end, n_features) for name, end in (("lower", lower), ("upper", upper)))
         return ElasticNet(float(self.l1), float(self.l2), factors, *ends)
 
-    def _device(self) -> torch.device:
+    def _device(self, given: Given) -> torch.device:
+        own = given.X.device if isinstance(given.X, torch.Tensor) else "cpu"
         try:
-            device = torch.device("cpu" if self.device == "auto" else self.device)
+            device = torch.device(own if self.device == "auto" else self.device)
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"device={self.device!r}: cannot compute there ({reason}); use 'auto' or 'cpu'") from None
         return device
 
-    def decision_function(self, X: ArrayLike) -> Array:
-        """The raw prediction X coef' + intercept: (n,) for two classes, (n, n_classes) otherwise."""
-        raw = self._raw(X)
-        return raw[:, 0] if raw.shape[1] == 1 else raw
+    def decision_function(self, X: Any) -> Any:
+        """The raw prediction X coef' + intercept: (n,) for two classes, (n, n_classes) otherwise.
 
-    def predict_proba(self, X: ArrayLike) -> Array:
+        This and all other predictions are arrays, or tensors on X's device where X is a tensor.
+        """
+        given = self._given(X)
+        raw = self._raw(given)
+        return given.answer(raw[:, 0] if raw.shape[1] == 1 else raw)
+
+    def predict_proba(self, X: Any) -> Any:
         """The probability of every class, (n, n_classes), in the order of classes_."""
-        return probabilities_of(self._raw(X))
+        given = self._given(X)
+        return given.answer(probabilities_of(self._raw(given)))
 
-    def predict_log_proba(self, X: ArrayLike) -> Array:
+    def predict_log_proba(self, X: Any) -> Any:
         """The logarithm of predict_proba, finite wherever the raw prediction is."""
-        raw = self._raw(X)
-        raw = np.hstack([np.zeros_like(raw), raw]) if raw.shape[1] == 1 else raw
-        top = raw - raw.max(axis=1, keepdims=True)
-        logarithms: Array = top - np.log(np.exp(top).sum(axis=1, keepdims=True))
-        return logarithms
+        given = self._given(X)
+        return given.answer(log_probabilities(self._raw(given)))
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """The likeliest class of every row."""
-        raw = self._raw(X)
-        codes = (raw[:, 0] > 0).astype(np.int64) if raw.shape[1] == 1 else raw.argmax(axis=1)
-        labels: NDArray[Any] = self.classes_[codes]
+    def predict(self, X: Any) -> Any:
+        """The likeliest class of every row; an array, where classes are no numbers."""
+        given = self._given(X)
+        return given.answer(self._likeliest(given))
+
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """The share of rows whose class is the likeliest one, weighted; X and y as in `fit`."""
+        given = self._given(X, y)
+        return float(accuracy_score(given.y, self._likeliest(given), sample_weight=as_array(sample_weight)))
+
+    def _given(self, X: Any, y: Any = NO_TARGET) -> Given:
+        check_is_fitted(self)
+        return read(X, y, tuple(getattr(self, "feature_names_in_", ())))
+
+    def _likeliest(self, given: Given) -> NDArray[Any]:
+        labels: NDArray[Any] = self.classes_[likeliest(self._raw(given))]
         return labels
 
-    def _raw(self, X: ArrayLike) -> Array:
-        check_is_fitted(self)
-        features = validate_data(
-            self, without_torch(X), accept_sparse="csr", dtype=[np.float64, np.float32], order="C", reset=False
-        )
-        raw: Array = np.asarray(features @ self.coef_.T + self.intercept_, dtype=np.float64)
-        return raw
+    def _raw(self, given: Given) -> Array:
+        features = validated(self, given, reset=False)
+        if isinstance(features, torch.Tensor):
+            coef = torch.from_numpy(self.coef_.T).to(features.device)
+            intercept = torch.from_numpy(self.intercept_).to(features.device)
+            tensor: Array = (features.to(torch.float64) @ coef + intercept).cpu().numpy()
+            return tensor
+        return raw_prediction(features, self.coef_.T, self.intercept_)
 
     def _solver(self, objective: Objective) -> Solver:
         if not isinstance(self.solver, str):
@@ -228,16 +274,18 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         errors = CLOSE if free else None
         return Goal(self.tol, standard_errors=errors, max_iter=self.max_iter, time_budget=self.time_budget)
 
-    def _start(self, classes: NDArray[Any], center: Array) -> Params | None:
+    def _start(self, objective: Objective, classes: NDArray[Any], center: Array) -> Params | None:
+        """The last answer, where it is a better start than none."""
         if not self.warm_start or not hasattr(self, "coef_"):
             return None
         outputs = 1 if len(classes) == 2 else len(classes)
         if not np.array_equal(classes, self.classes_) or self.coef_.shape != (outputs, len(center)):
             raise InputError("warm_start: the classes or columns are not those of the last fit; use a new estimator")
-        return Params(torch.tensor(self.coef_.T), torch.tensor(self.intercept_ + self.coef_ @ center))
-
-    def _watchers(self, objective: Objective) -> tuple[Watcher, ...]:
-        return (Progress(objective.total_weight),) if self.verbose else ()
+        last = Params(torch.tensor(self.coef_.T), torch.tensor(self.intercept_ + self.coef_ @ center))
+        last, empty = (
+            objective.params(objective.feasible(theta)) for theta in (objective.theta(last), objective.start())
+        )
+        return last if value_at(objective, last) < value_at(objective, empty) else None
 
     def _warn_unless_certified(self, certificate: Certificate) -> None:
         if certificate.status is not Status.CERTIFIED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import scipy.sparse
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight
 
 from torchlogit.data.targets import Targets
 from torchlogit.design import Dense, DesignMatrix, Sparse, as_csr
@@ -22,50 +24,66 @@ from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 
 Array = NDArray[np.float64]
-Features = Any  # a matrix: NDArray, or scipy.sparse.csr_array, columns ascending and none twice
+Features = Any  # a matrix: NDArray, scipy.sparse.csr_array, columns ascending and none twice, or a tensor elsewhere
 HASHED_ROWS = 10_000  # in a fingerprint: hashing all of X can take longer than the fit
-
-
-def without_torch(X: Any) -> Any:
-    """X, as a matrix of scipy where it is a sparse tensor, which scikit-learn does not know."""
-    return as_csr(X) if isinstance(X, torch.Tensor) and X.layout != torch.strided else X
 
 
 def canonical(X: Any) -> Features:
     return as_csr(X) if scipy.sparse.issparse(X) else X
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What is fitted or measured: features (n, n_features), targets and weights (n,), and offsets where there are."""
+
+    features: Features
+    targets: Targets
+    weight: Array
+    offset: ArrayLike | None = None
+
+    def objective(self, penalty: ElasticNet, intercept: bool, device: torch.device) -> Objective:
+        """F of these rows, the features taken as they are."""
+        targets = self.targets
+        loss = loss_for(len(targets.classes))
+        if targets.codes is not None:
+            target = hard_targets(loss, torch.from_numpy(targets.codes))
+        else:
+            assert targets.share is not None
+            target = torch.from_numpy(targets.share[:, 1:] if loss.n_outputs == 1 else targets.share)
+        return Objective.of(
+            _design(self.features, intercept, device),
+            target.to(device),
+            loss=loss,
+            penalty=penalty,
+            weight=None if (self.weight == 1).all() else _tensor(self.weight),
+            offset=None if self.offset is None else _offset(self.offset, self.features.shape[0], loss.n_outputs),
+        )
+
+    def centred(self, penalty: ElasticNet, intercept: bool, device: torch.device) -> tuple[Objective, Array]:
+        """F of these rows, columns far from zero having been centred, and by how much each, (n_features,)."""
+        objective = self.objective(penalty, intercept, device)
+        center = center_of(objective, self.features)
+        if center.any():
+            moved = replace(self, features=centered(self.features, center))
+            objective = moved.objective(penalty, intercept, device)
+        return objective, center
+
+
+def weights(sample_weight: Any, n: int) -> Array:
+    """The weight of each of n rows, (n,), checked; ones where there are none."""
+    ones: Array = np.broadcast_to(1.0, n)
+    if sample_weight is None:
+        return ones
+    checked: Array = _check_sample_weight(sample_weight, ones, dtype=np.float64, ensure_non_negative=True)
+    return checked
+
+
 def _design(X: Features, intercept: bool, device: torch.device) -> DesignMatrix:
     if not scipy.sparse.issparse(X):
-        return Dense.of(_tensor(X).to(device), intercept=intercept)
+        return Dense.of((X if isinstance(X, torch.Tensor) else _tensor(X)).to(device), intercept=intercept)
     if device.type != "cpu":
         raise InputError(f"device={str(device)!r}: X is sparse, which only the CPU takes; use 'auto', or X.toarray()")
     return Sparse.of(X, intercept=intercept)
-
-
-def objective_of(
-    X: Features,
-    targets: Targets,
-    weight: Array,
-    offset: ArrayLike | None,
-    penalty: ElasticNet,
-    intercept: bool,
-    device: torch.device,
-) -> Objective:
-    loss = loss_for(len(targets.classes))
-    if targets.codes is not None:
-        target = hard_targets(loss, torch.from_numpy(targets.codes))
-    else:
-        assert targets.share is not None
-        target = torch.from_numpy(targets.share[:, 1:] if loss.n_outputs == 1 else targets.share)
-    return Objective.of(
-        _design(X, intercept, device),
-        target.to(device),
-        loss=loss,
-        penalty=penalty,
-        weight=None if (weight == 1).all() else _tensor(weight),
-        offset=None if offset is None else _offset(offset, X.shape[0], loss.n_outputs),
-    )
 
 
 def _offset(offset: ArrayLike, n: int, n_outputs: int) -> torch.Tensor:
@@ -111,6 +129,8 @@ def center_of(objective: Objective, X: Features) -> Array:
 
 def centered(X: Features, center: Array) -> Features:
     """X - center, which is zero where a sparse X does not store every value."""
+    if isinstance(X, torch.Tensor):
+        return X.to(torch.float64) - torch.from_numpy(center).to(X.device)
     if not scipy.sparse.issparse(X):
         return X - center
     return scipy.sparse.csr_array((X.data - center[X.indices], X.indices, X.indptr), shape=X.shape)
@@ -139,6 +159,8 @@ def training_data(X: Features, targets: Targets, weight: Array) -> dict[str, Any
     some = slice(None, None, max(1, n // HASHED_ROWS))
     rows = X[some]
     digest = hashlib.sha256(str(X.shape).encode())
+    if isinstance(rows, torch.Tensor):
+        rows = rows.cpu().numpy()
     features = (rows.indptr, rows.indices, rows.data) if scipy.sparse.issparse(rows) else (rows,)
     others = (part[some] for part in (targets.codes, targets.share, weight) if part is not None)
     for part in (*features, *others):

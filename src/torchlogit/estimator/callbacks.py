@@ -1,0 +1,74 @@
+"""scikit-learn's callbacks, which it has from 1.9 on: every step of a fit is a task of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
+
+from torchlogit.fit import FitResult
+from torchlogit.records import State, Status
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _NoSupport:
+    """In place of scikit-learn's, before 1.9."""
+
+
+def _as_it_is(method: Callable[P, R]) -> Callable[P, R]:
+    return method
+
+
+if TYPE_CHECKING:
+    CallbackSupportMixin: TypeAlias = _NoSupport
+    with_callbacks = _as_it_is
+else:
+    try:
+        from sklearn.callback import CallbackSupportMixin, with_callbacks
+    except ImportError:
+        CallbackSupportMixin, with_callbacks = _NoSupport, _as_it_is
+
+
+class Tasks:
+    """An observer that tells an estimator's callbacks of every step; one of them may ask for the end.
+
+    X, y, metadata: of the fit, as they were given. fitted: the attributes that the estimator would have, had the fit
+    ended in a state; asked for where a callback wants to predict.
+    """
+
+    def __init__(
+        self, estimator: Any, X: Any, y: Any, metadata: dict[str, Any], fitted: Callable[[State], dict[str, Any]]
+    ) -> None:
+        self.fitted, self.asked = fitted, False
+        self.facts = {"estimator": estimator, "X": X, "y": y, "metadata": metadata or None}
+        self.whole = estimator._init_callback_context(max_subtasks=None)
+        self.whole.call_on_fit_task_begin(**self.facts)
+        self.step = self._next()
+
+    @classmethod
+    def wanted(cls, estimator: Any) -> bool:
+        """Whether the estimator, or one that it is a part of, has callbacks."""
+        return "_skl_callbacks" in estimator.__dict__ or "_parent_callback_ctx" in estimator.__dict__
+
+    def __call__(self, state: State) -> bool:
+        self.asked |= self.step.call_on_fit_task_end(**self.facts, reconstruction_attributes=lambda: self.fitted(state))
+        self.step = self._next()
+        return self.asked
+
+    def chosen(self, result: FitResult) -> FitResult:
+        """The result, which says so where a callback asked for the end."""
+        if not self.asked or result.certificate.status is not Status.BUDGET:
+            return result
+        _, _, rest = result.certificate.message.partition("; ")
+        words = f"stopped by a callback; {rest}"
+        return replace(result, certificate=replace(result.certificate, message=words))
+
+    def end(self) -> None:
+        """The fit is over, and the step that has begun with it."""
+        self.step.call_on_fit_task_end(estimator=self.facts["estimator"])
+        self.whole.call_on_fit_task_end(**self.facts, reconstruction_attributes={})
+
+    def _next(self) -> Any:
+        return self.whole.subcontext(task_name="step").call_on_fit_task_begin(**self.facts)

@@ -1,0 +1,133 @@
+"""Rows of torch's data sets and loaders, read in whole blocks where they allow that."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchlogit.errors import DataError, TorchlogitWarning
+
+BLOCK_ROWS = 1 << 14  # asked for at once
+
+Parts = tuple[Tensor, ...]  # what every row has, x and y mostly: (n, ...) each
+
+
+def is_dataset(X: object) -> bool:
+    """Whether X is a data set or a loader of torch; its module is not imported to find out."""
+    module = sys.modules.get("torch.utils.data")
+    return module is not None and isinstance(X, module.Dataset | module.DataLoader)
+
+
+def all_rows(given: Any) -> Parts:
+    """All rows of a data set, in its order; of a loader, those of its data set, or what it makes of them itself.
+
+    Warns where rows can only be had one at a time.
+    """
+    from torch.utils.data import DataLoader
+
+    parts = _of_loader(given) if isinstance(given, DataLoader) else _of_dataset(given)
+    if not len(parts[0]):
+        raise DataError(f"the {type(given).__name__} has no rows; give one with rows")
+    return parts
+
+
+def first_part(parts: Parts) -> Tensor:
+    """The features."""
+    return parts[0]
+
+
+def pair(parts: Parts) -> tuple[Tensor, Tensor]:
+    """The features and the target."""
+    if len(parts) != 2:
+        raise DataError(f"the rows of the data set have {len(parts)} parts; expected two, x and y, or y on its own")
+    return parts[0], parts[1]
+
+
+def _of_loader(loader: Any) -> Parts:
+    """Its data set's rows where it adds nothing but their order, else its batches, once around."""
+    from torch.utils.data import RandomSampler, SequentialSampler, default_collate
+
+    sampler = getattr(loader, "sampler", None)
+    every = type(sampler) is SequentialSampler or (
+        type(sampler) is RandomSampler and not sampler.replacement and sampler.num_samples == len(loader.dataset)
+    )
+    if every and loader.batch_size is not None and loader.collate_fn is default_collate:
+        return _of_dataset(loader.dataset)
+    if not _in_blocks(loader.dataset):
+        _warn(loader.dataset)
+    return _joined(_parts(batch) for batch in loader)
+
+
+def _of_dataset(dataset: Any) -> Parts:
+    if isinstance(tensors := getattr(dataset, "tensors", None), tuple):
+        return tensors
+    from torch.utils.data import ConcatDataset, Subset
+
+    if type(dataset) is Subset:
+        rows = torch.as_tensor(list(dataset.indices))
+        whole = getattr(dataset.dataset, "tensors", None)
+        if isinstance(whole, tuple):
+            return tuple(part[rows.to(part.device)] for part in whole)
+    if type(dataset) is ConcatDataset:
+        return _joined(_of_dataset(part) for part in dataset.datasets)
+    if not _in_blocks(dataset):
+        _warn(dataset)
+    return _joined(_collated(block) for block in _blocks(dataset))
+
+
+def _in_blocks(dataset: Any) -> bool:
+    """Whether several rows can be had at once. A Subset has the method, whatever it is a part of."""
+    from torch.utils.data import ConcatDataset, Subset
+
+    if isinstance(dataset, Subset):
+        return _in_blocks(dataset.dataset)
+    if isinstance(dataset, ConcatDataset):
+        return all(map(_in_blocks, dataset.datasets))
+    return hasattr(dataset, "tensors") or hasattr(dataset, "__getitems__")
+
+
+def _blocks(dataset: Any) -> Iterator[Any]:
+    if not hasattr(dataset, "__len__"):
+        rows = iter(dataset)
+        yield from iter(lambda: list(islice(rows, BLOCK_ROWS)), [])
+        return
+    for start in range(0, len(dataset), BLOCK_ROWS):
+        block = list(range(start, min(len(dataset), start + BLOCK_ROWS)))
+        yield dataset.__getitems__(block) if hasattr(dataset, "__getitems__") else [dataset[i] for i in block]
+
+
+def _collated(block: Any) -> Parts:
+    """Rows as torch puts them together; a block that comes as one tensor for each part is that already."""
+    from torch.utils.data import default_collate
+
+    together = isinstance(block, tuple) and all(isinstance(part, Tensor) for part in block)
+    return _parts(block if together else default_collate(block))
+
+
+def _parts(batch: Any) -> Parts:
+    parts = (batch,) if isinstance(batch, Tensor) else batch
+    if not isinstance(parts, Sequence) or not all(isinstance(part, Tensor) for part in parts):
+        raise DataError(f"the data set gives {type(batch).__name__}; expected tensors, or pairs of x and y")
+    return tuple(parts)
+
+
+def _joined(blocks: Iterable[Parts]) -> Parts:
+    joined = tuple(torch.cat(part) for part in zip(*blocks, strict=True))
+    if not joined:
+        raise DataError("the data set has no rows; give one with rows")
+    return joined
+
+
+def _warn(dataset: Any) -> None:
+    warnings.warn(
+        f"{type(dataset).__name__} gives its rows one at a time, which takes longer than the fit: "
+        f"a TensorDataset, or a method __getitems__, is read in whole blocks",
+        TorchlogitWarning,
+        stacklevel=2,
+    )
