@@ -78,6 +78,16 @@ def _several(classes: NDArray[Any]) -> NDArray[Any]:
     return classes
 
 
+def known_labels(y: NDArray[Any], classes: NDArray[Any]) -> Targets:
+    """The targets of labels of these classes, which are sorted; InputError for any other label."""
+    codes = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+    unknown = classes[codes] != y
+    if unknown.any():
+        row = int(np.argmax(unknown))
+        raise InputError(f"y holds {y[row]!r} at row {row}: expected one of the {len(classes)} classes of the fit")
+    return Targets(classes, codes, None)
+
+
 def probabilities(y: ArrayLike) -> Targets | None:
     """The targets of a y that holds probabilities, or None where it holds labels.
 

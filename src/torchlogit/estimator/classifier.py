@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from functools import partial
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -14,9 +15,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from torchlogit.data.targets import Targets, labels, probabilities
+from torchlogit.data.targets import Targets, known_labels, labels, probabilities
 from torchlogit.errors import InputError
 from torchlogit.estimator.explanation import explain
+from torchlogit.estimator.penalty import choice_of, chosen_path, number_of
 from torchlogit.estimator.problem import (
     Features,
     by_column,
@@ -34,6 +36,7 @@ from torchlogit.fit import Goal, Watcher, fit
 from torchlogit.inference import CLOSE, covariance
 from torchlogit.model import probabilities as probabilities_of
 from torchlogit.objective import Objective
+from torchlogit.path import L2Choice, certified, with_l2
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Certificate, Params, Status
 from torchlogit.solvers import Solver
@@ -47,7 +50,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Logistic regression, softmax for more than two classes, with nothing to tune and a certificate.
 
     Minimises F(W, b) = sum_i s_i loss(x_i W + b, y_i) + l1 |W|_1 + l2 / 2 |W|^2; the intercept is not penalised, X is
-    taken as it is, and l2 = 1 / C of scikit-learn's LogisticRegression (0 and no l1: plain maximum likelihood).
+    taken as it is, and l2 = 1 / C of scikit-learn's LogisticRegression (0 and no l1: plain maximum likelihood; "auto":
+    the one that should predict best, by approximate leave-one-out or by folds, see L2Choice and docs/penalty.md).
     X may be sparse, of scipy or torch and of any format, on the CPU: rows in CSR form are not copied.
 
     penalty_factors: (n_features,) multiples of l1 and l2 by column, 0 for none. bounds: (lower, upper) of the
@@ -61,7 +65,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     After fit: coef_ (1 or n_classes, n_features), intercept_, classes_, n_features_in_, n_iter_ (passes),
     certificate_ (.status .bound .relative_bound .standard_errors .message), history_, covariance_ (or why none),
-    solver_ (the solver that was used).
+    solver_ (the solver that was used), l2_ (the l2 that was used), path_ (where it was chosen: all that were tried).
 
     Raises ValueError for X or y that cannot be used; warns (ConvergenceWarning) where the answer is not certified.
 
@@ -75,7 +79,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         *,
         l1: float = 0.0,
-        l2: float = 1.0,
+        l2: float | Literal["auto"] | L2Choice = 1.0,
         fit_intercept: bool = True,
         solver: Literal["auto", "newton", "dual", "sgd"] | Solver = "auto",
         tol: float = 1e-6,
@@ -122,7 +126,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weight: Array = np.broadcast_to(1.0, features.shape[0])
         if sample_weight is not None:
             weight = _check_sample_weight(sample_weight, features, dtype=np.float64, ensure_non_negative=True)
-        targets, weight = given.class_weighted(weight, self.class_weight)
+        counts = weight
+        targets, weight = given.class_weighted(counts, self.class_weight)
         refuse_weightless(targets, weight)
         penalty, device = self._penalty(features.shape[1]), self._device()
         objective = objective_of(features, targets, weight, offset, penalty, self.fit_intercept, device)
@@ -130,7 +135,12 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if center.any():
             moved = centered(features, center)
             objective = objective_of(moved, targets, weight, offset, penalty, self.fit_intercept, device)
-        start = self._start(targets.classes, center)
+        start, choice, path = self._start(targets.classes, center), choice_of(self.l2), None
+        if choice is not None:
+            read = partial(self._read_eval_set, classes=targets.classes, center=center, penalty=penalty)
+            path = chosen_path(choice, objective, targets, seed=seed_of(self.random_state), counts=counts, read=read)
+            objective = with_l2(objective, path.l2)
+        self.l2_ = penalty.l2 if path is None else path.l2
         self.solver_ = self._solver(objective)
         result = fit(objective, self.solver_, self._goal(), start=start, watchers=self._watchers(objective))
         if self.verbose:
@@ -142,6 +152,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = result.passes
         self.certificate_ = result.certificate
         self.history_ = result.history
+        if path is not None:
+            self.path_ = certified(path.points, path.l2, result.certificate)
+            self.chosen_by_ = path.by
         self.covariance_ = covariance(objective, result.params, result.certificate)
         self.training_data_ = training_data(features, targets, weight)
         self._warn_unless_certified(result.certificate)
@@ -162,11 +175,26 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         features, values = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
         return canonical(features), labels(values)
 
+    def _read_eval_set(
+        self, X: ArrayLike, y: ArrayLike, *, classes: NDArray[Any], center: Array, penalty: ElasticNet
+    ) -> Objective:
+        """The rows to validate on, as an objective of their own."""
+        features = canonical(
+            validate_data(
+                self, without_torch(X), accept_sparse="csr", dtype=[np.float64, np.float32], order="C", reset=False
+            )
+        )
+        check_consistent_length(features, y)
+        targets = probabilities(y) or known_labels(np.asarray(y), classes)
+        moved, weight = centered(features, center) if center.any() else features, np.ones(features.shape[0])
+        return objective_of(moved, targets, weight, None, penalty, self.fit_intercept, self._device())
+
     def _penalty(self, n_features: int) -> ElasticNet:
+        """That of the fit; before l2 has been chosen, with one that stands in for it."""
         lower, upper = self.bounds if self.bounds is not None else (None, None)
         factors = by_column("penalty_factors", self.penalty_factors, n_features)
         ends = (by_column(f"bounds, {name}", end, n_features) for name, end in (("lower", lower), ("upper", upper)))
-        return ElasticNet(float(self.l1), float(self.l2), factors, *ends)
+        return ElasticNet(float(self.l1), number_of(self.l2, getattr(self, "l2_", 1.0)), factors, *ends)
 
     def _device(self) -> torch.device:
         try:

@@ -24,7 +24,7 @@ def with_l2(objective: Objective, l2: float) -> Objective:
 class Evaluation:
     """Of every fit: F (m,), its gradient (p, m, n_outputs), and over the rows that it holds out, by weight s,
 
-    held (m,): sum s loss. held_square (m,): sum (s loss)^2. held_cross (m,): sum s^2 loss.
+    held (m,): sum s loss. held_square (m,): sum s u loss^2, u the unit. held_cross (m,): sum s u loss.
     """
 
     value: Tensor
@@ -53,11 +53,13 @@ class Evaluation:
 class Batch:
     """F_b = sum of the losses of the rows that are not in fold held_b  +  the penalty with l2_b, for each of m fits.
 
-    l2s (m,). held (m,): the fold that a fit leaves out, ALL for none. fold (n,): of every row, from 0; -1 for none.
+    unit (n,): of a row's weight, what counts as one observation. l2s (m,). held (m,): the fold that a fit leaves out,
+    ALL for none. fold (n,): of every row, from 0; -1 for none.
     Coefficients of all of them are one tensor, (p, m, n_outputs).
     """
 
     objective: Objective
+    unit: Tensor
     l2s: Tensor
     held: Tensor
     fold: Tensor
@@ -72,7 +74,7 @@ class Batch:
 
     def sampled(self, sample: Objective, indices: Tensor) -> Batch:
         """The same fits of a sample of the rows."""
-        return replace(self, objective=sample, fold=self.fold[indices])
+        return replace(self, objective=sample, unit=self.unit[indices], fold=self.fold[indices])
 
     def single(self, k: int) -> Objective:
         """The objective of one fit; rows that it holds out have weight zero."""
@@ -117,8 +119,8 @@ class Batch:
                 sums[0] += losses.sum(dim=0)
                 part.copy_((residual * weight[:, :, None]).reshape(part.shape))
                 continue
-            out = losses * ~kept
-            terms = losses * kept, out, out.square(), out * weight
+            out, spread = losses * ~kept, value.reshape(-1, m) * self.unit[place, None]
+            terms = losses * kept, out, out * spread, out * self.unit[place, None]
             sums += torch.stack([term.sum(dim=0) for term in terms])
             part.copy_((residual * (weight * kept)[:, :, None]).reshape(part.shape))
         return block.rmatmul(raw)

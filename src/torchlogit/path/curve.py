@@ -46,7 +46,7 @@ class Held:
 
     @classmethod
     def of(cls, losses: Tensor, weight: Tensor, multiplier: Tensor | None = None) -> Held:
-        """Of losses (n,) with weights (n,); multiplier (n,): how many rows each one stands for.
+        """Of losses (n,) with weights (n,); multiplier (n,): how many observations each one stands for.
 
         >>> Held.of(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 1.0])).loss
         2.0

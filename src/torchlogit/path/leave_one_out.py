@@ -1,7 +1,7 @@
 """Approximate leave-one-out: what every row's loss would be, had the fit not seen it.
 
-Without row i (all of its weight s_i) one Newton step from the optimum, by the Hessian without it, moves its raw
-prediction
+Without row i, or that part s_i of its weight that counts as one observation, one Newton step from the optimum, by the
+Hessian without it, moves its raw prediction
 
     z_i  ->  z_i + (I - A_i s_i C_i)^-1 A_i s_i r_i,      A_i = (x_i' (x) I) H^-1 (x_i (x) I),
 
@@ -24,8 +24,8 @@ ROUNDING = 1e-6  # a row alone may hold up all of a direction, nearly, and round
 def left_out(objective: Objective, theta: Tensor, factored: Factor, weight: Tensor) -> Tensor:
     """The loss of every row had it been left out of the fit with optimum theta, (n,), not weighted.
 
-    objective: the rows. factored: the Hessian of all of F at theta, in free coordinates. weight (n,): that each row has
-    in the fit, which differs from the objective's where that is a sample.
+    objective: the rows. factored: the Hessian of all of F at theta, in free coordinates. weight (n,): what is left out
+    of each row's weight, at most all of it.
 
     >>> from torchlogit.design import Dense
     >>> from torchlogit.losses import Logistic

@@ -58,13 +58,13 @@ class Fits:
         return degrees_of_freedom(self.batch.single(k), self.curvature.at(k, self.theta[:, k]))
 
 
-def batch_of(objective: Objective, l2s: list[float], measure: Measure) -> Batch:
+def batch_of(objective: Objective, unit: Tensor, l2s: list[float], measure: Measure) -> Batch:
     """All rows under every penalty, and then, fold by fold, the rows of all others."""
     device = objective.target.device
     fold = torch.full((objective.design.shape[0],), NO_FOLD, device=device) if measure.fold is None else measure.fold
     left_out = [ALL, *(f for f in torch.unique(fold).tolist() if f != NO_FOLD)]
     strengths = torch.tensor(l2s, dtype=torch.float64, device=device).repeat(len(left_out))
-    return Batch(objective, strengths, torch.tensor(left_out, device=device).repeat_interleave(len(l2s)), fold)
+    return Batch(objective, unit, strengths, torch.tensor(left_out, device=device).repeat_interleave(len(l2s)), fold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,10 @@ class LeaveOneOut:
         theta, whole, sample = fits.theta[:, k], fits.batch.objective, fits.left_out
         rows = sample.objective
         seen = rows.loss.value(rows.raw(theta), rows.target)
-        unseen = left_out(rows, theta, fits.curvature.at(k, theta), sample.weight)
+        unseen = left_out(rows, theta, fits.curvature.at(k, theta), sample.unit)
         added = float((rows.weight * (unseen - seen)).sum())
         penalty = float(0.5 * (fits.batch.precision()[:, k, None] * theta.square()).sum())
-        spread = Held.of(unseen, sample.weight, sample.multiplier).standard_error
+        spread = Held.of(unseen, sample.unit, sample.multiplier).standard_error
         return Held((float(fits.seen.value[k]) - penalty + added) / whole.total_weight, spread)
 
 
@@ -104,7 +104,7 @@ class Folds:
     def held(self, fits: Fits) -> list[Held]:
         """Of all rows that are in a fold."""
         weight = torch.where(self.fold == NO_FOLD, 0.0, fits.batch.objective.weight)
-        total, squares = float(weight.sum()), float(weight.square().sum())
+        total, squares = float(weight.sum()), float(weight @ fits.batch.unit)
         sums = (part[fits.n_l2s :].reshape(-1, fits.n_l2s).sum(dim=0).tolist() for part in fits.seen.held_sums())
         result = []
         for loss, square, cross in zip(*sums, strict=True):

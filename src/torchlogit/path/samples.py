@@ -19,28 +19,31 @@ GROWTH = 8  # from one sample to the next
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Some rows. indices: which ones. weight: that each has in F; the objective's is that of all rows it stands for."""
+    """Some rows. indices: which ones. unit: of a row's weight in F, what counts as one observation.
+
+    The objective's weight is that of all rows that one stands for.
+    """
 
     objective: Objective
     indices: Tensor
-    weight: Tensor
+    unit: Tensor
 
     @classmethod
-    def whole(cls, objective: Objective) -> Sample:
+    def whole(cls, objective: Objective, unit: Tensor) -> Sample:
         """All rows."""
         n = objective.design.shape[0]
-        return cls(objective, torch.arange(n, device=objective.target.device), objective.weight)
+        return cls(objective, torch.arange(n, device=objective.target.device), unit)
 
     @classmethod
-    def of(cls, sampler: Sampler, rows: int) -> Sample:
+    def of(cls, sampler: Sampler, unit: Tensor, rows: int) -> Sample:
         """About so many rows."""
         part, indices = sampler.sample(rows)
-        return cls(part, indices, sampler.objective.weight[indices])
+        return cls(part, indices, unit[indices])
 
     @property
     def multiplier(self) -> Tensor:
-        """How many rows each one stands for, (rows,)."""
-        return torch.where(self.weight > 0, self.objective.weight / self.weight.clamp(min=1e-300), 1.0)
+        """How many observations each row stands for, (rows,)."""
+        return torch.where(self.unit > 0, self.objective.weight / self.unit.clamp(min=1e-300), 0.0)
 
     def batch(self, batch: Batch) -> Batch:
         """The same fits, of these rows."""
@@ -55,16 +58,16 @@ class Samples:
     left_out: Sample
 
     @classmethod
-    def of(cls, objective: Objective, most: int, seed: int) -> Samples:
+    def of(cls, objective: Objective, unit: Tensor, most: int, seed: int) -> Samples:
         """As many as it takes. most: parameters up to which Hessians are formed."""
         n, parameters = objective.design.shape[0], objective.design.shape[1] * objective.basis().shape[1]
-        whole, rows = Sample.whole(objective), max(LEAST, sample_rows(objective, PER_PARAMETER, most))
+        whole, rows = Sample.whole(objective, unit), max(LEAST, sample_rows(objective, PER_PARAMETER, most))
         if WHOLE * n <= LEAST:
             return cls((whole,), whole)
         sampler = Sampler.of(objective, torch.Generator().manual_seed(seed))
-        left_out = Sample.of(sampler, LEAST)
+        left_out = Sample.of(sampler, unit, LEAST)
         if WHOLE * n <= rows:
             return cls((whole,), left_out)
         least = max(LEAST, PER_PARAMETER * parameters)
         sizes = [size for i in range(9) if (size := rows // GROWTH**i) >= least or i == 0]
-        return cls((*(Sample.of(sampler, size) for size in reversed(sizes)), whole), left_out)
+        return cls((*(Sample.of(sampler, unit, size) for size in reversed(sizes)), whole), left_out)

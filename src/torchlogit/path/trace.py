@@ -37,15 +37,19 @@ class Traced:
 def trace(
     objective: Objective,
     measure: Measure,
+    unit: Tensor | None = None,
     *,
     l2s: list[float] | None = None,
     one_standard_error: bool = False,
     seed: int = 0,
 ) -> Path:
-    """The path for these penalties, or for those of a coarse grid and then of a fine one about the best of them."""
+    """The path for these penalties, or for those of a coarse grid and then of a fine one about the best of them.
+
+    unit (n,): of a row's weight, what counts as one observation; all of it where None.
+    """
     _refuse_kinks(objective)
     together = parameters(objective) <= MOST_TOGETHER
-    way = Together(objective, measure, seed) if together else InTurn(objective, measure, seed)
+    way = (Together if together else InTurn)(objective, measure, objective.weight if unit is None else unit, seed)
     traced = way.trace(sorted(l2s or coarse(objective), reverse=True), [], stop_early=l2s is None)
     if l2s is None:
         known = [one.point.l2 for one in traced]
@@ -73,25 +77,25 @@ class Together:
     next, too, so that of all rows hardly more than gradients are taken.
     """
 
-    def __init__(self, objective: Objective, measure: Measure, seed: int) -> None:
-        self.objective, self.measure = objective, measure
-        self.samples = Samples.of(objective, MOST_TOGETHER, seed)
+    def __init__(self, objective: Objective, measure: Measure, unit: Tensor, seed: int) -> None:
+        self.objective, self.measure, self.unit = objective, measure, unit
+        self.samples = Samples.of(objective, unit, MOST_TOGETHER, seed)
 
     def trace(self, l2s: list[float], known: list[Traced], *, stop_early: bool) -> list[Traced]:
         """These penalties; from what lies between them where some are known."""
         if not l2s:
             return []
-        batch = batch_of(self.objective, l2s, self.measure)
+        batch = batch_of(self.objective, self.unit, l2s, self.measure)
         theta = _between(batch, known) if known else batch.start()
         smaller = self.samples.levels[:-1]
-        curvature, unit = Curvature(batch, batch), self.objective.total_weight / len(batch.fold)
+        curvature, one = Curvature(batch, batch), self.objective.total_weight / len(batch.fold)
         for sample in smaller:
             small = sample.batch(batch)
             curvature = Curvature(batch, small)
             if not known:
-                error = 0.5 * parameters(self.objective) * unit * len(batch.fold) / len(sample.indices)
+                error = 0.5 * parameters(self.objective) * one * len(batch.fold) / len(sample.indices)
                 theta = solve(small, theta, Curvature(small, small), SHARE * error).theta
-        solved = solve(batch, theta, curvature, SETTLED * unit)
+        solved = solve(batch, theta, curvature, SETTLED * one)
         fits = Fits(batch, len(l2s), solved.theta, solved.seen, curvature, self.samples.left_out)
         return _measured(fits, self.measure)
 
@@ -99,9 +103,9 @@ class Together:
 class InTurn:
     """Fits one after the other, from the largest penalty to the smallest, each from the one before."""
 
-    def __init__(self, objective: Objective, measure: Measure, seed: int) -> None:
-        self.objective, self.measure, self.seed = objective, measure, seed
-        self.samples = Samples.of(objective, MOST, seed) if parameters(objective) <= MOST else None
+    def __init__(self, objective: Objective, measure: Measure, unit: Tensor, seed: int) -> None:
+        self.objective, self.measure, self.unit, self.seed = objective, measure, unit, seed
+        self.samples = Samples.of(objective, unit, MOST, seed) if parameters(objective) <= MOST else None
 
     def trace(self, l2s: list[float], known: list[Traced], *, stop_early: bool) -> list[Traced]:
         """These penalties, in order; until the estimate has risen for a while, where asked to."""
@@ -117,7 +121,7 @@ class InTurn:
         return traced
 
     def _fits(self, l2: float, last: Tensor | None) -> Fits:
-        batch = batch_of(self.objective, [l2], self.measure)
+        batch = batch_of(self.objective, self.unit, [l2], self.measure)
         theta = torch.stack([self._fit(batch, k, last) for k in range(len(batch.l2s))], dim=1)
         if self.samples is None:
             return Fits(batch, 1, theta, batch.evaluate(theta))
