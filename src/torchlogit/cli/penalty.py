@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,24 +10,19 @@ if TYPE_CHECKING:
     from torchlogit.estimator import LogisticRegression
 
 
-class Strength(click.ParamType):
+class Strength(click.FloatRange):
     """A number that is not negative, or auto."""
 
     name = "NUMBER|auto"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float | Literal["auto"]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number, or auto."""
         if value == "auto":
-            return "auto"
+            return value
         try:
-            number = float(str(value))
+            return super().convert(float(value), param, ctx)
         except ValueError:
-            number = -1.0
-        if not 0 <= number < float("inf"):
             self.fail(f"{value!r}: expected a number that is not negative, or auto.", param, ctx)
-        return number
 
 
 def chosen(classifier: LogisticRegression) -> list[str]:

@@ -40,8 +40,8 @@ MOST_THREADS = 1024  # tens of thousands crash OpenMP
               help="Measure on this share of the rows, drawn at random, and train on the rest.")  # fmt: skip
 @click.option("--l1", type=click.FloatRange(0), default=0.0, show_default=True,
               help="Penalty l1 |coef|, besides l2: it leaves columns out.")  # fmt: skip
-@click.option("--l2", type=Strength(), default="1", show_default=True,
-              help="Penalty: F = sum of losses + l2/2 |coef|^2; 0 for maximum likelihood, auto to have it chosen.")  # fmt: skip
+@click.option("--l2", type=Strength(0), default=1.0, show_default=True, metavar="NUMBER",
+              help="Penalty: F = sum of losses + l2/2 |coef|^2; 0 for none, auto to have it chosen.")  # fmt: skip
 @click.option("--tol", type=click.FloatRange(0, min_open=True), default=1e-6, show_default=True,
               help="Stop once F is proven to be within this share of its minimum.")  # fmt: skip
 @click.option("--max-iter", type=click.FloatRange(0, min_open=True), default=200, show_default=True,
