@@ -370,7 +370,7 @@ USAGE = {
     f"{TRAIN} --threads 100000": "Invalid value for '--threads': 100000 is not in the range 1<=x<=1024.",
     f"{TRAIN} --holdout 1": "Invalid value for '--holdout': 1.0 is not in the range 0<x<1.",
     f"{TRAIN} --l2 -1": "Invalid value for '--l2': -1.0 is not in the range x>=0.",
-    f"{TRAIN} --l2 much": "Invalid value for '--l2': 'much' is not a valid float range.",
+    f"{TRAIN} --l2 much": "Invalid value for '--l2': 'much': expected a number that is not negative, or auto.",
     f"{TRAIN} --tol 0": "Invalid value for '--tol': 0.0 is not in the range x>0.",
     f"{TRAIN} --threads 0": "Invalid value for '--threads': 0 is not in the range 1<=x<=1024.",
     f"{TRAIN} --solver lbfgs": "Invalid value for '--solver': 'lbfgs' is not one of 'auto', 'newton', 'dual', 'sgd'.",

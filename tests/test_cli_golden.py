@@ -156,6 +156,7 @@ TRANSCRIPTS = {
     "train-several-classes": Transcript(PETS_MLE),
     "train-positive": Transcript(f"{TRAIN} --positive no"),
     "train-l1": Transcript(f"{TRAIN} --l1 2 --l2 0"),
+    "train-l2-auto": Transcript(f"{TRAIN} --l2 auto"),
     "train-weight": Transcript(f"{TRAIN} --weight visits"),
     "train-class-weight": Transcript(f"{TRAIN} --class-weight balanced"),
     "train-kinds": Transcript(f"{TRAIN} --categorical visits --drop member,job"),

@@ -13,6 +13,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "torchlogit"
 LADDER = [
     ["cli"],
     ["estimator", "report", "export", "tutorial"],
+    ["path"],
     ["fit"],
     ["checkpoints"],
     ["fingerprint"],

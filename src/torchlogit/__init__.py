@@ -21,8 +21,9 @@ if TYPE_CHECKING:
         TorchlogitError,
         TorchlogitWarning,
     )
-    from torchlogit.estimator import LogisticRegression, save
+    from torchlogit.estimator import LogisticRegression, LogisticRegressionPath, save
     from torchlogit.model import LogisticModel, load
+    from torchlogit.path import L2Choice
     from torchlogit.records import Certificate, Status
     from torchlogit.solvers.dual_ascent import DualAscent
     from torchlogit.solvers.sgd import SGD
@@ -42,7 +43,9 @@ _HOMES = {
     "ImplicitSGD": "solvers.tuning_free",
     "InputError": "errors",
     "LogisticModel": "model",
+    "L2Choice": "path",
     "LogisticRegression": "estimator",
+    "LogisticRegressionPath": "estimator",
     "ModelFileError": "errors",
     "SAGA": "solvers.tuning_free",
     "SGD": "solvers.sgd",
@@ -69,8 +72,10 @@ __all__ = [
     "DualAscent",
     "ImplicitSGD",
     "InputError",
+    "L2Choice",
     "LogisticModel",
     "LogisticRegression",
+    "LogisticRegressionPath",
     "ModelFileError",
     "SoftmaxAscent",
     "Status",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from torchlogit.cli.penalty import chosen
 from torchlogit.records import (
     CategoricalColumn,
     Column,
@@ -121,7 +122,8 @@ def _answer(run: Run) -> str:
     first = f" + {l1:g} / {weight:g} |coef|" if l1 else ""
     second = f" + {l2:g} / (2 * {weight:g}) |coef|^2" if l2 else ""
     penalty = f"mean log loss{first}{second}" if first or second else "mean log loss, no penalty"
-    lines = [f"objective    {certificate.objective / weight:.8f}  ({penalty})"]
+    lines = chosen(run.classifier)
+    lines += [f"objective    {certificate.objective / weight:.8f}  ({penalty})"]
     if certificate.status is Status.CERTIFIED:
         assert certificate.bound is not None
         assert certificate.relative_bound is not None

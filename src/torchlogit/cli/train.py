@@ -7,11 +7,12 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from torchlogit.cli.rows import Rows, measure
+from torchlogit.cli.penalty import Strength
+from torchlogit.cli.rows import measure
 from torchlogit.cli.tables import DATA, header_options, located, read, refuse_overwriting, split
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ MOST_THREADS = 1024  # tens of thousands crash OpenMP
               help="Measure on this share of the rows, drawn at random, and train on the rest.")  # fmt: skip
 @click.option("--l1", type=click.FloatRange(0), default=0.0, show_default=True,
               help="Penalty l1 |coef|, besides l2: it leaves columns out.")  # fmt: skip
-@click.option("--l2", type=click.FloatRange(0), default=1.0, show_default=True,
-              help="Penalty: F = sum of losses + l2/2 |coef|^2; 0 for maximum likelihood.")  # fmt: skip
+@click.option("--l2", type=Strength(0), default=1.0, show_default=True, metavar="NUMBER",
+              help="Penalty: F = sum of losses + l2/2 |coef|^2; 0 for none, auto to have it chosen.")  # fmt: skip
 @click.option("--tol", type=click.FloatRange(0, min_open=True), default=1e-6, show_default=True,
               help="Stop once F is proven to be within this share of its minimum.")  # fmt: skip
 @click.option("--max-iter", type=click.FloatRange(0, min_open=True), default=200, show_default=True,
@@ -74,7 +75,7 @@ def command(
     valid: tuple[str, ...],
     holdout: float | None,
     l1: float,
-    l2: float,
+    l2: float | Literal["auto"],
     tol: float,
     max_iter: float,
     time_budget: str | None,
@@ -302,6 +303,7 @@ def _as_json(run: Run) -> dict[str, Any]:
         "objective": certificate.objective / weight,
         "bound": None if certificate.bound is None else certificate.bound / weight,
         "relative_bound": certificate.relative_bound,
+        "l2": run.model.facts.penalty["l2"],
         "passes": run.classifier.n_iter_,
         "seconds": run.classifier.history_[-1].seconds if run.classifier.history_ else 0.0,
         "rows": run.model.facts.training_data["rows"],

@@ -2,6 +2,7 @@
 
 from torchlogit.estimator.classifier import LogisticRegression
 from torchlogit.estimator.explanation import explain
+from torchlogit.estimator.path import LogisticRegressionPath
 from torchlogit.estimator.saving import save, to_model
 
-__all__ = ["LogisticRegression", "explain", "save", "to_model"]
+__all__ = ["LogisticRegression", "LogisticRegressionPath", "explain", "save", "to_model"]

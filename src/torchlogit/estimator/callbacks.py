@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
-from torchlogit.fit import FitResult
-from torchlogit.records import State, Status
+from torchlogit.records import FitResult, State, Status
 
 P = ParamSpec("P")
 R = TypeVar("R")

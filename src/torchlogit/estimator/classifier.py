@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -15,22 +18,35 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
+from torchlogit.arrays import IN_MEMORY, Storage
+from torchlogit.checkpoints import Checkpoints
 from torchlogit.data.targets import labels, probabilities
 from torchlogit.errors import InputError
 from torchlogit.estimator.callbacks import CallbackSupportMixin, Tasks, with_callbacks
 from torchlogit.estimator.documentation import DocumentationLink
 from torchlogit.estimator.explanation import explain
 from torchlogit.estimator.inputs import NO_TARGET, Given, as_array, read, validated, validated_pair
-from torchlogit.estimator.problem import Rows, by_column, canonical, refuse_weightless, seed_of, training_data, weights
+from torchlogit.estimator.penalty import choice_of, chosen_path, number_of
+from torchlogit.estimator.problem import (
+    Problem,
+    Rows,
+    by_column,
+    canonical,
+    seed_of,
+    torch_device,
+    training_data,
+    weights,
+)
 from torchlogit.estimator.progress import Progress
 from torchlogit.estimator.watching import EvalSet, Observed, Observer, Validation, no_worse, others_of, value_at
-from torchlogit.fit import FitResult, Goal, fit
+from torchlogit.fit import Goal, fit
 from torchlogit.inference import CLOSE, covariance
 from torchlogit.objective import Objective
+from torchlogit.path import L2Choice, certified, with_l2
 from torchlogit.penalties import ElasticNet
 from torchlogit.prediction import likeliest, log_probabilities, raw_prediction
 from torchlogit.prediction import probabilities as probabilities_of
-from torchlogit.records import Certificate, Params, Status
+from torchlogit.records import Certificate, FitResult, Params, Status
 from torchlogit.solvers import Solver
 from torchlogit.solvers.choice import BY_NAME
 
@@ -42,7 +58,8 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
     """Logistic regression, softmax for more than two classes, with nothing to tune and a certificate.
 
     Minimises F(W, b) = sum_i s_i loss(x_i W + b, y_i) + l1 |W|_1 + l2 / 2 |W|^2; the intercept is not penalised, X is
-    taken as it is, and l2 = 1 / C of scikit-learn's LogisticRegression (0 and no l1: plain maximum likelihood).
+    taken as it is, and l2 = 1 / C of scikit-learn's LogisticRegression (0 and no l1: plain maximum likelihood; "auto":
+    the one that should predict best, by approximate leave-one-out or by folds, see L2Choice and docs/penalty.md).
     X may be an array, a pandas, polars or Arrow table of numbers, a tensor, a Dataset or DataLoader of torch, a Hugging
     Face data set, the path of a file (docs/estimator.md); or sparse, of scipy or torch and of any format, on the CPU:
     rows in CSR form are not copied.
@@ -59,7 +76,8 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
 
     After fit: coef_ (1 or n_classes, n_features), intercept_, classes_, n_features_in_, n_iter_ (passes),
     certificate_ (.status .bound .relative_bound .standard_errors .message), history_, eval_history_ (with an eval_set),
-    covariance_ (or why none), solver_ (the solver that was used).
+    covariance_ (or why none), solver_ (the solver that was used), l2_ (the l2 that was used), path_ (where it was
+    chosen: all that were tried).
 
     Raises ValueError for X or y that cannot be used; warns (ConvergenceWarning) where the answer is not certified.
 
@@ -73,7 +91,7 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         self,
         *,
         l1: float = 0.0,
-        l2: float = 1.0,
+        l2: float | Literal["auto"] | L2Choice = 1.0,
         fit_intercept: bool = True,
         solver: Literal["auto", "newton", "dual", "sgd"] | Solver = "auto",
         tol: float = 1e-6,
@@ -134,26 +152,15 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         """Fits; whether an observer, eval_set or a callback, asked for the end."""
         given = read(X, y)
         rows = self._rows(given, sample_weight, offset)
-        classes, penalty = rows.targets.classes, self._penalty(rows.features.shape[1])
-        objective, center = rows.centred(penalty, bool(self.fit_intercept), self._device(given))
-        start, validation, tasks = self._start(objective, classes, center), None, None
+        problem = self._problem(rows, self._device(given))
+        classes, center, validation, tasks = rows.targets.classes, problem.center, None, None
         if eval_set is not None:
-            others = others_of(self, eval_set, classes)
-            validation = Validation.beside(objective, others, center)
+            validation = Validation.beside(problem.objective, others_of(self, eval_set, classes), center)
         if Tasks.wanted(self):
             metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
             tasks = Tasks(self, X, y, metadata, lambda state: self._found(state.params, classes, center))
         observers: list[Observer] = [each for each in (validation, tasks) if each is not None]
-        self.solver_ = self._solver(objective)
-        result = self._run(objective, Observed(self.solver_, observers), start)
-        for observer in observers:
-            result = observer.chosen(result)
-        result = result if start is None else no_worse(result, objective, start)
-        for name, value in self._found(result.params, classes, center).items():
-            setattr(self, name, value)
-        self.n_iter_, self.certificate_, self.history_ = result.passes, result.certificate, result.history
-        self.covariance_ = covariance(objective, result.params, result.certificate)
-        self.training_data_ = training_data(rows.features, rows.targets, rows.weight)
+        self._solve(problem, observers, None)
         self.__dict__.pop("eval_history_", None)
         if validation is not None:
             self.eval_history_ = validation.history
@@ -161,9 +168,42 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
             tasks.end()
         return any(observer.asked for observer in observers)
 
-    def _run(self, objective: Objective, solver: Solver, start: Params | None) -> FitResult:
+    def _problem(self, rows: Rows, device: torch.device, storage: Storage = IN_MEMORY) -> Problem:
+        """F of these rows, with the penalty that is given or chosen."""
+        penalty, choice = self._penalty(rows.features.shape[1]), choice_of(self.l2)
+        problem = rows.centred(penalty, bool(self.fit_intercept), device, storage)
+        if choice is None:
+            self.l2_ = penalty.l2
+            return problem
+        read = partial(problem.beside, lambda X, y: others_of(self, (X, y), rows.targets.classes))
+        path = chosen_path(choice, problem, seed=seed_of(self.random_state), read=read)
+        self.l2_, self.path_, self.chosen_by_ = path.l2, path.points, path.by
+        return replace(problem, objective=with_l2(problem.objective, path.l2))
+
+    def _solve(self, problem: Problem, observers: Sequence[Observer], checkpoints: Checkpoints | None) -> None:
+        """Finds the answer and learns it."""
+        objective, rows, center = problem.objective, problem.rows, problem.center
+        start = self._start(objective, rows.targets.classes, center)
+        self.solver_ = self._solver(objective)
+        result = self._run(
+            objective, Observed(self.solver_, observers) if observers else self.solver_, start, checkpoints
+        )
+        for observer in observers:
+            result = observer.chosen(result)
+        result = result if start is None else no_worse(result, objective, start)
+        for name, value in self._found(result.params, rows.targets.classes, center).items():
+            setattr(self, name, value)
+        self.n_iter_, self.certificate_, self.history_ = result.passes, result.certificate, result.history
+        if choice_of(self.l2) is not None:
+            self.path_ = certified(self.path_, self.l2_, result.certificate)
+        self.covariance_ = covariance(objective, result.params, result.certificate)
+        self.training_data_ = training_data(rows.features, rows.targets, rows.weight)
+
+    def _run(
+        self, objective: Objective, solver: Solver, start: Params | None, checkpoints: Checkpoints | None
+    ) -> FitResult:
         watchers = (Progress(objective.total_weight),) if self.verbose else ()
-        result = fit(objective, solver, self._goal(), start=start, watchers=watchers)
+        result = fit(objective, solver, self._goal(), start=start, watchers=watchers, checkpoints=checkpoints)
         if self.verbose:
             print(file=sys.stderr)
         return result
@@ -188,26 +228,18 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         else:
             features, values = validated_pair(self, given)
             targets = labels(values)
-        weight = weights(as_array(sample_weight), features.shape[0])
-        targets, weight = targets.class_weighted(weight, self.class_weight)
-        refuse_weightless(targets, weight)
-        return Rows(canonical(features), targets, weight, as_array(offset))
+        counts = weights(as_array(sample_weight), features.shape[0])
+        return Rows.of(canonical(features), targets, counts, as_array(offset), class_weight=self.class_weight)
 
     def _penalty(self, n_features: int) -> ElasticNet:
+        """That of the fit; before l2 has been chosen, with one that stands in for it."""
         lower, upper = self.bounds if self.bounds is not None else (None, None)
         factors = by_column("penalty_factors", self.penalty_factors, n_features)
         ends = (by_column(f"bounds, {name}", end, n_features) for name, end in (("lower", lower), ("upper", upper)))
-        return ElasticNet(float(self.l1), float(self.l2), factors, *ends)
+        return ElasticNet(float(self.l1), number_of(self.l2, getattr(self, "l2_", 1.0)), factors, *ends)
 
     def _device(self, given: Given) -> torch.device:
-        own = given.X.device if isinstance(given.X, torch.Tensor) else "cpu"
-        try:
-            device = torch.device(own if self.device == "auto" else self.device)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"device={self.device!r}: cannot compute there ({reason}); use 'auto' or 'cpu'") from None
-        return device
+        return torch_device(self.device, given.X.device if isinstance(given.X, torch.Tensor) else "cpu")
 
     def decision_function(self, X: Any) -> Any:
         """The raw prediction X coef' + intercept: (n,) for two classes, (n, n_classes) otherwise.
@@ -292,3 +324,12 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
             names = list(getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)]))
             outputs = list(self.classes_ if len(self.coef_) > 1 else self.classes_[1:])
             warnings.warn(explain(certificate, names, outputs), ConvergenceWarning, stacklevel=3)
+
+
+def fit_rows(
+    classifier: LogisticRegression, rows: Rows, storage: Storage, checkpoints: Checkpoints | None = None
+) -> None:
+    """Fits the classifier to rows that are ready, as `fit` would; vectors as long as they are live in the storage."""
+    classifier.n_features_in_ = rows.features.shape[1]
+    problem = classifier._problem(rows, torch_device(classifier.device), storage)
+    classifier._solve(problem, (), checkpoints)

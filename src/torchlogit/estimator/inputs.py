@@ -22,9 +22,10 @@ from sklearn.utils.validation import validate_data
 
 from torchlogit.data.columns import as_numbers, is_number
 from torchlogit.data.encoder import TableEncoder
+from torchlogit.data.learned import Place
 from torchlogit.data.loading import load_table, without_target
 from torchlogit.data.tables import read_table, table_from
-from torchlogit.data.vectors import is_vectors, learn_vectors
+from torchlogit.data.vectors import VectorLearner, is_vectors
 from torchlogit.data.wording import examples, meant
 from torchlogit.design import as_csr
 from torchlogit.errors import DataError
@@ -222,8 +223,10 @@ def _listed_numbers(name: str, column: pa.ChunkedArray) -> tuple[list[str], NDAr
 def _of_vectors(table: pa.Table, name: str, target: Any, columns: Sequence[str]) -> Given:
     """A column of sparse vectors: the features are numbered as in the fit, whose columns tell the first number."""
     if not columns:
-        column = learn_vectors(name, table.column(name))
-        if column is None:
+        learner = VectorLearner(name)
+        learner.update(table.column(name), lambda row: Place(None, row))
+        column, _ = learner.result()
+        if not isinstance(column, VectorColumn):
             raise DataError(f"column {name!r} holds no value at all; give rows with values")
     else:
         column = VectorColumn(name, int(columns[0].removeprefix(name)), len(columns), 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,17 +15,18 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
-from torchlogit.data.targets import Targets
+from torchlogit.arrays import IN_MEMORY, Storage
+from torchlogit.data.targets import ClassWeight, Targets
 from torchlogit.design import Dense, DesignMatrix, Sparse, as_csr
 from torchlogit.errors import InputError
 from torchlogit.losses import loss_for
-from torchlogit.metrics import targets as hard_targets
 from torchlogit.model import Label
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 
 Array = NDArray[np.float64]
 Features = Any  # a matrix: NDArray, scipy.sparse.csr_array, columns ascending and none twice, or a tensor elsewhere
+PART = 1 << 16  # rows
 HASHED_ROWS = 10_000  # in a fingerprint: hashing all of X can take longer than the fit
 
 
@@ -34,19 +36,34 @@ def canonical(X: Any) -> Features:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What is fitted or measured: features (n, n_features), targets and weights (n,), and offsets where there are."""
+    """What is fitted or measured: features (n, n_features), targets and weights (n,), and offsets where there are.
+
+    counts: the weights but for the classes' own: a row of weight 3 counts as three.
+    """
 
     features: Features
     targets: Targets
     weight: Array
+    counts: Array
     offset: ArrayLike | None = None
 
-    def objective(self, penalty: ElasticNet, intercept: bool, device: torch.device) -> Objective:
+    @classmethod
+    def of(
+        cls, features: Features, targets: Targets, counts: Array, offset: ArrayLike | None, *, class_weight: ClassWeight
+    ) -> Rows:
+        """The rows, each weighted by its class's own weight, too; InputError where a class is left with none."""
+        targets, weight = targets.class_weighted(counts, class_weight)
+        refuse_weightless(targets, weight)
+        return cls(features, targets, weight, counts, offset)
+
+    def objective(
+        self, penalty: ElasticNet, intercept: bool, device: torch.device, storage: Storage = IN_MEMORY
+    ) -> Objective:
         """F of these rows, the features taken as they are."""
         targets = self.targets
         loss = loss_for(len(targets.classes))
         if targets.codes is not None:
-            target = hard_targets(loss, torch.from_numpy(targets.codes))
+            target = _hard(targets.codes, loss.n_outputs, storage)
         else:
             assert targets.share is not None
             target = torch.from_numpy(targets.share[:, 1:] if loss.n_outputs == 1 else targets.share)
@@ -57,16 +74,57 @@ class Rows:
             penalty=penalty,
             weight=None if (self.weight == 1).all() else _tensor(self.weight),
             offset=None if self.offset is None else _offset(self.offset, self.features.shape[0], loss.n_outputs),
+            storage=storage,
         )
 
-    def centred(self, penalty: ElasticNet, intercept: bool, device: torch.device) -> tuple[Objective, Array]:
-        """F of these rows, columns far from zero having been centred, and by how much each, (n_features,)."""
-        objective = self.objective(penalty, intercept, device)
+    def moved(self, center: Array) -> Rows:
+        """The rows, by so much less in every column."""
+        return replace(self, features=centered(self.features, center)) if center.any() else self
+
+    def centred(
+        self, penalty: ElasticNet, intercept: bool, device: torch.device, storage: Storage = IN_MEMORY
+    ) -> Problem:
+        """F of these rows, columns far from zero having been centred."""
+        objective = self.objective(penalty, intercept, device, storage)
         center = center_of(objective, self.features)
         if center.any():
-            moved = replace(self, features=centered(self.features, center))
-            objective = moved.objective(penalty, intercept, device)
-        return objective, center
+            objective = self.moved(center).objective(penalty, intercept, device, storage)
+        return Problem(self, objective, center)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """F of some rows, and by how much each column has been moved, (n_features,)."""
+
+    rows: Rows
+    objective: Objective
+    center: Array
+
+    def beside(self, read: Callable[[Any, Any], Rows], X: Any, y: Any) -> Objective:
+        """The objective of other rows, their columns moved as these."""
+        objective = self.objective
+        others = read(X, y).moved(self.center)
+        return others.objective(ElasticNet(), objective.design.has_intercept, objective.target.device)
+
+
+def torch_device(name: str | torch.device, own: str | torch.device = "cpu") -> torch.device:
+    """The device of this name, `own` for "auto"; InputError where it cannot be computed on."""
+    try:
+        device = torch.device(own if name == "auto" else name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device={name!r}: cannot compute there ({reason}); use 'auto' or 'cpu'") from None
+    return device
+
+
+def _hard(codes: NDArray[np.integer[Any]], n_outputs: int, storage: Storage) -> torch.Tensor:
+    """The target probabilities of these classes, (n, n_outputs), 0 and 1, a part at a time."""
+    target: Array = storage.empty((len(codes), n_outputs), np.float64)
+    for start in range(0, len(codes), PART):
+        part = codes[start : start + PART]
+        target[start : start + PART] = part[:, None] == (np.arange(n_outputs) if n_outputs > 1 else 1)
+    return torch.from_numpy(target)
 
 
 def weights(sample_weight: Any, n: int) -> Array:

@@ -15,10 +15,9 @@ from torchlogit.data.targets import among
 from torchlogit.errors import InputError
 from torchlogit.estimator.inputs import as_array, read, validated
 from torchlogit.estimator.problem import Array, Rows, canonical, weights
-from torchlogit.fit import FitResult
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
-from torchlogit.records import Certificate, Params, State, Status
+from torchlogit.records import Certificate, FitResult, Params, State, Status
 from torchlogit.solvers import Solver
 
 PATIENCE = 5  # steps without a better log loss on the validation set before it ends the fit
@@ -127,7 +126,8 @@ def others_of(estimator: Any, eval_set: EvalSet, classes: NDArray[Any]) -> Rows:
     given = read(X, y, tuple(getattr(estimator, "feature_names_in_", ())))
     features = canonical(validated(estimator, given, reset=False))
     check_consistent_length(features, given.y)
-    return Rows(features, among(given.y, classes), weights(as_array(weight), features.shape[0]))
+    counts = weights(as_array(weight), features.shape[0])
+    return Rows(features, among(given.y, classes), counts, counts)
 
 
 def uncentred(params: Params, center: torch.Tensor) -> Params:

@@ -1,0 +1,180 @@
+"""LogisticRegressionPath: every penalty of a path, the one to take, and any of them certified on request."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from torchlogit.errors import InputError
+from torchlogit.estimator.classifier import LogisticRegression
+from torchlogit.path import WORDS, By, L2Choice, Path, certified, curve
+from torchlogit.solvers import Solver
+
+Array = NDArray[np.float64]
+
+
+class LogisticRegressionPath(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Logistic regression under a whole path of penalties l2, trained together, and the one that should predict best.
+
+    l2s: the penalties; None for a grid that the data suggest, refined about the best. choose: "alo" (each row left out,
+    approximately), "cv" (folds, which the same readings of X serve), "validation" (the rows of eval_set), or "auto" for
+    the first of "validation", "alo" and "cv" that can be had. one_standard_error: take the largest l2 whose log loss is
+    within a standard error of the least. cv: the number of folds, or a splitter of scikit-learn. All others as for
+    LogisticRegression.
+
+    After fit: l2_ (the one chosen), l2s_ (all, from the largest), path_ (a PathPoint for each: .l2 .objective .bound
+    .loss .standard_error .df), coefs_ (n_l2s, 1 or n_classes, n_features), intercepts_, chosen_by_, and of the chosen
+    fit, which is certified, model_ (a LogisticRegression), coef_, intercept_, classes_, certificate_, n_iter_.
+
+    Raises ValueError for X or y that cannot be used; warns (ConvergenceWarning) where the answer is not certified.
+
+    >>> X = [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]]
+    >>> path = LogisticRegressionPath(l2s=[0.1, 1.0, 10.0]).fit(X, [0, 0, 1, 0, 1, 1])
+    >>> path.l2_ in path.l2s_, path.coefs_.shape, str(path.certificate_.status)
+    (True, (3, 1, 1), 'certified')
+    """
+
+    def __init__(
+        self,
+        *,
+        l2s: ArrayLike | None = None,
+        choose: Literal["auto", "alo", "cv", "validation"] = "auto",
+        one_standard_error: bool = False,
+        cv: Any = 5,
+        fit_intercept: bool = True,
+        solver: Literal["auto", "newton", "dual", "sgd"] | Solver = "auto",
+        tol: float = 1e-6,
+        max_iter: float = 200,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        penalty_factors: ArrayLike | None = None,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.l2s = l2s
+        self.choose = choose
+        self.one_standard_error = one_standard_error
+        self.cv = cv
+        self.fit_intercept = fit_intercept
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.class_weight = class_weight
+        self.penalty_factors = penalty_factors
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        offset: ArrayLike | None = None,
+        eval_set: tuple[Any, Any] | None = None,
+    ) -> Self:
+        """The fitted path; X, y, sample_weight and offset as for LogisticRegression, eval_set: (X, y) to choose by."""
+        known = list[Path]()
+        model = self._model(
+            L2Choice(
+                l2s=None if self.l2s is None else tuple(np.ravel(self.l2s).tolist()),
+                by=_by(self.choose),
+                one_standard_error=self.one_standard_error,
+                cv=self.cv,
+                eval_set=eval_set,
+                on_path=known.append,
+            )
+        )
+        self.model_ = model.fit(X, y, sample_weight, offset=offset)
+        (path,) = known
+        model.l2 = model.l2_
+        self.l2_, self.path_, self.chosen_by_ = model.l2_, model.path_, model.chosen_by_
+        self.l2s_ = np.array([point.l2 for point in path.points])
+        self.coefs_ = np.stack([params.coef.T.cpu().numpy() for params in path.params])
+        self.intercepts_ = np.stack([params.intercept.cpu().numpy() for params in path.params])
+        self.intercepts_ -= self.coefs_ @ model._center
+        for name in ("coef_", "intercept_", "classes_", "certificate_", "n_iter_", "n_features_in_"):
+            setattr(self, name, getattr(model, name))
+        if hasattr(model, "feature_names_in_"):
+            self.feature_names_in_ = model.feature_names_in_
+        self._rows = X, y, sample_weight, offset
+        return self
+
+    def certify(self, l2: float) -> LogisticRegression:
+        """The fit at this l2, on the path or between its points, certified; it begins at the nearest point.
+
+        What it proves of a point of the path is noted in path_. Raises InputError where the rows are no longer at hand,
+        after pickling.
+        """
+        check_is_fitted(self)
+        if self._rows is None:
+            raise InputError("certify: a pickled path does not hold the rows that it was fitted to; fit it again")
+        X, y, sample_weight, offset = self._rows
+        near = int(np.abs(np.log(self.l2s_) - np.log(l2)).argmin())
+        model = self._model(float(l2))
+        model.warm_start = True
+        model.coef_, model.intercept_, model.classes_ = self.coefs_[near], self.intercepts_[near], self.classes_
+        model.fit(X, y, sample_weight, offset=offset)
+        self.path_ = certified(self.path_, float(l2), model.certificate_)
+        return model
+
+    def picture(self) -> str:
+        """The curve as an SVG document: the log loss on rows not seen against l2, and the l2 that was chosen."""
+        check_is_fitted(self)
+        return curve(self.path_, self.l2_, f"Log loss on rows not seen, by {WORDS[self.chosen_by_]}")
+
+    def decision_function(self, X: Any) -> Any:
+        """The raw prediction of the chosen model: (n,) for two classes, (n, n_classes) otherwise."""
+        return self._chosen().decision_function(X)
+
+    def predict_proba(self, X: Any) -> Any:
+        """The probability of every class by the chosen model, (n, n_classes)."""
+        return self._chosen().predict_proba(X)
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """The logarithm of predict_proba."""
+        return self._chosen().predict_log_proba(X)
+
+    def predict(self, X: Any) -> Any:
+        """The likeliest class of every row by the chosen model."""
+        return self._chosen().predict(X)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {**state, "_rows": None} if "_rows" in state else state
+
+    def _model(self, l2: float | L2Choice) -> LogisticRegression:
+        return LogisticRegression(
+            l2=l2,
+            fit_intercept=self.fit_intercept,
+            solver=self.solver,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            class_weight=self.class_weight,
+            penalty_factors=self.penalty_factors,
+            device=self.device,
+            random_state=self.random_state,
+            verbose=self.verbose,
+        )
+
+    def _chosen(self) -> LogisticRegression:
+        check_is_fitted(self)
+        return self.model_
+
+
+def _by(choose: str) -> By | None:
+    if choose not in ("auto", *WORDS):
+        raise InputError(f"choose={choose!r}: expected one of auto, {', '.join(WORDS)}")
+    return None if choose == "auto" else next(by for by in WORDS if by == choose)
