@@ -21,6 +21,8 @@ NAMES = [
     "DualAscent",
     "ImplicitSGD",
     "InputError",
+    "LogisticHead",
+    "LogisticLoss",
     "LogisticModel",
     "LogisticRegression",
     "ModelFileError",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from torchlogit.estimator import LogisticRegression, save
     from torchlogit.model import LogisticModel, load
+    from torchlogit.nn import LogisticHead, LogisticLoss
     from torchlogit.records import Certificate, Status
     from torchlogit.solvers.dual_ascent import DualAscent
     from torchlogit.solvers.sgd import SGD
@@ -38,6 +39,8 @@ _HOMES = {
     "DualAscent": "solvers.dual_ascent",
     "ImplicitSGD": "solvers.tuning_free",
     "InputError": "errors",
+    "LogisticHead": "nn",
+    "LogisticLoss": "nn",
     "LogisticModel": "model",
     "LogisticRegression": "estimator",
     "ModelFileError": "errors",
@@ -64,6 +67,8 @@ __all__ = [
     "DualAscent",
     "ImplicitSGD",
     "InputError",
+    "LogisticHead",
+    "LogisticLoss",
     "LogisticModel",
     "LogisticRegression",
     "ModelFileError",

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from torchlogit.data.encoder import TableEncoder
 from torchlogit.data.features import Matrix
 from torchlogit.data.schema import schema_from_json, schema_to_json
 from torchlogit.errors import InputError, ModelFileError
+
+if TYPE_CHECKING:
+    import torch
 
 Array = NDArray[np.float64]
 Label = str | int | float | bool
@@ -114,6 +117,14 @@ class LogisticModel:
         labels: NDArray[np.object_] = np.array(self.classes, dtype=object)
         return labels.take(codes)
 
+    def to_torch(self, dtype: torch.dtype | None = None) -> torch.nn.Linear:
+        """A torch.nn.Linear from the encoded features to the raw prediction, on the CPU; dtype: None, torch's default.
+
+        Its sigmoid is the probability of the second of two classes, its softmax that of each of more. In float64 it
+        predicts what the model does, in float32 as exactly as X and coefficients of float32 can.
+        """
+        return as_linear(self.coef, self.intercept, dtype)
+
     @property
     def outputs(self) -> tuple[Label, ...]:
         """The class that each output speaks for: the second of two, or all."""
@@ -188,6 +199,16 @@ class LogisticModel:
             raise ModelFileError(f"{path}: a coefficient is not finite; the file is damaged")
         facts = Facts(**{name: metadata[name] for name in FACTS})
         return cls(coef, intercept, classes, names, encoder, facts)
+
+
+def as_linear(coef: Array, intercept: Array, dtype: torch.dtype | None) -> torch.nn.Linear:
+    """The torch.nn.Linear of coef (n_features, n_outputs) and intercept (n_outputs,); draws no random numbers."""
+    import torch
+
+    dtype = torch.get_default_dtype() if dtype is None else dtype
+    linear = torch.nn.Linear(coef.shape[0], coef.shape[1], device="meta", dtype=dtype)
+    linear.weight, linear.bias = (torch.nn.Parameter(torch.tensor(part, dtype=dtype)) for part in (coef.T, intercept))
+    return linear
 
 
 def probabilities(raw: Array) -> Array:
