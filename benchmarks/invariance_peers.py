@@ -23,8 +23,8 @@ ROUNDS = 100
 class Peer:
     """name: of its column. penalised: whether it has an l2 that is F's.
 
-    fit: its answer (1, p + 1) for a table, from the answer to another one where that is given; NotImplementedError where
-    it cannot.
+    fit: its answer (1, p + 1) for a table, from the answer to another one where that is given; NotImplementedError
+    where it cannot.
     """
 
     name: str

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -61,9 +62,10 @@ class StochasticNewton:
         A state's raw prediction is that of the state only until the next one is asked for.
         """
         reader = _Reader(objective, torch.Generator().manual_seed(self.seed))
-        begin = objective.theta(start) if start is not None else self._warmed_up(objective, reader)
-        begin = objective.feasible(objective.visible(begin))
-        way, model = _Descent(objective, begin), self._model(objective, reader, 1)
+        way = _Descent(objective, objective.theta(start)) if start is not None else None
+        if way is None or not way.value <= _without_features(objective):  # a start that is worse than none is none
+            way = _Descent(objective, self._warmed_up(objective, reader), way.passes if way is not None else 0.0)
+        model = self._model(objective, reader, 1)
         growth, poor, last_promise = 1, 0, float("inf")
         while True:
             took = way.advance(model, max(self.exact_below, 3 * self.aim), self.aim)
@@ -106,6 +108,15 @@ class StochasticNewton:
         )
 
 
+def _without_features(objective: Objective) -> float:
+    """F of the model of an intercept alone, infinite where bounds rule it out: reads no X."""
+    theta = objective.start()
+    if not torch.equal(objective.feasible(theta), theta):
+        return math.inf
+    raw = torch.zeros_like(objective.target) if objective.offset is None else objective.offset.clone()
+    return objective.value(theta, raw.add_(objective.params(theta).intercept))
+
+
 class _Reader:
     """Draws samples of an objective's rows, once they are asked for, and counts the passes that it takes."""
 
@@ -131,11 +142,11 @@ class _Advance:
 class _Descent:
     """Newton's way: theta, its raw prediction, residual and F, one step after the other."""
 
-    def __init__(self, objective: Objective, theta: Tensor) -> None:
-        self.objective, self.theta = objective, theta
-        self.raw = objective.raw(theta)
-        self.value, self.residual = objective.evaluate(theta, self.raw)
-        self.passes, self.exact, self.shrink = 0.5, False, 1.0
+    def __init__(self, objective: Objective, theta: Tensor, passes: float = 0.0) -> None:
+        self.objective, self.theta = objective, objective.feasible(objective.visible(theta))
+        self.raw = objective.raw(self.theta)
+        self.value, self.residual = objective.evaluate(self.theta, self.raw)
+        self.passes, self.exact, self.shrink = passes + 0.5, False, 1.0
 
     def advance(self, model: NewtonModel, exact_below: float, aim: float = 0.0) -> _Advance:
         """A step; an exact one, once what the model promises is less than this share of F."""
