@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from commands import masked, torchlogit
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w+)(?: needs (?:\w+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+NEEDS = re.compile(r"^```\w+ needs (\w+)$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 
 
@@ -41,6 +43,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("page", pages_with("python"), ids=names)
 def test_python_snippets_print_what_their_comments_say(page: Path, folder: Path) -> None:
+    """A page whose snippets need a package of the bench extra is skipped where that is not installed."""
+    if missing := {module for module in NEEDS.findall(page.read_text()) if not find_spec(module)}:
+        pytest.skip(f"needs {', '.join(sorted(missing))}: pip install torchlogit[bench]")
     namespace: dict[str, object] = {}
     for snippet in blocks(page, "python"):
         printed = io.StringIO()

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "torchlogit"
 
 LADDER = [
     ["cli"],
-    ["estimator", "report", "export", "tutorial"],
+    ["estimator", "nn", "report", "export", "tutorial"],
     ["path"],
     ["fit"],
     ["checkpoints"],

@@ -22,6 +22,8 @@ NAMES = [
     "DualAscent",
     "ImplicitSGD",
     "InputError",
+    "LogisticHead",
+    "LogisticLoss",
     "LogisticModel",
     "LogisticRegression",
     "ModelFileError",

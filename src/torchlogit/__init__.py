@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from torchlogit.estimator import LogisticRegression, LogisticRegressionPath, save
     from torchlogit.model import LogisticModel, load
+    from torchlogit.nn import LogisticHead, LogisticLoss
     from torchlogit.path import L2Choice
     from torchlogit.records import Certificate, Status
     from torchlogit.solvers.dual_ascent import DualAscent
@@ -42,6 +43,8 @@ _HOMES = {
     "DualAscent": "solvers.dual_ascent",
     "ImplicitSGD": "solvers.tuning_free",
     "InputError": "errors",
+    "LogisticHead": "nn",
+    "LogisticLoss": "nn",
     "LogisticModel": "model",
     "L2Choice": "path",
     "LogisticRegression": "estimator",
@@ -73,6 +76,8 @@ __all__ = [
     "ImplicitSGD",
     "InputError",
     "L2Choice",
+    "LogisticHead",
+    "LogisticLoss",
     "LogisticModel",
     "LogisticRegression",
     "LogisticRegressionPath",

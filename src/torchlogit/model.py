@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from torchlogit.errors import InputError, ModelFileError
 from torchlogit.prediction import likeliest, probability_of, raw_prediction
 from torchlogit.prediction import probabilities as probabilities  # for those who look for it here
 from torchlogit.storage import write_atomically
+
+if TYPE_CHECKING:
+    import torch
 
 Array = NDArray[np.float64]
 Label = str | int | float | bool
@@ -114,6 +117,14 @@ class LogisticModel:
         labels: NDArray[np.object_] = np.array(self.classes, dtype=object)
         return labels.take(likeliest(raw))
 
+    def to_torch(self, dtype: torch.dtype | None = None) -> torch.nn.Linear:
+        """A torch.nn.Linear from the encoded features to the raw prediction, on the CPU; dtype: None, torch's default.
+
+        Its sigmoid is the probability of the second of two classes, its softmax that of each of more. In float64 it
+        predicts what the model does, in float32 as exactly as X and coefficients of float32 can.
+        """
+        return as_linear(self.coef, self.intercept, dtype)
+
     @property
     def outputs(self) -> tuple[Label, ...]:
         """The class that each output speaks for: the second of two, or all."""
@@ -188,6 +199,16 @@ class LogisticModel:
             raise ModelFileError(f"{path}: a coefficient is not finite; the file is damaged")
         facts = Facts(**{name: metadata[name] for name in FACTS})
         return cls(coef, intercept, classes, names, encoder, facts)
+
+
+def as_linear(coef: Array, intercept: Array, dtype: torch.dtype | None) -> torch.nn.Linear:
+    """The torch.nn.Linear of coef (n_features, n_outputs) and intercept (n_outputs,); draws no random numbers."""
+    import torch
+
+    dtype = torch.get_default_dtype() if dtype is None else dtype
+    linear = torch.nn.Linear(coef.shape[0], coef.shape[1], device="meta", dtype=dtype)
+    linear.weight, linear.bias = (torch.nn.Parameter(torch.tensor(part, dtype=dtype)) for part in (coef.T, intercept))
+    return linear
 
 
 def intercept_at(encoder: TableEncoder) -> Array:

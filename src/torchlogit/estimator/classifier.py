@@ -38,9 +38,11 @@ from torchlogit.estimator.problem import (
     weights,
 )
 from torchlogit.estimator.progress import Progress
+from torchlogit.estimator.torch_modules import NOT_MEASURED, taken_over
 from torchlogit.estimator.watching import EvalSet, Observed, Observer, Validation, no_worse, others_of, value_at
 from torchlogit.fit import Goal, fit
-from torchlogit.inference import CLOSE, covariance
+from torchlogit.inference import CLOSE, Refusal, covariance
+from torchlogit.model import as_linear
 from torchlogit.objective import Objective
 from torchlogit.path import L2Choice, certified, with_l2
 from torchlogit.penalties import ElasticNet
@@ -213,6 +215,28 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         coef = params.coef.T.cpu().numpy().copy()
         intercept = params.intercept.cpu().numpy() - coef @ center
         return {"coef_": coef, "intercept_": intercept, "classes_": classes, "_center": center}
+
+    @classmethod
+    def from_torch(cls, linear: torch.nn.Linear, classes: ArrayLike | None = None) -> Self:
+        """An estimator that predicts what a torch.nn.Linear does; not certified, but a start for `fit` (warm_start).
+
+        classes: of its outputs in their order, 0, 1, ... by default; of one output, the logit: the other class first.
+
+        >>> model = LogisticRegression.from_torch(torch.nn.Linear(3, 1), classes=["no", "yes"])
+        >>> model = model.set_params(warm_start=True)  # and fit goes on from the Linear
+        """
+        coef, intercept, ordered = taken_over(linear, classes)
+        model = cls(fit_intercept=linear.bias is not None)
+        model.coef_, model.intercept_, model.classes_ = coef, intercept, ordered
+        model.n_features_in_, model._center = model.coef_.shape[1], np.zeros(model.coef_.shape[1])
+        model.n_iter_, model.history_, model.certificate_ = 0.0, (), NOT_MEASURED
+        model.covariance_ = Refusal(NOT_MEASURED.message)
+        return model
+
+    def to_torch(self, dtype: torch.dtype | None = None) -> torch.nn.Linear:
+        """A torch.nn.Linear from X to the raw prediction: see `LogisticModel.to_torch`."""
+        check_is_fitted(self)
+        return as_linear(self.coef_.T, self.intercept_, dtype)
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()

@@ -29,6 +29,8 @@ def to_model(fitted: LogisticRegression | Pipeline, *, target: str | None = None
     """The model that a fitted LogisticRegression, or a Pipeline of a TableEncoder and one, has learned."""
     encoder, classifier = _parts(fitted)
     check_is_fitted(classifier)
+    if not hasattr(classifier, "training_data_"):
+        raise InputError("taken over from torch, and not fitted: a model needs data and a certificate; fit it first")
     names = (
         encoder.get_feature_names_out()
         if encoder is not None

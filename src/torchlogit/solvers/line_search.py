@@ -59,11 +59,11 @@ def search(ray: Ray) -> Landing:
 def _exact(ray: Ray) -> Landing:
     """The point where F is no higher and its slope a tenth of the first.
 
-    Newton's method in t inside a bracket of the zero, halved where Newton leaves it. Forward moves are damped to
+    Newton's method in t inside a bracket of the zero, which is cut where Newton leaves it. Forward moves are damped to
     ln(1 + r dt) / r, r = max_i |x_i' step|, under which a logistic loss provably falls (Bach 2010,
     doi:10.1214/09-EJS521).
     """
-    t, below, above = 1.0, 0.0, math.inf
+    t, below, above, shrink = 1.0, 0.0, math.inf, 0.5
     for _ in range(MAX_TRIALS):
         landing = _land(ray, t)
         if abs(landing.slope) <= FLAT * abs(ray.slope) and landing.value <= ray.value:
@@ -73,8 +73,21 @@ def _exact(ray: Ray) -> Landing:
         move = -landing.slope / curvature if curvature > 0 else math.inf
         if landing.slope < 0 and (reach := ray.reach()) > 0:
             move = math.log1p(reach * move) / reach
-        t = t + move if below < t + move < above else (below + min(above, 4 * t)) / 2
+        if below < t + move < above:
+            t += move
+        else:
+            t, shrink = (_between(below, above, shrink), shrink * shrink) if above < math.inf else (2.5 * t, shrink)
     return _land(ray, below)
+
+
+def _between(below: float, above: float, shrink: float) -> float:
+    """A point inside the bracket, of another order of magnitude where the bracket spans several.
+
+    Where every row is all but certain the Hessian vanishes along some direction, and a step of 1e17 is to be cut to 1.
+    """
+    if below == 0:
+        return shrink * above
+    return (below + above) / 2 if above < 4 * below else math.sqrt(below) * math.sqrt(above)
 
 
 def _backtracked(ray: Ray) -> Landing:

@@ -62,8 +62,11 @@ class StochasticNewton:
         A state's raw prediction is that of the state only until the next one is asked for.
         """
         reader = _Reader(objective, self.seed)
-        begin = objective.theta(start) if start is not None else self._warmed_up(objective, reader)
-        yield from self._states(_Descent.at(objective, objective.feasible(objective.visible(begin))), reader, _Pace())
+        way = _Descent.at(objective, objective.theta(start)) if start is not None else None
+        if way is None or not way.value <= _without_features(objective):  # a start that is worse than none is none
+            begin = self._warmed_up(objective, reader)
+            way = _Descent.at(objective, begin, way.passes if way is not None else 0.0)
+        yield from self._states(way, reader, _Pace())
 
     def resumed(self, objective: Objective, snapshot: Snapshot) -> Iterator[State]:
         """The states after the one of the snapshot; samples and factors are made again, no pass counted twice."""
@@ -116,6 +119,15 @@ class StochasticNewton:
         return model_for(
             objective, lambda: reader.sampler, hessian_rows=self.hessian_rows, max_dense=self.max_dense, growth=growth
         )
+
+
+def _without_features(objective: Objective) -> float:
+    """F of the model of an intercept alone, infinite where bounds rule it out: reads no X."""
+    theta = objective.start()
+    if not torch.equal(objective.feasible(theta), theta):
+        return math.inf
+    raw = torch.zeros_like(objective.target) if objective.offset is None else objective.offset.clone()
+    return objective.value(theta, raw.add_(objective.params(theta).intercept))
 
 
 class _Reader:
@@ -179,11 +191,12 @@ class _Descent:
     shrink: float = 1.0
 
     @classmethod
-    def at(cls, objective: Objective, theta: Tensor) -> _Descent:
-        """At its start: half a pass."""
+    def at(cls, objective: Objective, theta: Tensor, passes: float = 0.0) -> _Descent:
+        """At its start: half a pass, after so many others."""
+        theta = objective.feasible(objective.visible(theta))
         raw = objective.raw(theta)
         value, residual = objective.evaluate(theta, raw)
-        return cls(objective, theta, raw, residual, value)
+        return cls(objective, theta, raw, residual, value, passes + 0.5)
 
     @classmethod
     def resumed(cls, objective: Objective, snapshot: Snapshot) -> _Descent:

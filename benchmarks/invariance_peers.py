@@ -1,0 +1,121 @@
+"""torchlogit and its peers with their default settings, asked for the same objective as far as they have it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+Array = NDArray[np.float64]
+VW_CONSTANT = 116060  # the place of its intercept among 2^18
+VW_PASSES = 20
+ROUNDS = 100
+
+
+@dataclass(frozen=True)
+class Peer:
+    """name: of its column. penalised: whether it has an l2 that is F's.
+
+    fit: its answer (1, p + 1) for a table, from the answer to another one where that is given; NotImplementedError
+    where it cannot.
+    """
+
+    name: str
+    penalised: bool
+    fit: Callable[[Any, Any], Array]
+
+
+def ours(table: Any, start: Any) -> Array:
+    """torchlogit.LogisticRegression."""
+    from torchlogit import LogisticRegression
+
+    model = LogisticRegression(l1=table.l1, l2=table.l2, penalty_factors=table.factors, warm_start=True)
+    return _from(model, table, start)
+
+
+def lbfgs(table: Any, start: Any) -> Array:
+    """scikit-learn's LogisticRegression; the iterations are not limited, the rest is default."""
+    from sklearn.linear_model import LogisticRegression
+
+    strength = 1 / table.l2 if table.l2 else np.inf
+    return _from(LogisticRegression(C=strength, max_iter=100_000, warm_start=True), table, start)
+
+
+def sgd(table: Any, start: Any) -> Array:
+    """SGDClassifier, alpha = l2 / n."""
+    from sklearn.linear_model import SGDClassifier
+
+    penalty = {"alpha": table.l2 / len(table.y)} if table.l2 else {"penalty": None}
+    return _from(SGDClassifier(loss="log_loss", random_state=0, warm_start=True, **penalty), table, start)
+
+
+def _from(model: Any, table: Any, start: Any) -> Array:
+    for each in (start, table):
+        if each is not None:
+            model.fit(each.X, each.y, sample_weight=each.weight)
+    return np.column_stack([model.coef_, model.intercept_])
+
+
+def statsmodels(table: Any, start: Any) -> Array:
+    """GLM of the binomial family, which has weights that count, where Logit has none."""
+    from statsmodels.api import GLM, families
+
+    if sparse.issparse(table.X):
+        raise NotImplementedError
+    columns = np.column_stack([table.X, np.ones(len(table.y))])
+    first = None if start is None else statsmodels(start, None)[0]
+    model = GLM(table.y, columns, family=families.Binomial(), freq_weights=table.weight)
+    return np.asarray(model.fit(start_params=first).params)[None, :]
+
+
+def gblinear(table: Any, start: Any) -> Array:
+    """xgboost's gblinear with its default updater, lambda = l2 / the total weight."""
+    import xgboost
+
+    options = {"booster": "gblinear", "objective": "binary:logistic", "base_score": 0.5, "verbosity": 0}
+    model = None
+    for each in (start, table):
+        if each is not None:
+            settings = {**options, "lambda": each.l2 / each.weight.sum(), "nthread": torch.get_num_threads()}
+            rows = xgboost.DMatrix(each.X, each.y, weight=each.weight)
+            model = xgboost.train(settings, rows, num_boost_round=ROUNDS, xgb_model=model)
+    values = np.array([float(word) for word in model.get_dump()[0].split() if not word.endswith(":")])
+    return np.append(values[1:], values[0])[None, :]
+
+
+def vowpal_wabbit(table: Any, start: Any) -> Array:
+    """Its default algorithm, so many passes, no penalty: with --l2 it tends to the minimum of no F."""
+    from vowpalwabbit import Workspace
+
+    if start is not None:
+        raise NotImplementedError
+    p = table.X.shape[1]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.txt"
+        with path.open("w") as file:
+            for i, (y, weight) in enumerate(zip(table.y, table.weight, strict=True)):
+                row = table.X[[i]].toarray()[0] if sparse.issparse(table.X) else table.X[i]
+                words = " ".join(f"{j}:{x:.9g}" for j, x in enumerate(row) if x)
+                file.write(f"{2 * y - 1} {weight:g} | {words}\n")
+        files = f"-d {path} --cache_file {path}.cache -k"
+        workspace = Workspace(f"--loss_function logistic --passes {VW_PASSES} --holdout_off --quiet {files}")
+        answer = [workspace.get_weight(place) for place in (*range(p), VW_CONSTANT)]
+        workspace.finish()
+    return np.array([answer])
+
+
+PEERS = (
+    Peer("torchlogit", True, ours),
+    Peer("LogisticRegression", True, lbfgs),
+    Peer("SGDClassifier", True, sgd),
+    Peer("statsmodels", False, statsmodels),
+    Peer("gblinear", True, gblinear),
+    Peer("vw", False, vowpal_wabbit),
+)

@@ -1,0 +1,47 @@
+"""A torch.nn.Linear taken over: its coefficients as a fitted estimator has them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from torchlogit.errors import InputError
+from torchlogit.records import Certificate, Status
+
+Array = NDArray[np.float64]
+NOT_MEASURED = Certificate(
+    Status.UNCERTIFIABLE, math.nan, None, "the coefficients were taken over from torch, and no data has measured them"
+)
+
+
+def taken_over(linear: torch.nn.Linear, classes: ArrayLike | None) -> tuple[Array, Array, NDArray[np.generic]]:
+    """coef (1 or n_classes, n_features), intercept and the classes in ascending order, from a Linear's outputs.
+
+    One output is the logit of the second class. Two are a softmax of two classes: the logit is their difference.
+    """
+    if not isinstance(linear, torch.nn.Linear):
+        raise InputError(f"{type(linear).__name__}: expected a torch.nn.Linear, the last layer of a network say")
+    outputs = max(linear.out_features, 2)
+    labels = np.arange(outputs) if classes is None else np.asarray(classes)
+    order = np.argsort(labels, kind="stable") if labels.ndim == 1 else np.arange(0)
+    if labels.shape != (outputs,) or len(np.unique(labels)) < outputs:
+        raise InputError(f"classes={classes!r}: expected {outputs} different ones, in the order of the outputs")
+    weight = _float64(linear.weight)
+    bias = np.zeros(len(weight)) if linear.bias is None else _float64(linear.bias)
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise InputError("the Linear holds numbers that are not finite: nothing to take over")
+    if len(weight) == 1:
+        sign = 1.0 if order[0] == 0 else -1.0
+        return sign * weight, sign * bias, labels[order]
+    weight, bias = weight[order], bias[order]
+    if outputs == 2:
+        weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
+    return weight, bias, labels[order]
+
+
+def _float64(parameter: torch.Tensor) -> Array:
+    values: Array = parameter.detach().to("cpu", torch.float64).numpy().copy()
+    return values
