@@ -99,13 +99,14 @@ def whole(table: pa.Table) -> Piece:
     return Piece(table, (Run(None, range(table.num_rows)),), last=True)
 
 
-def rechunked(pieces: Iterable[Piece], rows: int = PIECE) -> Iterator[Piece]:
-    """The same rows in pieces of so many, the last one excepted.
+def rechunked(pieces: Iterable[Piece], rows: int | None = None) -> Iterator[Piece]:
+    """The same rows in pieces of so many (PIECE, where it is None), the last one excepted.
 
     >>> cut = [whole(pa.table({"x": [1, 2, 3]})), whole(pa.table({"x": [4]})), whole(pa.table({"x": [5]}))]
     >>> [(piece.first, piece.last, piece.table.column("x").to_pylist()) for piece in rechunked(cut, 2)]
     [(0, False, [1, 2]), (2, False, [3, 4]), (4, True, [5])]
     """
+    rows = PIECE if rows is None else rows
     held: list[Piece] = []
     n_held, done = 0, 0
     for piece in pieces:
