@@ -228,10 +228,16 @@ class Objective:
     def hessian(self, residual: Tensor) -> Tensor:
         """The Hessian of F in free coordinates at the probabilities that `residual` carries: one reading of X."""
         basis = self.basis()
-        n_free = basis.shape[1]
-        lower = torch.tril_indices(n_free, n_free).unbind()
-        grams = self._sum(lambda rows, block: block.gram(self._curvature(rows, residual, basis)[:, *lower]))
-        hessian = joined(grams, n_free)
+        p, n_free = self.design.shape[1], basis.shape[1]
+        first, second = torch.tril_indices(n_free, n_free).tolist()
+        grams = self._sum(lambda rows, block: block.gram(self._curvature(rows, residual, basis)[:, first, second]))
+        hessian = torch.zeros(n_free, p, n_free, p, dtype=torch.float64, device=self.target.device)
+        for k, m, gram in zip(first, second, grams, strict=True):
+            hessian[k, :, m, :] = gram
+        for k in range(n_free):
+            for m in range(k):
+                hessian[m, :, k, :] = hessian[k, :, m, :].T
+        hessian = hessian.reshape(n_free * p, n_free * p)
         hessian.diagonal().add_(self.precision().repeat(n_free))
         return hessian
 
@@ -264,7 +270,12 @@ class Objective:
 
     def _curvature(self, rows: slice, residual: Tensor, basis: Tensor) -> Tensor:
         """Weighted curvature of these rows in free coordinates, (rows, n_free, n_free)."""
-        return free_curvature(self.loss, residual[rows], self.target[rows], self.weight[rows], basis)
+        residual, target = residual[rows], self.target[rows]
+        columns = [
+            self.loss.curvature_product(residual, target, direction.expand_as(residual)) @ basis
+            for direction in basis.T
+        ]
+        return torch.stack(columns, dim=2) * self.weight[rows, None, None]
 
     def _sum(self, term: Callable[[slice, Rows], Tensor]) -> Tensor:
         """The sum of a term over the micro-blocks, in order."""
@@ -300,20 +311,3 @@ class Objective:
     def columns(self, indices: Tensor) -> Objective:
         """The objective of these features and the intercept, all other coefficients being zero."""
         return replace(self, design=self.design.columns(indices), penalty=self.penalty.columns(indices))
-
-
-def free_curvature(loss: Loss, residual: Tensor, target: Tensor, weight: Tensor, basis: Tensor) -> Tensor:
-    """Weighted curvature of some rows in free coordinates, (rows, n_free, n_free)."""
-    columns = [loss.curvature_product(residual, target, one.expand_as(residual)) @ basis for one in basis.T]
-    return torch.stack(columns, dim=2) * weight[:, None, None]
-
-
-def joined(grams: Tensor, n_free: int) -> Tensor:
-    """The symmetric matrix of the blocks (k, m), m <= k < n_free, given row by row: (blocks, p, p)."""
-    p = grams.shape[1]
-    whole = torch.zeros(n_free, p, n_free, p, dtype=grams.dtype, device=grams.device)
-    for gram, (k, m) in zip(grams, torch.tril_indices(n_free, n_free).T.tolist(), strict=True):
-        whole[k, :, m, :] = gram
-        if m < k:
-            whole[m, :, k, :] = gram.T
-    return whole.reshape(n_free * p, n_free * p)

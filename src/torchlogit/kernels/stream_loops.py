@@ -35,21 +35,54 @@ def _loss(raw, target):  # type: ignore[no-untyped-def]
     return math.log(total) - wanted
 
 
+@_inlined
+def _reweigh(belief, loss, s, share):  # type: ignore[no-untyped-def]
+    """Bayes' rule for a row of weight s, after which a share of all is dealt out evenly."""
+    least = loss.min()
+    total = 0.0
+    for e in range(len(belief)):
+        belief[e] *= math.exp(-s * (loss[e] - least))
+        total += belief[e]
+    for e in range(len(belief)):
+        belief[e] = (1.0 - share) * (belief[e] / total) + share / len(belief)
+
+
 @_compiled
 def follow(  # type: ignore[no-untyped-def]
-    X, target, weight, offset, block_raw, rates, share, centered, seen, mean, square, coef, intercept, belief, raw, loss
+    X,
+    target,
+    weight,
+    offset,
+    block_raw,
+    rates,
+    shares,
+    centered,
+    count,
+    seen,
+    mean,
+    square,
+    coef,
+    intercept,
+    belief,
+    trust,
+    raw,
+    loss,
 ):
     """Each row is predicted by the experts' mean, weighs the experts by their losses, and moves those that follow.
 
     The first experts' raw predictions (rows, some, outputs) are given. Those that follow, coef (others, outputs, d)
     and intercept (others, outputs), take a step that minimises s loss(t) + |t - w|^2 / (2 rate), the distance in units
-    of the columns' running mean and variance (square / seen). belief: the experts' weights. raw, loss: what came out.
+    of the columns' running mean and variance (square / seen).
+
+    belief (m, experts): weights of the experts, of which a share is dealt out anew with every row: one of shares (m,),
+    or, where that is 0, one in as many as there were rows. trust (m,): how far each of these is believed. raw, loss:
+    what came out. count, seen: rows and their weight so far; returns both.
     """
     n, d = X.shape
     some, outputs = block_raw.shape[1], target.shape[1]
     others = len(rates)
     own = np.empty((some + others, outputs))
-    each = np.empty(some + others)
+    each, means, mixed = np.empty(some + others), np.empty((len(shares), outputs)), np.empty(len(shares))
     x, r, wanted, step = np.empty(d), np.empty(outputs), np.empty(outputs), np.empty(outputs)
     for i in range(n):
         for e in range(some):
@@ -62,24 +95,24 @@ def follow(  # type: ignore[no-untyped-def]
                     z += coef[e, k, j] * X[i, j]
                 own[some + e, k] = z + intercept[e, k] + offset[i, k]
         for k in range(outputs):
-            z = 0.0
-            for e in range(some + others):
-                z += belief[e] * own[e, k]
-            raw[i, k] = z
+            raw[i, k] = 0.0
+            for m in range(len(shares)):
+                z = 0.0
+                for e in range(some + others):
+                    z += belief[m, e] * own[e, k]
+                means[m, k] = z
+                raw[i, k] += trust[m] * z
         loss[i] = _loss(raw[i], target[i])
+        count += 1.0
         s = weight[i]
         if s == 0.0:
             continue
-        least = math.inf
         for e in range(some + others):
             each[e] = _loss(own[e], target[i])
-            least = min(least, each[e])
-        total = 0.0
-        for e in range(some + others):
-            belief[e] *= math.exp(-s * (each[e] - least))
-            total += belief[e]
-        for e in range(some + others):
-            belief[e] = (1.0 - share) * (belief[e] / total) + share / (some + others)
+        for m in range(len(shares)):
+            mixed[m] = _loss(means[m], target[i])
+            _reweigh(belief[m], each, s, shares[m] if shares[m] > 0.0 else 1.0 / (1.0 + count))
+        _reweigh(trust, mixed, s, 1.0 / (1.0 + count))
         seen += s
         size = 1.0 if centered else 0.0
         for j in range(d):
@@ -109,4 +142,4 @@ def follow(  # type: ignore[no-untyped-def]
                     coef[e, k, j] += move * x[j]
                     at_zero -= move * x[j] * mean[j]
                 intercept[e, k] += at_zero
-    return seen
+    return count, seen

@@ -19,28 +19,27 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import scipy.sparse
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from scipy.linalg import solve_triangular
 
-from torchlogit.design.dense import DenseRows
 from torchlogit.errors import InputError
 from torchlogit.losses import Loss, loss_for
-from torchlogit.objective import free_curvature, joined
 from torchlogit.penalties import ElasticNet
-from torchlogit.quadratic import Factor, factor
 from torchlogit.records import Params
 from torchlogit.solvers.progressive import Progressive, ProgressiveSums
 
 Array = NDArray[np.float64]
+Rows = tuple[Array, Array, Array, Array]  # X, target, weight, offset
 
 KAPPAS = (0.0, 1.0)
 WINDOWS = (2.0**12, 2.0**16)  # rows
 RATES = tuple(8 * 4.0**-k for k in range(7))  # of the steps of those that follow, for rows of typical length
-SHARE = 1e-3  # of the weights, dealt out anew with every row: what lets an expert come back
+SHARES = np.array([1e-3, 0.0])  # of the weights, dealt out anew with every row: what lets an expert come back
 PSEUDO_ROWS = 0.01  # rows of a column's typical value that hold what has no penalty, in place of a prior
 LEAST_BLOCK, MOST_BLOCK = 64, 512  # rows, between them four for each column, but no fewer than columns
 FIRST_BLOCK = 256  # rows, or four for each column
@@ -114,6 +113,11 @@ class Setting:
         return self.columns * self.loss.basis().shape[1]
 
     @property
+    def given(self) -> float:
+        """The weight of the rows that the start was fitted to."""
+        return self.start.weight if self.start is not None else 0.0
+
+    @property
     def n_newton(self) -> int:
         """How many experts are Newton models."""
         return len(self.experts.kappas) + len(self.experts.windows)
@@ -136,7 +140,7 @@ class _Moving:
     seen: rows, weight, blocks. A (e, q, q), b (e, q), theta (e, q), mean (e, q) with its total mean_weight (e,);
     effective (e,): the weight that A counts. center (d,). typical (2, p): sums of x^2, and how many were not zero.
     coef (f, outputs, d), intercept (f, outputs), moment (2, d): the followers', with the running mean and square.
-    belief (e + f,). trace (2,): of H^-1 S, a sum and its weight. X, target, weight, offset: rows that wait for a block.
+    belief (2, e + f), trust (2,): see stream_loops. trace (2,): of H^-1 S, a sum and its weight. X, target, weight, offset: rows that wait for a block.
     """
 
     seen: Array
@@ -152,6 +156,7 @@ class _Moving:
     intercept: Array
     moment: Array
     belief: Array
+    trust: Array
     trace: Array
     X: Array
     target: Array
@@ -164,9 +169,10 @@ class _Moving:
         e, q, f = setting.n_newton, setting.size, len(setting.experts.rates)
         d, m = len(setting.precision), setting.loss.n_outputs
         shapes = (3,), (e, q, q), (e, q), (e, q), (e, q), (e,), (e,), (d,), (2, d + setting.intercept)
-        shapes += (f, m, d), (f, m), (2, d), (e + f,), (2,), (0, d), (0, m), (0,), (0, m)  # type: ignore[assignment]
+        shapes += (f, m, d), (f, m), (2, d), (2, e + f), (2,), (2,), (0, d), (0, m), (0,), (0, m)  # type: ignore[assignment]
         moving = cls(*(np.zeros(shape) for shape in shapes))
         moving.belief += 1 / (e + f)
+        moving.trust += 1 / 2
         return moving
 
 
@@ -187,7 +193,7 @@ class NewtonStream:
 
     def __init__(self, setting: Setting, moving: _Moving) -> None:
         self.setting, self._moving = setting, moving
-        self._basis = setting.loss.basis()
+        self._basis = setting.loss.basis().numpy()
 
     @property
     def rows(self) -> int:
@@ -221,8 +227,8 @@ class NewtonStream:
             ahead._learn_waiting()
             return ahead.answer()
         moving = self._moving
-        theta = np.tensordot(moving.belief, self._thetas(), axes=1)
-        weight = moving.seen[1] + (self.setting.start.weight if self.setting.start else 0.0)
+        theta = moving.trust @ moving.belief @ self._thetas()
+        weight = moving.seen[1] + self.setting.given
         trace, counted = moving.trace
         excess = trace / counted / (2 * weight) if counted > 0 and weight > 0 else None
         return Answer(self._params(theta), moving.progressive.result(), excess, self._beliefs())
@@ -236,198 +242,145 @@ class NewtonStream:
     def _learn_waiting(self) -> None:
         """Predicts the rows that wait, then learns from them."""
         moving, setting = self._moving, self.setting
-        X, target, weight, offset = moving.X, moving.target, moving.weight, moving.offset
-        if moving.seen[2] == 0 and setting.intercept:
-            moving.center = weight @ X / weight.sum() if weight.sum() > 0 else moving.center
-        X = X - moving.center
-        block = _Block.of(setting, self._basis, X, target, weight, offset)
+        total = float(moving.weight.sum())
+        if moving.seen[2] == 0 and setting.intercept and total > 0:
+            moving.center = moving.weight @ moving.X / total
+        X = np.ones((len(moving.X), setting.columns))
+        X[:, : len(moving.center)] = moving.X - moving.center
+        rows = X, moving.target, moving.weight, moving.offset
         if moving.seen[2] == 0 and setting.start is not None:
-            self._go_on_from(setting.start, block)
-        self._follow(block, X)
-        if weight.sum() > 0:
-            self._join(block)
-        moving.seen += (len(X), weight.sum(), 1)
+            self._go_on_from(setting.start, rows)
+        self._follow(rows)
+        if total > 0:
+            self._join(rows, total)
+        moving.seen += (len(X), total, 1)
         for name in ("X", "target", "weight", "offset"):
             setattr(moving, name, getattr(moving, name)[:0])
 
-    def _follow(self, block: _Block, X: Array) -> None:
+    def _follow(self, rows: Rows) -> None:
         """Predictions of the rows by all experts, and the steps of those that follow row by row."""
-        from torchlogit.kernels import stream_loops
-
         moving, setting = self._moving, self.setting
-        n, m = block.target.shape
-        each = torch.from_numpy(self._thetas()[: setting.n_newton])
-        raws = np.stack([block.raw(theta).numpy() for theta in each], axis=1)
+        X, target, weight, offset = rows
+        raws = self._raws(X, moving.mean) + offset[:, None, :]
         rates = np.array(setting.experts.rates) / setting.columns
-        raw, loss = np.empty((n, m)), np.empty(n)
-        rows = X, moving.target, moving.weight, moving.offset, raws
-        steps = rates, SHARE, setting.intercept, float(moving.seen[1]), *moving.moment, moving.coef, moving.intercept
-        stream_loops.follow(*rows, *steps, moving.belief, raw, loss)
-        moving.progressive.add(loss, raw, moving.target, moving.weight)
+        raw, loss = np.empty_like(target), np.empty(len(target))
+        own = X[:, : len(moving.center)]
+        steps = rates, SHARES, setting.intercept, *moving.seen[:2], *moving.moment, moving.coef, moving.intercept
+        stream_loops().follow(own, target, weight, offset, raws, *steps, moving.belief, moving.trust, raw, loss)
+        moving.progressive.add(loss, raw, target, weight)
 
-    def _join(self, block: _Block) -> None:
-        """The Newton models, each with the block joined to it."""
-        moving, weight = self._moving, block.total_weight
-        moving.typical += block.typical()
-        precision = self._precision()
-        before = moving.seen[1] + (self.setting.start.weight if self.setting.start else 0.0)
-        first = before == 0
-        kappas = self.setting.experts.kappas
-        fades = [(before / (before + weight)) ** kappa for kappa in kappas]
-        fades += [math.exp(-weight / window) for window in self.setting.experts.windows]
-        for e, fade in enumerate(fades):
+    def _join(self, rows: Rows, weight: float) -> None:
+        """The Newton models, each with the rows joined to it."""
+        moving = self._moving
+        moving.typical += _typical(rows[0], rows[2])
+        precision, before = self._precision(), moving.seen[1] + self.setting.given
+        after, kappas = before + weight, self.setting.experts.kappas
+        settled = SETTLED if before > 0 else SETTLED_FIRST
+        for e, fade in enumerate(self._fades(before, after)):
             moving.effective[e] = moving.effective[e] * fade + weight
-            share = moving.effective[e] / (before + weight) if e < len(kappas) else 1.0
-            past = _Past(torch.from_numpy(moving.A[e]), torch.from_numpy(moving.b[e]))
-            past.fade(0.0 if first else fade)
-            theta = torch.from_numpy(moving.theta[e])
-            theta, factored = past.join(block, theta, share * precision, SETTLED_FIRST if first else SETTLED)
-            moving.theta[e] = theta.numpy()
+            share = moving.effective[e] / after if e < len(kappas) else 1.0
+            moving.A[e] *= fade
+            moving.b[e] *= fade
+            model = moving.A[e], moving.b[e], moving.theta[e]
+            factor = newton_loops().join(*rows, self._basis, *model, share * precision, settled, MOST_STEPS)
             kappa = kappas[e] if e < len(kappas) else 0.0
-            by = weight * (before + weight) ** kappa
+            by = weight * after**kappa
             moving.mean_weight[e] = moving.mean_weight[e] + by if kappa > 0 else by
             moving.mean[e] += (moving.theta[e] - moving.mean[e]) * (by / moving.mean_weight[e])
             if e == 0 and moving.seen[2] % TRACE_EVERY == 0:
-                trace = moving.effective[e] * block.trace(factored, theta)
-                moving.trace = moving.trace * (before / (before + weight)) ** 2 + (trace, weight)
+                trace = moving.effective[e] * self._trace(rows, moving.theta[e], *factor)
+                moving.trace = moving.trace * (before / after) ** 2 + (trace, weight)
 
-    def _go_on_from(self, start: Start, block: _Block) -> None:
-        """A past whose rows looked like this block's, and whose optimum is the start."""
-        moving, setting = self._moving, self.setting
-        coef = start.params.coef.double()
-        intercept = (start.params.intercept + torch.from_numpy(moving.center) @ coef)[None, :]
-        theta = torch.cat([coef, intercept]) if setting.intercept else coef
-        free = (theta @ self._basis).T.reshape(-1)
-        share = start.weight / block.total_weight if block.total_weight > 0 else 0.0
-        A = share * block.gram(block.residual(block.raw(free)))
-        moving.typical += block.typical()
+    def _fades(self, before: float, after: float) -> list[float]:
+        """What is left of each model's past."""
+        experts = self.setting.experts
+        if before == 0:
+            return [0.0] * self.setting.n_newton
+        powers = [(before / after) ** kappa for kappa in experts.kappas]
+        return powers + [math.exp((before - after) / window) for window in experts.windows]
+
+    def _go_on_from(self, start: Start, rows: Rows) -> None:
+        """A past whose rows looked like these, and whose optimum is the start."""
+        moving, setting, loops = self._moving, self.setting, newton_loops()
+        X, target, weight, offset = rows
+        coef = start.params.coef.numpy()
+        intercept = start.params.intercept.numpy() + moving.center @ coef
+        theta = np.vstack([coef, intercept]) if setting.intercept else coef
+        free = np.ascontiguousarray((theta @ self._basis).T).reshape(-1)
+        residual = np.empty_like(target)
+        loops.residuals(self._raws(X, free[None])[:, 0] + offset, target, residual)
+        A = moving.A[0]
+        loops.gram(X, residual, target, weight, self._basis, np.empty_like(X), np.empty(len(X)), A)
+        A *= start.weight / max(weight.sum(), 1.0)
+        moving.typical += _typical(X, weight)
         b = A @ free + self._precision() * free
         moving.typical[:] = 0
-        moving.A[:], moving.b[:], moving.theta[:], moving.mean[:] = A, b, free, free
+        moving.A[:], moving.b[:], moving.theta[:], moving.mean[:] = A.copy(), b, free, free
         moving.effective[:] = moving.mean_weight[:] = start.weight
         moving.coef[:], moving.intercept[:] = coef.T, intercept
 
+    def _trace(self, rows: Rows, free: Array, lower: Array, scale: Array) -> float:
+        """sum_i s_i g_i' H^-1 g_i, g_i the gradient of a row's loss: what these rows say of trace(H^-1 S)."""
+        X, target, weight, offset = rows
+        residual = np.empty_like(target)
+        newton_loops().residuals(self._raws(X, free[None])[:, 0] + offset, target, residual)
+        scores = ((residual @ self._basis)[:, :, None] * X[:, None, :]).reshape(len(X), -1) / scale
+        solved = solve_triangular(lower, scores.T, lower=True, check_finite=False)
+        return float(np.square(solved).sum(axis=0) @ weight)
+
     # -- points ---------------------------------------------------------------------------------
 
-    def _precision(self) -> Tensor:
+    def _raws(self, X: Array, frees: Array) -> Array:
+        """X theta of several points in free coordinates, (n, points, outputs)."""
+        thetas = frees.reshape(len(frees), -1, X.shape[1])
+        return np.ascontiguousarray(np.einsum("np,ekp,mk->nem", X, thetas, self._basis, optimize=True))
+
+    def _precision(self) -> Array:
         """The prior of each free coordinate: the penalty's or, where there is none, that of a small part of a row."""
         squares, counts = self._moving.typical
         typical = PSEUDO_ROWS * np.divide(squares, counts, out=np.ones_like(squares), where=counts > 0)
         penalty = np.append(self.setting.precision, [0.0] * self.setting.intercept)
-        precision = np.where(penalty > 0, penalty, typical)
-        return torch.from_numpy(np.tile(precision, self._basis.shape[1]))
+        return np.tile(np.where(penalty > 0, penalty, typical), self._basis.shape[1])
 
     def _thetas(self) -> Array:
         """All experts in free coordinates, (e + f, q)."""
         moving = self._moving
         parts = [moving.coef, moving.intercept[:, :, None]] if self.setting.intercept else [moving.coef]
         followers = np.concatenate(parts, axis=2)  # (f, outputs, p)
-        free = np.einsum("fmp,mk->fkp", followers, self._basis.numpy()).reshape(len(followers), -1)
+        free = np.einsum("fmp,mk->fkp", followers, self._basis).reshape(len(followers), self.setting.size)
         return np.concatenate([moving.mean, free])
 
     def _params(self, free: Array) -> Params:
-        theta = torch.from_numpy(free).reshape(-1, self.setting.columns).T @ self._basis.T
-        if not self.setting.intercept:
-            return Params(theta.contiguous(), torch.zeros_like(theta[0]))
-        coef = theta[:-1].contiguous()
-        return Params(coef, theta[-1] - torch.from_numpy(self._moving.center) @ coef)
+        theta = free.reshape(-1, self.setting.columns).T @ self._basis.T
+        coef, intercept = theta[: len(self._moving.center)], theta[len(self._moving.center) :].sum(axis=0)
+        at_zero = intercept - self._moving.center @ coef
+        return Params(torch.from_numpy(np.ascontiguousarray(coef)), torch.from_numpy(at_zero))
 
     def _beliefs(self) -> dict[str, float]:
         experts = self.setting.experts
         names = [f"kappa {kappa:g}" for kappa in experts.kappas] + [f"window {window:g}" for window in experts.windows]
         names += [f"rate {rate:g}" for rate in experts.rates]
-        return dict(zip(names, self._moving.belief.tolist(), strict=True))
+        return dict(zip(names, (self._moving.trust @ self._moving.belief).tolist(), strict=True))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Block:
-    """Rows of a block in free coordinates: X (n, p) with its constant column, float64."""
-
-    loss: Loss
-    basis: Tensor
-    X: Tensor
-    target: Tensor
-    weight: Tensor
-    offset: Tensor
-
-    @classmethod
-    def of(cls, setting: Setting, basis: Tensor, X: Array, target: Array, weight: Array, offset: Array) -> _Block:
-        rows = np.ones((len(X), setting.columns))
-        rows[:, : X.shape[1]] = X
-        parts = (torch.from_numpy(np.ascontiguousarray(part, dtype=np.float64)) for part in (rows, target, weight, offset))
-        return cls(setting.loss, basis, *parts)
-
-    @property
-    def total_weight(self) -> float:
-        return float(self.weight.sum())
-
-    def product(self, free: Tensor) -> Tensor:
-        """The raw prediction of a direction."""
-        return self.X @ free.reshape(-1, self.X.shape[1]).T @ self.basis.T
-
-    def raw(self, free: Tensor) -> Tensor:
-        return self.product(free) + self.offset
-
-    def residual(self, raw: Tensor) -> Tensor:
-        return self.loss.residual(raw, self.target)
-
-    def score(self, residual: Tensor) -> Tensor:
-        """The gradient of the losses' sum."""
-        return ((residual * self.weight[:, None]) @ self.basis).T.matmul(self.X).reshape(-1)
-
-    def gram(self, residual: Tensor) -> Tensor:
-        """The Hessian of the losses' sum at the probabilities that the residual carries."""
-        n_free = self.basis.shape[1]
-        curvature = free_curvature(self.loss, residual, self.target, self.weight, self.basis)
-        lower = torch.tril_indices(n_free, n_free).unbind()
-        return joined(DenseRows(self.X).gram(curvature[:, *lower]), n_free)
-
-    def typical(self) -> Array:
-        """Sums of x^2, and of how often x is not zero, by column, of rows that count, (2, p)."""
-        counts = (self.weight > 0).double()
-        return torch.stack([counts @ self.X.square(), counts @ (self.X != 0).double()]).numpy()
-
-    def trace(self, factored: Factor, free: Tensor) -> float:
-        """sum_i s_i g_i' H^-1 g_i, g_i the gradient of the row's loss, H factored: what the rows say of trace(H^-1 S)."""
-        own = self.residual(self.raw(free)) @ self.basis
-        scores = (own[:, :, None] * self.X[:, None, :]).reshape(len(own), -1)
-        return float(self.weight @ (factored.solve(scores.T) * scores.T).sum(dim=0))
+def _typical(X: Array, weight: Array) -> Array:
+    """Sums of x^2, and of how often x is not zero, by column, over rows that count: (2, p)."""
+    counts = (weight > 0).astype(np.float64)
+    return np.stack([counts @ np.square(X), counts @ (X != 0)])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Past:
-    """The model theta' A theta / 2 - b' theta of the losses so far; it moves in place."""
+def newton_loops() -> Any:
+    """The compiled loops over blocks: numba is imported on first use."""
+    from torchlogit.kernels import newton_loops
 
-    A: Tensor
-    b: Tensor
+    return newton_loops
 
-    def fade(self, factor: float) -> None:
-        self.A.mul_(factor)
-        self.b.mul_(factor)
 
-    def join(self, block: _Block, theta: Tensor, precision: Tensor, settled: float) -> tuple[Tensor, Factor]:
-        """The least point of past + penalty + block, after which the block's model there is part of the past.
+def stream_loops() -> Any:
+    """The compiled loops over single rows."""
+    from torchlogit.kernels import stream_loops
 
-        Newton's steps, damped to ln(1 + r) / r, r the log-odds they move (Bach 2010, doi:10.1214/09-EJS521).
-        """
-        raw = block.raw(theta)
-        for _ in range(MOST_STEPS):
-            residual = block.residual(raw)
-            gram = block.gram(residual)
-            gradient = self.A @ theta - self.b + precision * theta + block.score(residual)
-            hessian = self.A + gram
-            hessian.diagonal().add_(precision)
-            factored = factor(hessian)
-            step = -factored.solve(gradient[:, None])[:, 0]
-            raw_step = block.product(step)
-            reach = float(block.loss.spread(raw_step).max())
-            damping = math.log1p(reach) / reach if reach > 1e-6 else 1.0
-            theta, raw = theta + damping * step, raw + damping * raw_step
-            if reach <= settled:
-                break
-        self.A.add_(gram)
-        self.b.add_(gram @ theta - block.score(block.residual(raw)))
-        return theta, factored
+    return stream_loops
 
 
 def _dense(X: object) -> Array:
