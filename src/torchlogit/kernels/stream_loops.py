@@ -35,13 +35,23 @@ def _loss(raw, target):  # type: ignore[no-untyped-def]
     return math.log(total) - wanted
 
 
+@_compiled
+def _likelihoods(raw, target, s, out):  # type: ignore[no-untyped-def]
+    """out = what a row of weight s says for each of several predictions, the best of them 1."""
+    least = math.inf
+    for e in range(len(raw)):
+        out[e] = _loss(raw[e], target)
+        least = min(least, out[e])
+    for e in range(len(raw)):
+        out[e] = math.exp(-s * (out[e] - least))
+
+
 @_inlined
-def _reweigh(belief, loss, s, share):  # type: ignore[no-untyped-def]
-    """Bayes' rule for a row of weight s, after which a share of all is dealt out evenly."""
-    least = loss.min()
+def _reweigh(belief, likelihood, share):  # type: ignore[no-untyped-def]
+    """Bayes' rule for a row, after which a share of all is dealt out evenly."""
     total = 0.0
     for e in range(len(belief)):
-        belief[e] *= math.exp(-s * (loss[e] - least))
+        belief[e] *= likelihood[e]
         total += belief[e]
     for e in range(len(belief)):
         belief[e] = (1.0 - share) * (belief[e] / total) + share / len(belief)
@@ -107,12 +117,11 @@ def follow(  # type: ignore[no-untyped-def]
         s = weight[i]
         if s == 0.0:
             continue
-        for e in range(some + others):
-            each[e] = _loss(own[e], target[i])
+        _likelihoods(own, target[i], s, each)
         for m in range(len(shares)):
-            mixed[m] = _loss(means[m], target[i])
-            _reweigh(belief[m], each, s, shares[m] if shares[m] > 0.0 else 1.0 / (1.0 + count))
-        _reweigh(trust, mixed, s, 1.0 / (1.0 + count))
+            _reweigh(belief[m], each, shares[m] if shares[m] > 0.0 else 1.0 / (1.0 + count))
+        _likelihoods(means, target[i], s, mixed)
+        _reweigh(trust, mixed, 1.0 / (1.0 + count))
         seen += s
         size = 1.0 if centered else 0.0
         for j in range(d):

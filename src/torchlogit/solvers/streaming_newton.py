@@ -37,11 +37,11 @@ Array = NDArray[np.float64]
 Rows = tuple[Array, Array, Array, Array]  # X, target, weight, offset
 
 KAPPAS = (0.0, 1.0)
-WINDOWS = (2.0**12, 2.0**16)  # rows
+WINDOWS = (2.0**10, 2.0**14)  # rows
 RATES = tuple(8 * 4.0**-k for k in range(7))  # of the steps of those that follow, for rows of typical length
 SHARES = np.array([1e-3, 0.0])  # of the weights, dealt out anew with every row: what lets an expert come back
 PSEUDO_ROWS = 0.01  # rows of a column's typical value that hold what has no penalty, in place of a prior
-LEAST_BLOCK, MOST_BLOCK = 64, 512  # rows, between them four for each column, but no fewer than columns
+LEAST_BLOCK, MOST_BLOCK = 256, 512  # rows, between them eight for each column, but no fewer than columns
 FIRST_BLOCK = 256  # rows, or four for each column
 SETTLED, SETTLED_FIRST = 1.0, 0.01  # log-odds: a Newton step that moves none further is the last
 MOST_STEPS = 20
@@ -130,7 +130,7 @@ class Setting:
     @property
     def block_rows(self) -> int:
         """Of every other block."""
-        return max(LEAST_BLOCK, min(4 * self.columns, MOST_BLOCK), self.columns)
+        return max(LEAST_BLOCK, min(8 * self.columns, MOST_BLOCK), self.columns)
 
 
 @dataclass(slots=True, eq=False)
@@ -332,8 +332,8 @@ class NewtonStream:
 
     def _raws(self, X: Array, frees: Array) -> Array:
         """X theta of several points in free coordinates, (n, points, outputs)."""
-        thetas = frees.reshape(len(frees), -1, X.shape[1])
-        return np.ascontiguousarray(np.einsum("np,ekp,mk->nem", X, thetas, self._basis, optimize=True))
+        along = (X @ frees.reshape(-1, X.shape[1]).T).reshape(len(X), len(frees), -1)
+        return along @ self._basis.T
 
     def _precision(self) -> Array:
         """The prior of each free coordinate: the penalty's or, where there is none, that of a small part of a row."""
@@ -347,8 +347,8 @@ class NewtonStream:
         moving = self._moving
         parts = [moving.coef, moving.intercept[:, :, None]] if self.setting.intercept else [moving.coef]
         followers = np.concatenate(parts, axis=2)  # (f, outputs, p)
-        free = np.einsum("fmp,mk->fkp", followers, self._basis).reshape(len(followers), self.setting.size)
-        return np.concatenate([moving.mean, free])
+        free = self._basis.T @ followers
+        return np.concatenate([moving.mean, free.reshape(len(followers), self.setting.size)])
 
     def _params(self, free: Array) -> Params:
         theta = free.reshape(-1, self.setting.columns).T @ self._basis.T
