@@ -35,7 +35,7 @@ def epoch(indptr, indices, data, order, weight, variance, of_intercept, offset, 
         pull = weight[i] * size
         for k in range(outputs):
             wanted[k] = raw[k] + pull * dual[i, k]
-        _settle(raw, pull, wanted, found, change)
+        settle(raw, pull, wanted, found, change)
         for k in range(outputs):
             change[k] = weight[i] * (dual[i, k] - found[k])
             dual[i, k] = found[k]
@@ -48,7 +48,7 @@ def epoch(indptr, indices, data, order, weight, variance, of_intercept, offset, 
 
 
 @_compiled
-def _settle(u, pull, wanted, found, step):  # type: ignore[no-untyped-def]
+def settle(u, pull, wanted, found, step):  # type: ignore[no-untyped-def]
     """Moves u to where u + pull softmax(u) = wanted; found = softmax(u) there. step: room to work in.
 
     Newton's method on the strictly convex |u - wanted|^2 / 2 + pull log sum e^u, its Hessian a diagonal less a
