@@ -25,9 +25,7 @@ def piece_rows(model: LogisticModel) -> int:
 
 def measure(model: LogisticModel, rows: EncodedRows) -> Metrics:
     """The model's metrics on these rows, summed over the same pieces as a stream of them."""
-    n, most = len(rows), piece_rows(model)
-    cuts = [slice(start, start + most) for start in range(0, n, most)]
-    return reduce(add, (sums_of(model, rows.part(cut)) for cut in cuts)).result()
+    return reduce(add, (sums_of(model, part) for part in rows.parts(piece_rows(model)))).result()
 
 
 def sums_of(model: LogisticModel, rows: EncodedRows) -> MetricSums:

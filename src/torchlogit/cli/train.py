@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,20 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from torchlogit.cli.penalty import Strength
-from torchlogit.cli.rows import measure
-from torchlogit.cli.tables import DATA, header_options, located, read, refuse_overwriting, split
+from torchlogit.cli.tables import DATA, header_options, refuse_overwriting, source, split
+from torchlogit.cli.training import Keeping, trained, with_others
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from torchlogit.cli.summary import Run
-    from torchlogit.data.encoder import TableEncoder
-    from torchlogit.data.labels import Label, Labels
-    from torchlogit.data.tables import LoadedTable, Origin
-    from torchlogit.estimator import LogisticRegression
-    from torchlogit.model import LogisticModel
-    from torchlogit.records import Certificate
+    from torchlogit.data.source import Source
 
 MOST_THREADS = 1024  # tens of thousands crash OpenMP
 
@@ -61,6 +52,12 @@ MOST_THREADS = 1024  # tens of thousands crash OpenMP
     "--hash-bits", type=click.IntRange(1, 24), metavar="N", help="Hash categories and words, into 2^N features."
 )
 @header_options
+@click.option("--sample-rows", type=click.IntRange(1), metavar="N",
+              help="Learn what columns hold from the first N rows alone.")  # fmt: skip
+@click.option("--cache", metavar="DIR", help="Keep the encoded rows in this folder, for the next time.")
+@click.option("--no-cache", is_flag=True, help="Keep no encoded rows: read and encode DATA for every pass.")
+@click.option("--checkpoint", metavar="DIR", help="Keep in this folder what is needed to go on after a kill.")
+@click.option("--resume", is_flag=True, help="Go on from what --checkpoint has kept, if there is any.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
               help="Of the holdout and the solver's samples.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="Threads to compute with [default: all].")
@@ -91,6 +88,11 @@ def command(
     hash_bits: int | None,
     no_header: bool,
     names: str | None,
+    sample_rows: int | None,
+    cache: str | None,
+    no_cache: bool,
+    checkpoint: str | None,
+    resume: bool,
     seed: int,
     threads: int | None,
     device: str,
@@ -98,7 +100,10 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Train a model on DATA (.csv .tsv .jsonl .svm, each also .gz; .parquet), and write it to one file.
+    """Train a model on DATA, and write it to one file.
+
+    DATA: .csv .tsv .jsonl .svm (each also .gz .zst) .parquet .arrow .feather, globs and folders of them, - for standard
+    input, or a query, sql:SELECT ... They may be larger than memory.
 
     Columns are understood by their values: numbers are standardised, text becomes one-hot categories, missing values
     (empty, NA, NaN, null, ?) are handled. Nothing is to be tuned; the report says how far the answer is from the
@@ -112,13 +117,14 @@ def command(
     path = Path(output) if output else Path(_stem(data[0]) + ".safetensors")
     _check_writable(path)
     refuse_overwriting(path, (*data, *valid))
-    target = _target(data, target)
+    table = source(data, no_header, names)
+    target = _target(table, target)
     roles = {"numeric": split(numeric), "categorical": split(categorical), "drop": split(drop), "text": split(text)}
     _refuse_target_among(target, roles)
-    table = read(data, no_header, names)
-    valid_table = read(valid, no_header, names) if valid else None
+    keeping = Keeping.asked(path, cache=cache, checkpoint=checkpoint, resume=resume, anew=no_cache)
 
     from torchlogit.data.encoder import TableEncoder
+    from torchlogit.data.preparation import Plan
 
     encoder = TableEncoder(
         numeric=roles["numeric"],
@@ -128,34 +134,35 @@ def command(
         crosses=cross,
         hash_bits=hash_bits,
     )
-    learned = _learn(table, target, positive, weight, encoder, _held_out(table, holdout, seed))
-    classes, train, held, notices = learned
-    notices[:0] = table.notices
-    if not no_header and names is None:
-        notices[:0] = _notice_of_header(table.table.column_names)
-    if valid_table is not None:
-        held, seen = _encode(valid_table, target, classes, weight, encoder)
-        notices += [*valid_table.notices, *(f"{valid_table.origin.files}: {notice}" for notice in seen)]
+    others = source(valid, no_header, names) if valid else None
+    plan = Plan(target, positive, weight, holdout, seed, sample_rows)
+    with keeping.rows(table, encoder, plan) as prepared:
+        notices = [*table.notices, *prepared.notices]
+        if not no_header and names is None:
+            notices[:0] = _notice_of_header(table.column_names)
+        if others is not None:
+            prepared, seen = with_others(prepared, others, plan, keeping)
+            notices += seen
 
-    from torchlogit.estimator import LogisticRegression
+        from torchlogit.estimator import LogisticRegression
 
-    if threads is not None:
-        import torch
+        if threads is not None:
+            import torch
 
-        torch.set_num_threads(threads)
-    classifier = LogisticRegression(
-        l1=l1,
-        l2=l2,
-        solver=solver,  # type: ignore[arg-type]
-        tol=tol,
-        max_iter=max_iter,
-        time_budget=seconds,
-        class_weight=class_weight,  # type: ignore[arg-type]
-        device=device,
-        random_state=seed,
-        verbose=int(sys.stderr.isatty() and not quiet),
-    )
-    run = _run(table.origin, target, classes, encoder, classifier, train, held, path, notices)
+            torch.set_num_threads(threads)
+        classifier = LogisticRegression(
+            l1=l1,
+            l2=l2,
+            solver=solver,  # type: ignore[arg-type]
+            tol=tol,
+            max_iter=max_iter,
+            time_budget=seconds,
+            class_weight=class_weight,  # type: ignore[arg-type]
+            device=device,
+            random_state=seed,
+            verbose=int(sys.stderr.isatty() and not quiet),
+        )
+        run = trained(table, classifier, prepared, plan, keeping, path, notices)
     if as_json:
         click.echo(json.dumps(_as_json(run), ensure_ascii=False))
     elif not quiet:
@@ -164,135 +171,6 @@ def command(
         click.echo(summary(run))
     if require_certificate and run.classifier.certificate_.status != "certified":
         sys.exit(3)
-
-
-def _held_out(table: LoadedTable, holdout: float | None, seed: int) -> NDArray[np.bool_]:
-    """Which rows are held out, drawn by the seed; none without a share."""
-    import numpy as np
-
-    from torchlogit.errors import DataError
-
-    n = table.table.num_rows
-    held: NDArray[np.bool_] = np.random.default_rng(seed).random(n) < (holdout or 0.0)
-    if holdout is not None and not 0 < np.count_nonzero(held) < n:
-        which = "none" if not held.any() else "all"
-        raise DataError(f"--holdout {holdout:g} takes {which} of the {n} rows; choose another share").located(
-            table.origin.files
-        )
-    return held
-
-
-def _learn(
-    table: LoadedTable,
-    target: str,
-    positive: str | None,
-    weight: str | None,
-    encoder: TableEncoder,
-    held_out: NDArray[np.bool_],
-) -> tuple[tuple[Label, ...], Rows, Rows | None, list[str]]:
-    """The classes, the rows to train on and those held out; the encoder learns from the former alone."""
-    import numpy as np
-    import pyarrow as pa
-
-    from torchlogit.data.labels import learn_labels
-    from torchlogit.data.weights import weights_of
-
-    with located(table.origin):
-        labels = learn_labels(table.table, target, positive)
-        by_weight = weights_of(table.table, weight)
-        features = table.table.drop_columns(list({target, weight or target}))
-    kept, held = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    with located(table.origin):
-        _refuse_empty_class(labels, kept, by_weight)
-    with located(table.origin, kept):
-        train = features.take(pa.array(kept)) if len(held) else features
-        encoded = encoder.fit(train).encode(train)
-    rows = Rows(encoded.values, labels.codes[kept], None if by_weight is None else by_weight[kept])
-    if not len(held):
-        return labels.classes, rows, None, list(encoder.notices_)
-    with located(table.origin, held):
-        aside = encoder.encode(features.take(pa.array(held)))
-    others = Rows(aside.values, labels.codes[held], None if by_weight is None else by_weight[held])
-    return labels.classes, rows, others, [*encoder.notices_, *(f"held out: {notice}" for notice in aside.notices)]
-
-
-def _refuse_empty_class(labels: Labels, kept: NDArray[np.int64], weight: NDArray[np.float64] | None) -> None:
-    """Every class needs rows to learn from: a share held out, or weights of zero, may have taken them all."""
-    import numpy as np
-
-    from torchlogit.errors import DataError
-
-    weights = np.ones(len(kept)) if weight is None else weight[kept]
-    totals = np.bincount(labels.codes[kept], weights=weights, minlength=len(labels.classes))
-    if not totals.all():
-        empty = labels.classes[int(np.argmin(totals))]
-        raise DataError(
-            f"class {empty!r} has no row of positive weight to train on; "
-            f"give it some, hold out fewer rows, or leave the class out"
-        )
-
-
-def _encode(
-    table: LoadedTable, target: str, classes: tuple[Label, ...], weight: str | None, encoder: TableEncoder
-) -> tuple[Rows, list[str]]:
-    """Another table's rows, encoded as the training table's."""
-    from torchlogit.data.labels import check_labels
-    from torchlogit.data.weights import weights_of
-
-    with located(table.origin):
-        codes = check_labels(table.table, target, classes)
-        by_weight = weights_of(table.table, weight)
-        encoded = encoder.encode(table.table)
-        return Rows(encoded.values, codes, by_weight), list(encoded.notices)
-
-
-def _run(
-    origin: Origin,
-    target: str,
-    classes: tuple[Label, ...],
-    encoder: TableEncoder,
-    classifier: LogisticRegression,
-    train: Rows,
-    held: Rows | None,
-    path: Path,
-    notices: list[str],
-) -> Run:
-    """Fits, saves and measures."""
-    import numpy as np
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.pipeline import make_pipeline
-
-    from torchlogit.cli.summary import Run
-    from torchlogit.estimator import save, to_model
-
-    with warnings.catch_warnings(), located(origin):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # told below, with the features' names
-        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # the labels were looked at
-        classifier.fit(train.features, train.codes, sample_weight=train.weight)
-    classifier.feature_names_in_ = encoder.get_feature_names_out()
-    classifier.classes_ = np.array(classes, dtype=object)
-    fitted = make_pipeline(encoder, classifier)
-    save(fitted, path, target=target)
-    model, certificate = to_model(fitted, target=target), classifier.certificate_
-    measured = {"train": train} | ({"valid": held} if held is not None else {})
-    return Run(
-        files=origin.files,
-        model=model,
-        classifier=classifier,
-        counts=np.bincount(train.codes, minlength=len(classes)).tolist(),
-        metrics={name: measure(model, rows) for name, rows in measured.items()},
-        path=str(path),
-        warnings=(*notices, *_explained(certificate, model)),
-    )
-
-
-def _explained(certificate: Certificate, model: LogisticModel) -> list[str]:
-    """What to make of an answer that is not certified."""
-    from torchlogit.estimator import explain
-    from torchlogit.records import Status
-
-    certified = certificate.status is Status.CERTIFIED
-    return [] if certified else [explain(certificate, model.feature_names, model.outputs)]
 
 
 def _as_json(run: Run) -> dict[str, Any]:
@@ -328,11 +206,9 @@ def _notice_of_header(names: Sequence[str]) -> list[str]:
     return [f"columns are called {examples(numbers)}; if this is the first row and no header, give --no-header"]
 
 
-def _target(data: Sequence[str], given: str | None) -> str:
+def _target(table: Source, given: str | None) -> str:
     """The column to predict: the one given, or the one that the files' format has."""
-    from torchlogit.data.tables import own_target
-
-    own = own_target(data)
+    own = table.target
     if own is not None and given not in (None, own):
         raise click.UsageError(f"--target {given}: the target of svmlight files is their label; leave --target out.")
     target = own or given

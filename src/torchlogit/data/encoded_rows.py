@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -10,27 +11,61 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from torchlogit.arrays import Growing, Storage
-from torchlogit.data.features import Matrix
+from torchlogit.data.features import Matrix, stacked
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]
+Read = Callable[[], Iterator[Matrix]]
 MOST_SHORT = int(np.iinfo(np.int32).max)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAnew:
+    """The features of rows that are not kept: `read` encodes them again each time, in parts of any size."""
+
+    read: Read
+    shape: tuple[int, int]
+
+    def __getitem__(self, some: slice) -> Matrix:
+        """Every so many rows, from the first on: one reading."""
+        step, at, found = some.step or 1, 0, list[Matrix]()
+        for part in self.read():
+            found.append(part[-at % step :: step])
+            at += part.shape[0]
+        return stacked(found)
+
+    def parts(self, rows: int) -> Iterator[Matrix]:
+        """Parts of so many rows, one reading of all."""
+        held: list[Matrix] = []
+        waiting = 0
+        for part in self.read():
+            held, waiting = [*held, part], waiting + part.shape[0]
+            while waiting >= rows:
+                whole = stacked(held)
+                yield whole[:rows]
+                held, waiting = [whole[rows:]], waiting - rows
+        if waiting:
+            yield stacked(held)
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedRows:
     """Some rows of a table, encoded: features (n, n_features), codes (n,), weights (n,), or None where all are 1."""
 
-    features: Matrix
+    features: Matrix | ReadAnew
     codes: Codes
     weight: Floats | None
 
     def __len__(self) -> int:
         return len(self.codes)
 
-    def part(self, cut: slice) -> EncodedRows:
-        """Some of the rows."""
-        return EncodedRows(self.features[cut], self.codes[cut], None if self.weight is None else self.weight[cut])
+    def parts(self, rows: int) -> Iterator[EncodedRows]:
+        """The rows, so many at a time."""
+        cuts = [slice(start, start + rows) for start in range(0, len(self), rows)]
+        features = self.features
+        matrices = features.parts(rows) if isinstance(features, ReadAnew) else (features[cut] for cut in cuts)
+        for cut, matrix in zip(cuts, matrices, strict=True):
+            yield EncodedRows(matrix, self.codes[cut], None if self.weight is None else self.weight[cut])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +90,12 @@ class RowWriter:
         features = _SparseWriter.into(storage, width) if sparse else _DenseWriter(storage.growing(np.float32), width)
         return cls(features, storage.growing(np.int16), storage.growing(np.float64) if weighted else None)
 
+    @classmethod
+    def reading(cls, read: Read, storage: Storage, *, width: int, weighted: bool) -> Self:
+        """A writer that keeps no features, which `read` encodes again."""
+        weights = storage.growing(np.float64) if weighted else None
+        return cls(_Counter(read, width), storage.growing(np.int16), weights)
+
     def append(self, features: Matrix, codes: Codes, weight: Floats | None) -> None:
         """Adds rows."""
         self.features.append(features)
@@ -71,7 +112,22 @@ class RowWriter:
 
 class _FeatureWriter(Protocol):
     def append(self, features: Any) -> None: ...
-    def matrix(self) -> Matrix: ...
+    def matrix(self) -> Matrix | ReadAnew: ...
+
+
+@dataclass(slots=True)
+class _Counter:
+    """Counts rows, and keeps none."""
+
+    read: Read
+    width: int
+    n_rows: int = 0
+
+    def append(self, features: Any) -> None:
+        self.n_rows += features.shape[0]
+
+    def matrix(self) -> ReadAnew:
+        return ReadAnew(self.read, (self.n_rows, self.width))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,14 +26,14 @@ from typing import Any, Protocol, Self
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from torchlogit.data.categorical import LevelEncoder
 from torchlogit.data.crosses import checked_cross, with_crosses
-from torchlogit.data.features import Matrix, Part, in_threads, put_dense, sparse, summed, threads
+from torchlogit.data.features import Matrix, Part, in_threads, put_dense, sparse, stacked, summed, threads
 from torchlogit.data.hashing import HashEncoder
 from torchlogit.data.learners import Read, learn_schema
 from torchlogit.data.numeric import NumberEncoder
@@ -171,7 +171,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 else:
                     put_dense(parts, values[piece.first : piece.first + len(piece)], pool)
         assert remarks is not None
-        return Encoded(_stacked(matrices) if values is None else values, remarks)
+        return Encoded(stacked(matrices) if values is None else values, remarks)
 
     @property
     def is_sparse(self) -> bool:
@@ -306,7 +306,3 @@ def _zeros(n_rows: int, n_features: int) -> NDArray[np.float32]:
             f"{n_rows} rows of {n_features} features take {size:.0f} GiB, more than there is; "
             f"leave out the columns with the most levels (drop or --drop)"
         ) from None
-
-
-def _stacked(matrices: Sequence[csr_array]) -> csr_array:
-    return matrices[0] if len(matrices) == 1 else csr_array(vstack(matrices, format="csr"))

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse, vstack
 
 Matrix: TypeAlias = NDArray[np.float32] | csr_array
 _Item = TypeVar("_Item")
@@ -159,3 +159,10 @@ def _put(
         at, places, values = next_entry[has], places[has], None if values is None else values[has]
     indices[at], data[at] = places, 1 if values is None else values
     next_entry += has
+
+
+def stacked(parts: Sequence[Matrix]) -> Matrix:
+    """One above the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return csr_array(vstack(parts, format="csr")) if issparse(parts[0]) else np.concatenate(parts)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from torchlogit.arrays import Storage
+from torchlogit.arrays import IN_MEMORY, Storage
 from torchlogit.data.ahead import ahead
 from torchlogit.data.encoded_rows import EncodedRows, RowWriter
 from torchlogit.data.encoder import TableEncoder
+from torchlogit.data.features import Matrix
 from torchlogit.data.labels import ClassTotals, Label, check_labels
 from torchlogit.data.learning import Keep, drawn, learn_table
 from torchlogit.data.pieces import PIECE, Piece, piece_of, rechunked
@@ -59,8 +60,11 @@ class Prepared:
     notices: tuple[str, ...]
 
 
-def prepare(source: Source, encoder: TableEncoder, plan: Plan, room: Room) -> Prepared:
-    """The rows of a source, ready to train on; DataError, which names file and row, for those that cannot be used."""
+def prepare(source: Source, encoder: TableEncoder, plan: Plan, room: Room | None) -> Prepared:
+    """The rows of a source, ready to train on; DataError, which names file and row, for those that cannot be used.
+
+    room: where their features are to live; None: they are not kept, but encoded again for every reading.
+    """
     learned = learn_table(
         source,
         encoder,
@@ -70,7 +74,8 @@ def prepare(source: Source, encoder: TableEncoder, plan: Plan, room: Room) -> Pr
         keep=plan.keep,
         sample_rows=plan.sample_rows,
     )
-    kept, held = encode(source, encoder, learned.classes.classes, plan, room(bytes_of(encoder, learned.rows)))
+    storage = IN_MEMORY if room is None else room(bytes_of(encoder, learned.rows))
+    kept, held = encode(source, encoder, learned.classes.classes, plan, storage, features=room is not None)
     notices = [*learned.notices, *kept.notices]
     if held is None:
         return Prepared(encoder, learned.classes, kept.rows(), None, tuple(notices))
@@ -88,8 +93,8 @@ def bytes_of(encoder: TableEncoder, rows: int) -> int:
 
 
 @dataclass(slots=True)
-class _Part:
-    """Encoded rows, and what deserves a look in them."""
+class Part:
+    """Encoded rows on their way, and what deserves a look in them."""
 
     encoder: TableEncoder
     writer: RowWriter
@@ -110,34 +115,54 @@ class _Part:
 
     @property
     def notices(self) -> tuple[str, ...]:
+        """One sentence each."""
         return sentences(self.remarks or ())
 
     def rows(self) -> EncodedRows:
+        """All that were added."""
         return self.writer.rows()
 
 
 def encode(
-    source: Source, encoder: TableEncoder, classes: tuple[Label, ...], plan: Plan, storage: Storage
-) -> tuple[_Part, _Part | None]:
-    """The rows to train on and those held out, encoded in one reading."""
-
-    def part() -> _Part:
-        width, sparse = len(encoder.schema_.feature_names), encoder.is_sparse
-        return _Part(encoder, RowWriter.into(storage, width=width, sparse=sparse, weighted=plan.weight is not None))
-
+    source: Source,
+    encoder: TableEncoder,
+    classes: tuple[Label, ...],
+    plan: Plan,
+    storage: Storage,
+    *,
+    features: bool = True,
+) -> tuple[Part, Part | None]:
+    """The rows to train on and those held out, encoded in one reading; without `features`, to be read anew."""
     keep = plan.keep
-    kept, held = part(), None if keep is None else part()
+    kept = Part(encoder, _writer(source, encoder, plan, storage, keep, features))
+    held = None
+    if keep is not None:
+        held = Part(encoder, _writer(source, encoder, plan, storage, lambda first, n: ~keep(first, n), features))
     try:
         for piece in ahead(pieces_of(source, encoder, plan.own_columns)):
-            if keep is None or held is None:
-                kept.append(piece, classes, plan)
-                continue
-            chosen = keep(piece.first, len(piece))
-            kept.append(piece.where(chosen), classes, plan)
-            held.append(piece.where(~chosen), classes, plan)
+            chosen = None if keep is None else keep(piece.first, len(piece))
+            kept.append(piece if chosen is None else piece.where(chosen), classes, plan)
+            if held is not None and chosen is not None:
+                held.append(piece.where(~chosen), classes, plan)
     except DataError as error:
         raise error.located(source.files) from None
     return kept, held
+
+
+def _writer(
+    source: Source, encoder: TableEncoder, plan: Plan, storage: Storage, keep: Keep | None, features: bool
+) -> RowWriter:
+    width, weighted = len(encoder.schema_.feature_names), plan.weight is not None
+    if features:
+        return RowWriter.into(storage, width=width, sparse=encoder.is_sparse, weighted=weighted)
+
+    def read() -> Iterator[Matrix]:
+        for piece in ahead(pieces_of(source, encoder, ())):
+            part = piece if keep is None else piece.where(keep(piece.first, len(piece)))
+            if len(part):
+                yield encoder.encode(part.table).values
+
+    return RowWriter.reading(read, storage, width=width, weighted=weighted)
 
 
 def pieces_of(source: Source, encoder: TableEncoder, also: Sequence[str], rows: int = PIECE) -> Iterator[Piece]:

@@ -15,6 +15,7 @@ from torchlogit.errors import InputError
 
 Array = NDArray[np.float64]
 MOST_COUNTED = 1000  # small whole numbers are counted, which is quicker than sorting them
+PART = 1 << 20  # rows that are counted at a time
 SUM_TO_ONE = 1e-6  # a distribution may miss 1 by this much; it is divided by its sum
 
 ClassWeight = Mapping[Any, float] | Literal["balanced"] | None
@@ -31,7 +32,11 @@ class Targets:
     def by_class(self, weight: Array) -> Array:
         """The total weight of each class, (n_classes,)."""
         if self.codes is not None:
-            return np.bincount(self.codes, weights=weight, minlength=len(self.classes)).astype(np.float64)
+            total = np.zeros(len(self.classes))
+            for start in range(0, len(self.codes), PART):
+                part = slice(start, start + PART)
+                total += np.bincount(self.codes[part], weights=weight[part], minlength=len(total))
+            return total
         assert self.share is not None
         return np.asarray(weight @ self.share)
 

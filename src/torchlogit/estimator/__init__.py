@@ -1,8 +1,9 @@
 """scikit-learn's face: the estimator, how its data become an objective, what is said of its answer, its model."""
 
-from torchlogit.estimator.classifier import LogisticRegression
+from torchlogit.estimator.classifier import LogisticRegression, fit_rows
 from torchlogit.estimator.explanation import explain
 from torchlogit.estimator.path import LogisticRegressionPath
+from torchlogit.estimator.problem import table_rows
 from torchlogit.estimator.saving import save, to_model
 
-__all__ = ["LogisticRegression", "LogisticRegressionPath", "explain", "save", "to_model"]
+__all__ = ["LogisticRegression", "LogisticRegressionPath", "explain", "fit_rows", "save", "table_rows", "to_model"]

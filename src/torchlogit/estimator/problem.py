@@ -16,8 +16,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
 from torchlogit.arrays import IN_MEMORY, Storage
+from torchlogit.data.encoded_rows import EncodedRows, ReadAnew
 from torchlogit.data.targets import ClassWeight, Targets
-from torchlogit.design import Dense, DesignMatrix, Sparse, as_csr
+from torchlogit.design import Dense, DesignMatrix, Sparse, Streamed, as_csr
 from torchlogit.errors import InputError
 from torchlogit.losses import loss_for
 from torchlogit.model import Label
@@ -92,6 +93,13 @@ class Rows:
         return Problem(self, objective, center)
 
 
+def table_rows(rows: EncodedRows, n_classes: int, class_weight: ClassWeight) -> Rows:
+    """The rows of a table, already encoded; their classes are 0, 1, ... here."""
+    counts: Array = np.broadcast_to(1.0, len(rows)) if rows.weight is None else rows.weight
+    targets = Targets(np.arange(n_classes), rows.codes, None)
+    return Rows.of(rows.features, targets, counts, None, class_weight=class_weight)
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """F of some rows, and by how much each column has been moved, (n_features,)."""
@@ -137,6 +145,8 @@ def weights(sample_weight: Any, n: int) -> Array:
 
 
 def _design(X: Features, intercept: bool, device: torch.device) -> DesignMatrix:
+    if isinstance(X, ReadAnew):
+        return Streamed.of(X.read, intercept=intercept)
     if not scipy.sparse.issparse(X):
         return Dense.of((X if isinstance(X, torch.Tensor) else _tensor(X)).to(device), intercept=intercept)
     if device.type != "cpu":
@@ -175,8 +185,8 @@ def center_of(objective: Objective, X: Features) -> Array:
     In a column such as seconds since 1970 the spread is lost among the digits of the offset. The intercept, which is
     free, takes the offset up: F is the same. A sparse column that stores no value for some row stays as it is.
     """
-    if not objective.design.has_intercept:
-        return np.zeros(objective.design.shape[1])
+    if not objective.design.has_intercept or isinstance(X, ReadAnew):  # an encoded table has no columns far from zero
+        return np.zeros(X.shape[1])
     sums, squares = (part[:-1] / objective.total_weight for part in objective.moments)
     far = squares - sums.square() < 1e-8 * squares
     center: Array = torch.where(far, sums, torch.zeros_like(sums)).cpu().numpy()

@@ -68,11 +68,19 @@ class StreamingNewton:
     rates: tuple[float, ...] = RATES
 
     def begin(
-        self, n_features: int, n_classes: int, penalty: ElasticNet, *, intercept: bool = True, start: Start | None = None
+        self,
+        n_features: int,
+        n_classes: int,
+        penalty: ElasticNet,
+        *,
+        intercept: bool = True,
+        start: Start | None = None,
     ) -> NewtonStream:
         """A stream that has seen no row, or one that goes on from a model that rows elsewhere gave."""
         if not penalty.smooth:
-            raise InputError("l1 or bounds: one pass of Newton's method takes l2 alone; set l1=0, or fit without streaming")
+            raise InputError(
+                "l1 or bounds: one pass of Newton's method takes l2 alone; set l1=0, or fit without streaming"
+            )
         loss = loss_for(n_classes)
         setting = Setting(self, loss, penalty.precision(n_features).numpy(), intercept, start)
         size = setting.size

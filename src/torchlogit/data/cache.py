@@ -1,0 +1,112 @@
+"""A source's encoded rows kept in a folder, with what was learned of it: a later process need not read it again.
+
+What is kept is good for the same source, unchanged, the same plan and the same encoder; for anything else it is made
+anew. The note that says so, `rows.json`, is written last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from torchlogit.arrays import Keeping, Kept, Storage
+from torchlogit.data.encoded_rows import EncodedRows, RowWriter
+from torchlogit.data.encoder import TableEncoder
+from torchlogit.data.labels import ClassTotals
+from torchlogit.data.preparation import Plan, Prepared, prepare
+from torchlogit.data.schema import schema_from_json, schema_to_json
+from torchlogit.data.source import Source
+from torchlogit.errors import CheckpointError, InputError
+from torchlogit.storage import load_json, save_json
+
+NOTE, FORMAT = "rows.json", 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """A folder of encoded rows, made where it is missing.
+
+    >>> import tempfile
+    >>> from torchlogit.data.file_source import open_source
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> _ = Path(folder.name, "a.csv").write_text("x,y\\n1,no\\n2,yes\\n3,no\\n")
+    >>> cache = Cache(Path(folder.name, "rows"))
+    >>> for _ in range(2):
+    ...     prepared = cache.prepared(open_source([folder.name + "/a.csv"]), TableEncoder(), Plan("y"))
+    ...     prepared.train.features.shape, prepared.classes.classes
+    ((3, 1), ('no', 'yes'))
+    ((3, 1), ('no', 'yes'))
+    >>> folder.cleanup()
+    """
+
+    folder: Path
+
+    def prepared(self, source: Source, encoder: TableEncoder, plan: Plan) -> Prepared:
+        """The source's rows: those that are kept, where they are still good; else made and kept."""
+        key = _key(source, encoder, plan)
+        return self._kept(key, plan) or self._made(key, source, encoder, plan)
+
+    def clear(self) -> None:
+        """Removes what is kept."""
+        for path in [self.folder / NOTE, *self.folder.glob("rows-*")]:
+            path.unlink(missing_ok=True)
+
+    def _kept(self, key: str, plan: Plan) -> Prepared | None:
+        note = self.folder / NOTE
+        if not note.exists():
+            return None
+        try:
+            facts = load_json(note)
+            if facts["key"] != key:
+                return None
+            return _prepared(facts, Kept(self.folder, facts["sizes"]), plan)
+        except (CheckpointError, LookupError, TypeError):
+            return None  # damaged, or of a version that kept other things: it is made anew
+
+    def _made(self, key: str, source: Source, encoder: TableEncoder, plan: Plan) -> Prepared:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.clear()
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot write there ({error.strerror}); choose another folder") from None
+        keeping = Keeping(self.folder)
+        prepared = prepare(source, encoder, plan, lambda size: keeping)
+        facts = _facts(prepared)
+        save_json(self.folder / NOTE, {"key": key, "sizes": keeping.finished(), **facts})
+        # What is kept is what is used, the first time as later.
+        return _prepared(facts, Kept(self.folder, keeping.finished()), plan)
+
+
+def _key(source: Source, encoder: TableEncoder, plan: Plan) -> str:
+    asked = {"format": FORMAT, "source": source.fingerprint(), "encoder": encoder.get_params(), "plan": asdict(plan)}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=list).encode()).hexdigest()
+
+
+def _facts(prepared: Prepared) -> dict[str, Any]:
+    totals = prepared.classes
+    return {
+        "schema": schema_to_json(prepared.encoder.schema_),
+        "columns": prepared.encoder.feature_names_in_.tolist(),
+        "classes": list(totals.classes),
+        "counts": totals.counts.tolist(),
+        "weight": totals.weight.tolist(),
+        "notices": list(prepared.notices),
+    }
+
+
+def _prepared(facts: dict[str, Any], storage: Storage, plan: Plan) -> Prepared:
+    encoder = TableEncoder.from_schema(schema_from_json(facts["schema"]))
+    encoder.feature_names_in_ = np.array(facts["columns"], dtype=object)
+    width = len(encoder.schema_.feature_names)
+
+    def rows() -> EncodedRows:
+        weighted = plan.weight is not None
+        return RowWriter.into(storage, width=width, sparse=encoder.is_sparse, weighted=weighted).rows()
+
+    totals = ClassTotals(tuple(facts["classes"]), np.array(facts["counts"]), np.array(facts["weight"]))
+    return Prepared(encoder, totals, rows(), None if plan.holdout is None else rows(), tuple(facts["notices"]))
