@@ -73,6 +73,7 @@ def _opened(source: Input, places: list[int] | None) -> Iterator[tuple[pa.Schema
     options = ipc.IpcReadOptions(included_fields=places)
     with cannot_be_read(source), source.open() as stream:
         try:
+            stream.size()  # waits for the end of a pipe, which gives fewer bytes than Arrow asks for before
             listed = stream.read(len(_MAGIC)) == _MAGIC
             stream.seek(0)
             file = (ipc.open_file if listed else ipc.open_stream)(stream, options=options)

@@ -72,7 +72,7 @@ class CsvReader:
         pieces = records(self.text, partial(last_record_end, delimiter=self.delimiter), PIECE_BYTES)
         parts = (_Part(self, piece, is_first=place == 0) for place, piece in enumerate(pieces))
         first_row = 0
-        for part, table in in_order(partial(_tried, columns=columns), parts, ahead=_AHEAD):
+        for part, table in in_order(partial(_tried, columns=columns), parts, ahead=_AHEAD, ready=self.text.input.ready):
             if isinstance(table, pa.ArrowInvalid):
                 raise part.fault(first_row, table)
             if part.is_open:
