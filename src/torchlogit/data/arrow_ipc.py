@@ -40,7 +40,7 @@ class ArrowReader:
 
     def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The rows from `start` on, a batch as it was written at a time."""
-        return after(start, self._tables(columns))
+        return after(start, self._tables(columns), self.source.shown)
 
     def _tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         places = [self.places[self.schema.names.index(name)] for name in columns]

@@ -66,7 +66,7 @@ class CsvReader:
 
     def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The rows from `start` on, a piece of the file at a time."""
-        return after(start, self._tables(list(columns)))
+        return after(start, self._tables(list(columns)), self.text.shown)
 
     def _tables(self, columns: list[str]) -> Iterator[pa.Table]:
         pieces = records(self.text, partial(last_record_end, delimiter=self.delimiter), PIECE_BYTES)
