@@ -530,10 +530,10 @@ def test_a_full_disk_leaves_the_old_predictions(suffix: str, folder: Path, monke
 def test_ctrl_c_before_the_first_step_leaves_the_old_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchlogit.data import tables
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tables, "_read_file", interrupted)
+    monkeypatch.setattr(tables, "open_source", interrupted)
     before = contents(folder)
     ended = torchlogit(folder, "train", "data.csv", "--target", "y", "-o", "model.safetensors")
     # The line break is click's: it ends the line that the terminal began with ^C.
@@ -544,10 +544,10 @@ def test_ctrl_c_before_the_first_step_leaves_the_old_model(folder: Path, monkeyp
 def test_running_out_of_memory_is_told_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchlogit.data import tables
 
-    def exhausted(*_: object) -> None:
+    def exhausted(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(tables, "_read_file", exhausted)
+    monkeypatch.setattr(tables, "open_source", exhausted)
     message = "torchlogit: out of memory; --drop columns with many levels, or take fewer rows"
     assert refusal(folder, f"{PREDICT} data.csv") == message
 

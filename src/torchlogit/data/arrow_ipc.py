@@ -40,7 +40,7 @@ class ArrowReader:
 
     def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The rows from `start` on, a batch as it was written at a time."""
-        return after(start, self._tables(columns))
+        return after(start, self._tables(columns), self.source.shown)
 
     def _tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         places = [self.places[self.schema.names.index(name)] for name in columns]
@@ -73,6 +73,7 @@ def _opened(source: Input, places: list[int] | None) -> Iterator[tuple[pa.Schema
     options = ipc.IpcReadOptions(included_fields=places)
     with cannot_be_read(source), source.open() as stream:
         try:
+            stream.size()  # waits for the end of a pipe, which gives fewer bytes than Arrow asks for before
             listed = stream.read(len(_MAGIC)) == _MAGIC
             stream.seek(0)
             file = (ipc.open_file if listed else ipc.open_stream)(stream, options=options)

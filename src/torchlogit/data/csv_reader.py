@@ -66,13 +66,13 @@ class CsvReader:
 
     def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The rows from `start` on, a piece of the file at a time."""
-        return after(start, self._tables(list(columns)))
+        return after(start, self._tables(list(columns)), self.text.shown)
 
     def _tables(self, columns: list[str]) -> Iterator[pa.Table]:
         pieces = records(self.text, partial(last_record_end, delimiter=self.delimiter), PIECE_BYTES)
         parts = (_Part(self, piece, is_first=place == 0) for place, piece in enumerate(pieces))
         first_row = 0
-        for part, table in in_order(partial(_tried, columns=columns), parts, ahead=_AHEAD):
+        for part, table in in_order(partial(_tried, columns=columns), parts, ahead=_AHEAD, ready=self.text.input.ready):
             if isinstance(table, pa.ArrowInvalid):
                 raise part.fault(first_row, table)
             if part.is_open:

@@ -146,9 +146,9 @@ class FileSource:
                 after = row + table.num_rows
                 yield Block(_of_type(table, schema), part.shown, row, Cursor(index, after))
                 row = after
+            part.refuse_changed()
             if row == 0:
                 raise DataError(f"{part.shown} has column names and no rows; give a file with rows")
-            part.refuse_changed()
 
 
 def _opened(data: Sequence[str | Path], naming: Naming) -> Iterator[_Part]:

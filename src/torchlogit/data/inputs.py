@@ -41,6 +41,10 @@ class Input(Protocol):
         """Changes when the bytes have changed; raises OSError where they are gone."""
         ...
 
+    def ready(self) -> bool:
+        """Whether more bytes are there now, or none will come."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class DiskFile:
@@ -62,6 +66,10 @@ class DiskFile:
         """Name, size and time of the last change."""
         found = self.location.stat()
         return f"{self.location.name} {found.st_size} {found.st_mtime_ns}"
+
+    def ready(self) -> bool:
+        """Always."""
+        return True
 
 
 @contextlib.contextmanager

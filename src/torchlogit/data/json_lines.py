@@ -57,7 +57,7 @@ class JsonLinesReader:
 
     def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The rows from `start` on, a piece of the file at a time."""
-        return after(start, self._tables(list(columns)))
+        return after(start, self._tables(list(columns)), self.text.shown)
 
     def _tables(self, columns: list[str]) -> Iterator[pa.Table]:
         schema = pa.schema([self.in_file.field(self.names.index(name)) for name in columns])

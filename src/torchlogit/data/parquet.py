@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from torchlogit.data.inputs import Input, cannot_be_read
-from torchlogit.data.reader import Naming, after, without_pandas_index
+from torchlogit.data.reader import Naming, after, refuse_beyond, without_pandas_index
 from torchlogit.data.wording import one_line
 from torchlogit.errors import DataError
 
@@ -48,8 +48,10 @@ class ParquetReader:
             for group in range(file.metadata.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
                 if start < first_row + rows:
-                    yield from after(max(0, start - first_row), self._group(file, group, first_row, columns))
+                    within = self._group(file, group, first_row, columns)
+                    yield from after(max(0, start - first_row), within, self.source.shown)
                 first_row += rows
+            refuse_beyond(start, first_row, self.source.shown)
 
     def _group(self, file: pq.ParquetFile, group: int, first_row: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         called = dict(zip(self.schema.names, self.in_file, strict=True))

@@ -73,9 +73,17 @@ def without_pandas_index(table: pa.Table) -> pa.Table:
     return table.drop_columns(index) if index else table
 
 
-def after(start: int, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The tables without their first `start` rows."""
+def after(start: int, tables: Iterable[pa.Table], shown: str) -> Iterator[pa.Table]:
+    """The tables of a file without their first `start` rows; DataError where there are fewer."""
+    rows = 0
     for table in tables:
-        if start < table.num_rows:
-            yield table.slice(start)
-        start = max(0, start - table.num_rows)
+        rows += table.num_rows
+        if start < rows:
+            yield table.slice(max(0, start - rows + table.num_rows))
+    refuse_beyond(start, rows, shown)
+
+
+def refuse_beyond(start: int, rows: int, shown: str) -> None:
+    """DataError where reading is to go on after more rows than there are."""
+    if start > rows:
+        raise DataError(f"{shown} has {rows} rows, and {start} were read of it before; it has changed")

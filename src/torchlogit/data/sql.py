@@ -41,7 +41,7 @@ class SqlReader:
 
     def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The rows from `start` on; those before it are computed, too."""
-        return after(start, self._tables(columns))
+        return after(start, self._tables(columns), SHOWN)
 
     def _tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         with _running(self.query) as relation:
@@ -56,12 +56,12 @@ def _running(query: str) -> Iterator[Any]:
     try:
         with duckdb.connect() as connection:
             statements = connection.extract_statements(query)
-            if not statements or duckdb.ExpectedResultType.QUERY_RESULT not in statements[-1].expected_result_type:
+            if not statements or statements[-1].type != duckdb.StatementType.SELECT:
                 raise DataError(f"{SHOWN} gives no rows; let it end in a SELECT, such as SELECT * FROM 'a.parquet'")
             for statement in statements[:-1]:
                 connection.execute(statement)
             yield connection.sql(statements[-1].query)
-    except (duckdb.Error, pa.ArrowException) as error:
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
         raise DataError(f"{SHOWN} failed: {one_line(str(error))}") from None
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import select
 import stat
 import sys
 import tempfile
 import threading
+import weakref
 import zlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
 
@@ -26,7 +30,7 @@ def standard_input() -> Spool:
     stream = getattr(sys.stdin, "buffer", None)
     if stream is None:
         raise DataError("there is no standard input to read; give a file")
-    return Spool(lambda: stream, STANDARD_INPUT, "-")
+    return Spool(lambda: contextlib.nullcontext(stream), STANDARD_INPUT, "-")
 
 
 def pipe(path: Path, shown: str) -> Spool:
@@ -46,12 +50,15 @@ class Spool:
     So the first reading goes at the pace of what writes them, and later ones read the file.
     """
 
-    def __init__(self, opens: Callable[[], IO[bytes]], shown: str, path: str) -> None:
+    def __init__(self, opens: Callable[[], AbstractContextManager[IO[bytes]]], shown: str, path: str) -> None:
         self.shown = shown
         self.path = path
         self._opens = opens
         self._from: IO[bytes] | None = None
-        self._kept = tempfile.TemporaryFile(prefix="torchlogit-")  # noqa: SIM115 (it lives as long as the spool)
+        self._kept, name = tempfile.mkstemp(prefix="torchlogit-")
+        os.unlink(name)
+        self._opened = contextlib.ExitStack()
+        weakref.finalize(self, _close, self._opened, self._kept)
         self._lock = threading.Lock()
         self._size = 0
         self._checksum = 0
@@ -65,6 +72,15 @@ class Spool:
         """Size and checksum of all there is: waits for its end."""
         self.size()
         return f"{self.shown} {self._size} {self._checksum:08x}"
+
+    def ready(self) -> bool:
+        """Whether a pipe has more to give now, or has ended; a reading again, of what is kept, does not ask."""
+        if self._ended or self._from is None:
+            return True
+        try:
+            return bool(select.select([self._from], [], [], 0)[0])
+        except (OSError, ValueError):  # no file of the system's
+            return True
 
     @property
     def notice(self) -> str:
@@ -82,17 +98,31 @@ class Spool:
         with self._lock:
             while place >= self._size and not self._ended:
                 self._take()
-        return os.pread(self._kept.fileno(), count, place)
+        return os.pread(self._kept, count, place)
 
     def _take(self) -> None:
         if self._from is None:
-            self._from = self._opens()
+            self._from = self._opened.enter_context(self._opens())
         taken = getattr(self._from, "read1", self._from.read)(_PIECE_BYTES)
         self._ended = not taken
-        self._kept.write(taken)
-        self._kept.flush()
+        try:
+            written = 0
+            while written < len(taken):
+                written += os.pwrite(self._kept, taken[written:], self._size + written)
+        except OSError as error:
+            raise DataError(
+                f"{self.shown} cannot be kept in {tempfile.gettempdir()}: {error.strerror}; "
+                f"set TMPDIR to a folder with room, or give a file"
+            ) from None
+        if self._ended:
+            self._opened.close()
         self._size += len(taken)
         self._checksum = zlib.crc32(taken, self._checksum)
+
+
+def _close(opened: contextlib.ExitStack, kept: int) -> None:
+    opened.close()
+    os.close(kept)
 
 
 class _Reading(io.RawIOBase):
@@ -117,10 +147,7 @@ class _Reading(io.RawIOBase):
         return self._place
 
     def read(self, size: int = -1) -> bytes:
-        pieces: list[bytes] = []
-        wanted = self._spool.size() - self._place if size < 0 else size
-        while wanted > 0 and (piece := self._spool.read_at(self._place, wanted)):
-            pieces.append(piece)
-            self._place += len(piece)
-            wanted -= len(piece)
-        return b"".join(pieces)
+        """Fewer bytes than asked for where there are no more yet."""
+        piece = self._spool.read_at(self._place, self._spool.size() - self._place if size < 0 else size)
+        self._place += len(piece)
+        return piece

@@ -80,7 +80,7 @@ def load_svmlight(
 def chunks_of(text: Text, dtype: Real = np.float32) -> Iterator[Chunk]:
     """The rows of a file, some at a time; at least one, or DataError."""
     empty = True
-    for chunk in in_order(partial(_parsed, dtype=dtype), _lines(text), ahead=_AHEAD):
+    for chunk in in_order(partial(_parsed, dtype=dtype), _lines(text), ahead=_AHEAD, ready=text.input.ready):
         if len(chunk.targets):
             empty = False
             yield chunk

@@ -44,7 +44,7 @@ class SvmlightReader:
 
     def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The rows from `start` on, some MiB of the file at a time."""
-        return after(start, self._tables(columns))
+        return after(start, self._tables(columns), self.text.shown)
 
     def _tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         for chunk in chunks_of(self.text):
