@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from torchlogit.checkpoints import Checkpoints
 from torchlogit.data.targets import Targets, labels, probabilities
 from torchlogit.errors import InputError
 from torchlogit.estimator.explanation import explain
@@ -70,6 +71,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> model.predict([[5.0]]).tolist(), str(model.certificate_.status)
     (['yes'], 'certified')
     """
+
+    _checkpoints: Checkpoints | None = None  # the command line's
 
     def __init__(
         self,
@@ -132,7 +135,14 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             objective = objective_of(moved, targets, weight, offset, penalty, self.fit_intercept, device)
         start = self._start(targets.classes, center)
         self.solver_ = self._solver(objective)
-        result = fit(objective, self.solver_, self._goal(), start=start, watchers=self._watchers(objective))
+        result = fit(
+            objective,
+            self.solver_,
+            self._goal(),
+            start=start,
+            watchers=self._watchers(objective),
+            checkpoints=self._checkpoints,
+        )
         if self.verbose:
             print(file=sys.stderr)
         self.classes_ = targets.classes
