@@ -23,7 +23,7 @@ from torchlogit.fingerprint import circumstances, contents, first_difference, se
 from torchlogit.objective import Objective
 from torchlogit.records import Certificate, FitResult, Params, Separation, State, Status, Step
 from torchlogit.solvers import Resumable, Solver
-from torchlogit.storage import load_tree, locked, mapped, save_tree
+from torchlogit.storage import ANEW, load_tree, locked, mapped, save_tree
 
 FILE, LOCK = "fit.safetensors", "fit.lock"
 KIND, FORMAT = "checkpoint", 1
@@ -177,9 +177,12 @@ class _Folder:
         if not self.resume:
             raise CheckpointError(f"{folder}: holds a fit already; go on from it with resume, or choose another folder")
         tree = mapped(load_tree(self.path, KIND, FORMAT), lambda tensor: tensor.to(device))
-        self._refuse_others(tree)
-        place, result = tree["place"], tree["result"]
-        return Found(None if place is None else _place_of(place), None if result is None else _result_of(result))
+        try:
+            self._refuse_others(tree)
+            place, result = tree["place"], tree["result"]
+            return Found(None if place is None else _place_of(place), None if result is None else _result_of(result))
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"{self.path}: a part is not what it should be ({error}); {ANEW}") from None
 
     def _refuse_others(self, tree: dict[str, Any]) -> None:
         """Another fit is refused; other circumstances are no obstacle, though the last bits may then differ."""
@@ -187,7 +190,7 @@ class _Folder:
         if found := first_difference(tree["circumstances"], circumstances()):
             words = f"{folder}: begun with {found.name} {found.old}, now {found.new}"
             if found.name == "torchlogit":
-                raise CheckpointError(f"{words}; go on with that version, or begin anew in another folder")
+                raise CheckpointError(f"{words}; go on with that version, or {ANEW}")
             warnings.warn(f"{words}: the last digits may come out otherwise", TorchlogitWarning, stacklevel=6)
         if found := first_difference(facts["settings"], self.facts["settings"]):
             raise CheckpointError(f"{folder}: the fit there has {found.name} {found.old}, not {found.new}; {OTHER}")

@@ -116,11 +116,11 @@ def _fitted(
             certificate = examine(state)
             latest = state, certificate
             history.append(Step(state.passes, time.perf_counter() - began, certificate.objective, certificate.bound))
+            kept.note(Place(tuple(history), state, certificate, examine.may_be_separated))
             asked = [watcher(history[-1]) for watcher in watchers]
             if certificate.status is Status.SEPARATED or goal.met(certificate):
                 return FitResult(state.params, _named(certificate, goal), tuple(history)), None
             reason = goal.spent(history[-1]) or (ON_REQUEST if any(asked) else _stalled(objective, state, history))
-            kept.note(Place(tuple(history), state, certificate, examine.may_be_separated))
             if reason is not None:
                 break
             kept.save_when_due()

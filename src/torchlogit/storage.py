@@ -163,11 +163,9 @@ def locked(path: Path) -> Iterator[None]:
             file.seek(0)
             holder = f"process {pid}" if (pid := file.read().strip()) else "another process"
             raise InputError(f"{path.parent}: in use by {holder}; wait until it ends, or choose another folder")
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        _name_holder(file, str(os.getpid()))
         yield
-        file.truncate(0)
+        _name_holder(file, "")
 
 
 def _held(file: IO[str]) -> bool:
@@ -183,6 +181,13 @@ def _held(file: IO[str]) -> bool:
     except OSError:
         return True
     return True
+
+
+def _name_holder(file: IO[str], holder: str) -> None:
+    """For messages alone; a full disk has no room for it."""
+    with suppress(OSError):
+        file.truncate(0)
+        os.write(file.fileno(), holder.encode())
 
 
 def _flush_folder(folder: Path) -> None:
