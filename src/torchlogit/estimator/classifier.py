@@ -211,9 +211,10 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         return result
 
     def _found(self, params: Params, classes: NDArray[Any], center: Array) -> dict[str, Any]:
-        """What is needed to predict from a point of the fit."""
+        """What is needed to predict from a point of the fit; of several intercepts, which nothing else fixes, sum 0."""
         coef = params.coef.T.cpu().numpy().copy()
         intercept = params.intercept.cpu().numpy() - coef @ center
+        intercept -= intercept.mean() if len(intercept) > 1 else 0.0
         return {"coef_": coef, "intercept_": intercept, "classes_": classes, "_center": center}
 
     @classmethod
