@@ -20,7 +20,7 @@ from torchlogit.solvers.choice import automatic
 
 MOST_TOGETHER = 600  # parameters up to which a Hessian for every penalty costs less than fits one after the other
 MOST = 2500  # parameters up to which a Hessian is formed at all
-SETTLED = 1e-2  # nats, for a row of weight one, that a fit may be above its optimum;
+SETTLED = 1e-4  # nats, for a row of weight one, that a fit may be above its optimum;
 SHARE = 0.05  # of a smaller sample's own error, that its fit may be
 FIT_TOL = 1e-5  # the same of a fit by itself, relative to F
 RISING = 2  # penalties in a row that are no better than those before: smaller ones will not be
