@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -17,17 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, issparse
 
-from torchlogit.data import categorical, distinct, ids, learners, learning, pieces
 from torchlogit.data import encoder as encoding
+from torchlogit.data import pieces
 from torchlogit.data.encoder import TableEncoder
 from torchlogit.data.learning import LearnedTable, drawn, learn_table
-from torchlogit.data.pieces import rechunked, whole
 from torchlogit.data.remarks import added, sentences
 from torchlogit.data.schema import schema_to_json
 from torchlogit.data.source import START, Block, Cursor
 from torchlogit.data.vectors import as_vectors
-from torchlogit.errors import DataError
-from torchlogit.records import HashedColumn, NumericColumn
 
 
 @dataclass
@@ -167,7 +161,10 @@ def test_blocks_encode_as_the_whole(name: str, wide: int, cut: tuple[list[int], 
     table = every_kind()
     encoder = TableEncoder(**ENCODERS[name]).fit(table.drop_columns(["y", "w"]))
     drifted = table
-    for column, values in {"whole": [None if i % 5 == 4 else 3 for i in range(N)], "level": ["level 1", *UNSEEN]}.items():
+    for column, values in {
+        "whole": [None if i % 5 == 4 else 3 for i in range(N)],
+        "level": ["level 1", *UNSEEN],
+    }.items():
         drifted = drifted.set_column(table.column_names.index(column), column, pa.array(values))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoding, "WIDE", wide)
