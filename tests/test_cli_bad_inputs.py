@@ -261,7 +261,8 @@ BAD = {
         "train data.csv --target y -o .", ". is a folder; give the name of the model file to write"
     ),
     "predictions, unknown suffix": Bad(
-        f"{PREDICT} data.csv -o p.txt", "p.txt: predictions are written as .csv or .parquet; give such a name, or -"
+        f"{PREDICT} data.csv -o p.txt",
+        "p.txt: predictions are written as .csv, .csv.gz, .csv.zst, .parquet; give such a name, or -",
     ),
     "predictions, no such folder": Bad(
         f"{PREDICT} data.csv -o out/p.csv",
@@ -528,12 +529,12 @@ def test_a_full_disk_leaves_the_old_predictions(suffix: str, folder: Path, monke
 
 
 def test_ctrl_c_before_the_first_step_leaves_the_old_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchlogit.data import tables
+    from torchlogit.data import file_source
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tables, "open_source", interrupted)
+    monkeypatch.setattr(file_source, "open_source", interrupted)
     before = contents(folder)
     ended = torchlogit(folder, "train", "data.csv", "--target", "y", "-o", "model.safetensors")
     # The line break is click's: it ends the line that the terminal began with ^C.
@@ -542,12 +543,12 @@ def test_ctrl_c_before_the_first_step_leaves_the_old_model(folder: Path, monkeyp
 
 
 def test_running_out_of_memory_is_told_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchlogit.data import tables
+    from torchlogit.data import file_source
 
     def exhausted(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(tables, "open_source", exhausted)
+    monkeypatch.setattr(file_source, "open_source", exhausted)
     message = "torchlogit: out of memory; --drop columns with many levels, or take fewer rows"
     assert refusal(folder, f"{PREDICT} data.csv") == message
 

@@ -47,6 +47,10 @@ class DataError(InputError):
         """The same error, with the place (a file, or a file and its row) put before the message, if it has none yet."""
         return self if self.place else DataError(f"{place}: {self.message}", column=self.column, place=place)
 
+    def named(self, place: str) -> DataError:
+        """The same error, whose message tells its place already."""
+        return DataError(self.message, column=self.column, place=place)
+
 
 class ModelFileError(InputError):
     """A file is not a torchlogit model, is damaged, or comes from a later version."""

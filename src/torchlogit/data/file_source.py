@@ -140,15 +140,18 @@ class FileSource:
         schema = pa.schema([self.schema.field(name) for name in columns])
         for index in range(start.file, len(self.parts)):
             part = self.parts[index]
-            part.refuse_changed()
             row = first = start.row if index == start.file else 0
-            for table in _in_blocks(part.reader.tables(first, columns), self.block_rows):
-                after = row + table.num_rows
-                yield Block(_of_type(table, schema), part.shown, row, Cursor(index, after))
-                row = after
-            part.refuse_changed()
-            if row == 0:
-                raise DataError(f"{part.shown} has column names and no rows; give a file with rows")
+            try:
+                part.refuse_changed()
+                for table in _in_blocks(part.reader.tables(first, columns), self.block_rows):
+                    after = row + table.num_rows
+                    yield Block(_of_type(table, schema), part.shown, row, Cursor(index, after))
+                    row = after
+                part.refuse_changed()
+                if row == 0:
+                    raise DataError(f"{part.shown} has column names and no rows; give a file with rows")
+            except DataError as error:
+                raise error.named(part.shown) from None
 
 
 def _opened(data: Sequence[str | Path], naming: Naming) -> Iterator[_Part]:

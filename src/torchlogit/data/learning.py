@@ -122,7 +122,7 @@ class _Reading:
 
     def _looked_at(self, names: Sequence[str]) -> Iterator[Piece]:
         """The rows that are kept, after a look at the labels and weights of all; after the last, at their totals."""
-        own = [self.target] if self.weight is None else [self.target, self.weight]
+        own = [self.target] if self.weight in (None, self.target) else [self.target, str(self.weight)]
         any_weight = self.weight is None
         for piece in rechunked(self._blocks([*own, *names])):
             kept = self._kept(piece)

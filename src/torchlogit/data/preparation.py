@@ -45,7 +45,7 @@ class Plan:
     @property
     def own_columns(self) -> list[str]:
         """Those that are no features."""
-        return [self.target] if self.weight is None else [self.target, self.weight]
+        return [self.target] if self.weight in (None, self.target) else [self.target, str(self.weight)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +166,13 @@ def _writer(
 
 
 def pieces_of(source: Source, encoder: TableEncoder, also: Sequence[str], rows: int = PIECE) -> Iterator[Piece]:
-    """The source's rows, of the columns that the encoder needs and these; of all, where it has none of them."""
+    """The source's rows, of the columns that the encoder needs and these.
+
+    Of all columns, where some are not there, so that whoever looks for them can say what there is.
+    """
     schema = encoder.schema_
     needed = {column.name for column in schema.columns} | {*also}
     needed |= {name for cross in schema.crosses for name in cross}
     columns = [name for name in source.column_names if name in needed]
-    return rechunked(map(piece_of, source.blocks(columns=columns or None)), rows)
+    there = needed <= {*source.column_names} | {f"{first}:{second}" for first, second in schema.crosses}
+    return rechunked(map(piece_of, source.blocks(columns=columns if there else None)), rows)
