@@ -538,7 +538,9 @@ def test_another_start_is_refused(kept: Path, tmp_path: Path) -> None:
 def test_a_folder_that_holds_a_fit_is_not_begun_anew(kept: Path, tmp_path: Path) -> None:
     shutil.copytree(kept, tmp_path, dirs_exist_ok=True)
     message = refused(tmp_path, resume=False)
-    assert message == f"{tmp_path}: holds a fit already; go on from it with resume, or choose another folder"
+    assert (
+        message == f"{tmp_path}: holds a fit already; go on from it (resume=True, --resume), or choose another folder"
+    )
 
 
 def test_resuming_from_nothing_begins(tmp_path: Path) -> None:
