@@ -207,10 +207,13 @@ class LevelEncoder:
         parts: list[Part] = [Slot(places[levels.codes])]
         if column.has_missing and not column.levels:
             return parts, ()
-        counts = levels.counts()
-        unseen = known < 0
-        texts = tuple(levels.texts.filter(pa.array(unseen)).slice(0, SHOWN).to_pylist())
-        remarks: Remarks = (Unseen(column.name, int(counts[unseen].sum()), texts),)
+        unseen, n_missing, texts = known < 0, 0, ()
+        n_unseen = 0
+        if unseen.any() or (levels.codes.size and levels.codes.min() < 0):
+            counts = levels.counts()
+            n_unseen, n_missing = int(counts[unseen].sum()), len(levels.codes) - int(counts.sum())
+            texts = tuple(levels.texts.filter(pa.array(unseen)).slice(0, SHOWN).to_pylist())
+        remarks: Remarks = (Unseen(column.name, n_unseen, texts),)
         if not column.has_missing:
-            remarks += (Missing(column.name, len(levels.codes) - int(counts.sum()), "no level"),)
+            remarks += (Missing(column.name, n_missing, "no level"),)
         return parts, remarks

@@ -81,6 +81,8 @@ def as_numbers(column: pa.ChunkedArray) -> Floats | None:
     """
     plain = _decoded(column)
     if is_text(plain.type):
+        if _parsed(missing_as_null(plain.slice(0, _FIRST_ROWS))) is None:
+            return None
         # Most columns of numbers hold nothing else, or nothing but missing tokens, and need no trimming.
         for reading in (_as_it_is, _without_tokens, missing_as_null):
             if (numbers := _parsed(reading(plain))) is not None:

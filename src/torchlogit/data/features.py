@@ -88,14 +88,20 @@ def put_dense(parts: Sequence[Part], out: NDArray[np.float32], pool: ThreadPoolE
     [[5.0, 0.0, 1.0], [6.0, 0.0, 0.0]]
     """
 
+    n_rows, n_features = out.shape
+    assert out.flags.c_contiguous
+    flat, starts = out.reshape(-1), np.arange(0, n_rows * n_features, n_features or 1)
+
     def put(part: Part) -> None:
         if isinstance(part, Several):
             out[:, part.start : part.start + part.matrix.shape[1]] += part.matrix.toarray()
         elif isinstance(part.places, int):
             out[:, part.places] += np.float32(1) if part.values is None else part.values
+        elif part.places.size and part.places.min() >= 0:
+            flat[starts + part.places] = np.float32(1) if part.values is None else part.values
         else:
             rows = np.flatnonzero(part.places >= 0)
-            out[rows, part.places[rows]] = np.float32(1) if part.values is None else part.values[rows]
+            flat[starts[rows] + part.places[rows]] = np.float32(1) if part.values is None else part.values[rows]
 
     in_threads(put, parts, pool)
 
@@ -118,10 +124,12 @@ def sparse(parts: Sequence[Part], shape: tuple[int, int], pool: ThreadPoolExecut
     kind = np.int32 if max(indptr[-1], n_features) < 2**31 else np.int64
     indices, data = np.empty(indptr[-1], kind), np.empty(indptr[-1], np.float32)
 
+    runs = [run if isinstance(run, Several) else _stacked(run, n_rows) for run in _runs(parts)]
+
     def fill(rows: slice) -> None:
         next_entry = indptr[rows].copy()
-        for part in parts:
-            _put(part, rows, next_entry, indices, data)
+        for run in runs:
+            _put(run, rows, next_entry, indices, data)
 
     half = n_rows // 2
     in_threads(fill, [slice(0, n_rows)] if pool is None else [slice(0, half), slice(half, n_rows)], pool)
@@ -135,30 +143,60 @@ def _entries(part: Part) -> NDArray[Any] | int:
     return 1 if isinstance(part.places, int) else part.places >= 0
 
 
+def _runs(parts: Sequence[Part]) -> list[Several | list[Slot]]:
+    """The parts, slots that follow one another taken together."""
+    runs: list[Several | list[Slot]] = []
+    for part in parts:
+        if isinstance(part, Several):
+            runs.append(part)
+        elif runs and isinstance(runs[-1], list):
+            runs[-1].append(part)
+        else:
+            runs.append([part])
+    return runs
+
+
 def _put(
-    part: Part, rows: slice, next_entry: NDArray[np.int64], indices: NDArray[Any], data: NDArray[np.float32]
+    run: Several | _Stack, rows: slice, next_entry: NDArray[np.int64], indices: NDArray[Any], data: NDArray[np.float32]
 ) -> None:
     """Writes the features of some rows, each at its row's next entry."""
-    if isinstance(part, Several):
-        of_rows = part.matrix[rows]
+    if isinstance(run, Several):
+        of_rows = run.matrix[rows]
         counts = np.diff(of_rows.indptr)
         at = np.repeat(next_entry - of_rows.indptr[:-1], counts) + np.arange(of_rows.nnz)
-        indices[at], data[at] = of_rows.indices + part.start, of_rows.data
+        indices[at], data[at] = of_rows.indices + run.start, of_rows.data
         next_entry += counts
         return
-    values = None if part.values is None else part.values[rows]
-    if isinstance(part.places, int):
-        indices[next_entry], data[next_entry] = part.places, 1 if values is None else values
-        next_entry += 1
-        return
-    places = part.places[rows]
-    has = places >= 0
-    if has.all():
-        at = next_entry
-    else:
-        at, places, values = next_entry[has], places[has], None if values is None else values[has]
-    indices[at], data[at] = places, 1 if values is None else values
-    next_entry += has
+    from torchlogit.kernels.features_loops import put
+
+    places, values = run.places[:, rows], run.values[:, rows]
+    put(run.fixed, run.place_of, places, run.value_of, values, next_entry, indices, data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """Slots as kernels/features_loops.py takes them."""
+
+    fixed: NDArray[np.int32]
+    place_of: NDArray[np.int64]
+    places: NDArray[np.int32]
+    value_of: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+
+def _stacked(slots: Sequence[Slot], n_rows: int) -> _Stack:
+    fixed = [slot.places if isinstance(slot.places, int) else -1 for slot in slots]
+    places = [slot.places for slot in slots if not isinstance(slot.places, int)]
+    values = [slot.values for slot in slots if slot.values is not None]
+    has_places = np.array([not isinstance(slot.places, int) for slot in slots])
+    has_values = np.array([slot.values is not None for slot in slots])
+    return _Stack(
+        np.array(fixed, np.int32),
+        np.where(has_places, np.cumsum(has_places) - 1, -1),
+        np.stack(places) if places else np.empty((0, n_rows), np.int32),
+        np.where(has_values, np.cumsum(has_values) - 1, -1),
+        np.stack(values) if values else np.empty((0, n_rows), np.float32),
+    )
 
 
 def stacked(parts: Sequence[Matrix]) -> Matrix:

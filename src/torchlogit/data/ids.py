@@ -33,7 +33,8 @@ class DistinctNumbers:
     def _add(self, numbers: Floats) -> bool:
         if numbers[0] != np.floor(numbers[0]) or np.any(numbers != np.floor(numbers)):
             return False
-        if not self._reaches(float(numbers.min()), float(numbers.max())):
+        low, high = float(numbers.min()), float(numbers.max())
+        if high - low + 1 < len(numbers) or not self._reaches(low, high):
             return False
         places = np.sort((numbers - self._start).astype(np.int64))
         if np.any(places[1:] == places[:-1]):

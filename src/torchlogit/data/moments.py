@@ -12,10 +12,11 @@ from torchlogit.data.columns import Floats
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """So many numbers, their mean, standard deviation (ddof 0), least and largest."""
+    """So many numbers, their mean (that is mean + rest), standard deviation (ddof 0), least and largest."""
 
     count: int
     mean: float
+    rest: float
     deviation: float
     low: float
     high: float
@@ -28,31 +29,33 @@ class Moments:
         """
         count = self.count + other.count
         here, there = self.count / count, other.count / count
-        apart = other.mean - self.mean
-        return Moments(
-            count,
-            self.mean + apart * there,
-            math.hypot(
-                self.deviation * math.sqrt(here), other.deviation * math.sqrt(there), apart * math.sqrt(here * there)
-            ),
-            min(self.low, other.low),
-            max(self.high, other.high),
+        apart = other.mean - self.mean + (other.rest - self.rest)
+        move = self.rest + apart * there
+        mean = self.mean + move
+        moved = mean - self.mean
+        rest = (self.mean - (mean - moved)) + (move - moved)  # what the sum lost (Knuth's TwoSum)
+        deviation = math.hypot(
+            self.deviation * math.sqrt(here), other.deviation * math.sqrt(there), apart * math.sqrt(here * there)
         )
+        return Moments(count, mean, rest, deviation, min(self.low, other.low), max(self.high, other.high))
 
 
 def moments(values: Floats) -> Moments:
-    """Those of some numbers, in two passes over them.
+    """Those of some numbers.
 
-    >>> moments(np.array([1.0, 2.0])) + moments(np.array([3.0]))
-    Moments(count=3, mean=2.0, deviation=0.8164965809277259, low=1.0, high=3.0)
+    >>> both = moments(np.array([1.0, 2.0])) + moments(np.array([3.0]))
+    >>> both.count, both.mean, round(both.deviation, 12)
+    (3, 2.0, 0.816496580928)
     """
     low, high, mean = float(values.min()), float(values.max()), float(np.mean(values))
     if low == high:
-        return Moments(values.size, low, 0.0, low, high)
+        return Moments(values.size, low, 0.0, 0.0, low, high)
     largest = max(mean - low, high - mean)
     # In units of a power of two near the largest no square underflows; and a deviation must not round to 0.
     unit = math.ldexp(0.5, math.frexp(largest)[1])
-    squares = values - mean
-    squares /= unit
-    np.square(squares, out=squares)
-    return Moments(values.size, mean, unit * math.sqrt(np.mean(squares)) or largest, low, high)
+    away = values - mean
+    away /= unit
+    rest = float(np.mean(away))  # what rounding took from the mean
+    np.square(away, out=away)
+    deviation = unit * math.sqrt(max(float(np.mean(away)) - rest * rest, 0.0)) or largest
+    return Moments(values.size, mean, unit * rest, deviation, low, high)
