@@ -323,8 +323,8 @@ def killed_often(folder: Path, kills: int, problem: str, solver: str, goal: str)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 def test_killed_at_random_moments_the_answer_is_the_same_to_the_byte(tmp_path: Path) -> None:
-    kills = killed_often(tmp_path, 6, "well-conditioned", "DualAscent()", "tol=1e-13, max_iter=200")
-    assert kills >= 3
+    kills = killed_often(tmp_path, 5, "well-conditioned", "DualAscent()", "tol=1e-13, max_iter=200")
+    assert kills >= 2
     assert (tmp_path / "killed.answer").read_bytes() == (tmp_path / "whole.answer").read_bytes()
 
 
@@ -339,7 +339,7 @@ def test_killed_at_random_moments_the_answer_is_the_same_to_the_byte(tmp_path: P
     ],
 )
 def test_killed_twenty_times(problem: str, solver: str, goal: str, tmp_path: Path) -> None:
-    killed_often(tmp_path, 20, problem, solver, goal)
+    assert killed_often(tmp_path, 20, problem, solver, goal) >= 10
     assert (tmp_path / "killed.answer").read_bytes() == (tmp_path / "whole.answer").read_bytes()
 
 

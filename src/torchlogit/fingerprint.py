@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -70,8 +70,12 @@ def contents(objective: Objective, start: Params | None) -> dict[str, str | None
 
 def circumstances() -> dict[str, Any]:
     """What the last bits of sums depend on, besides the machine."""
-    versions = {name: version(name) for name in ("torchlogit", "torch", "numpy", "scipy", "numba")}
-    return {**versions, "threads": torch.get_num_threads(), "instructions": torch.backends.cpu.get_cpu_capability()}
+    return {**_versions(), "threads": torch.get_num_threads(), "instructions": torch.backends.cpu.get_cpu_capability()}
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("torchlogit", "torch", "numpy", "scipy", "numba")}
 
 
 def described(value: object) -> Any:
