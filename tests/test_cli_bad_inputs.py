@@ -252,7 +252,9 @@ BAD = {
         "train data.csv --target y -o .", ". is a folder; give the name of the model file to write"
     ),
     "predictions, unknown suffix": Bad(
-        f"{PREDICT} data.csv -o p.txt", "p.txt: predictions are written as .csv or .parquet; give such a name, or -"
+        f"{PREDICT} data.csv -o p.txt",
+        "p.txt: predictions are written as .csv, .csv.gz, .csv.zst, .parquet; "
+        "give such a name, or -",
     ),
     "predictions, no such folder": Bad(
         f"{PREDICT} data.csv -o out/p.csv",

@@ -57,9 +57,11 @@ class Encoding:
                 yield made
 
     def _columns(self) -> list[str] | None:
-        """Those of the source that are needed; all, where it has none of them, so that the encoder can say so."""
+        """Those that are needed; all, where one of them is lacking, so that messages can say which there are."""
         assert self.model.encoder is not None
         schema = self.model.encoder.schema_
-        needed = {column.name for column in schema.columns} | {*self.also}
+        crosses = {f"{first}:{second}" for first, second in schema.crosses}
+        needed = {column.name for column in schema.columns} - crosses | {*self.also}
         needed |= {name for cross in schema.crosses for name in cross}
-        return [name for name in self.source.column_names if name in needed] or None
+        there = self.source.column_names
+        return [name for name in there if name in needed] if needed <= {*there} else None
