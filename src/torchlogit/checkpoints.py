@@ -175,7 +175,8 @@ class _Folder:
     def _load(self, device: torch.device) -> Found:
         folder = self.path.parent
         if not self.resume:
-            raise CheckpointError(f"{folder}: holds a fit already; go on from it (resume=True, --resume), or choose another folder")
+            way = "go on from it (resume=True, --resume), or choose another folder"
+            raise CheckpointError(f"{folder}: holds a fit already; {way}")
         tree = mapped(load_tree(self.path, KIND, FORMAT), lambda tensor: tensor.to(device))
         try:
             self._refuse_others(tree)

@@ -6,8 +6,11 @@ import os
 import sys
 from contextlib import suppress
 from importlib import import_module
+from typing import Any
 
 import click
+
+ENDED_BY_SIGPIPE = 128 + 13  # as a shell reports it
 
 COMMANDS = {
     "demo": "The tutorial's experiment: 400 rows, 20 epochs of SGD, and how far they end from the optimum.",
@@ -30,6 +33,13 @@ class _Commands(click.Group):
         command = import_module(f"torchlogit.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # whoever read the output has seen enough; click would call that a failure
+            _discard_output()
+            sys.exit(ENDED_BY_SIGPIPE)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -57,9 +67,6 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("torchlogit: interrupted", err=True)
         sys.exit(130)
-    except BrokenPipeError:  # whoever read the output has seen enough
-        _discard_output()
-        sys.exit(128 + 13)  # what a shell reports of a program that ends by SIGPIPE
     except OSError as error:
         click.echo(f"torchlogit: {error.filename or 'the output'}: {error.strerror or error}", err=True)
         _discard_output()

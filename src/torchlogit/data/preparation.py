@@ -171,8 +171,9 @@ def pieces_of(source: Source, encoder: TableEncoder, also: Sequence[str], rows: 
     Of all columns, where some are not there, so that whoever looks for them can say what there is.
     """
     schema = encoder.schema_
-    needed = {column.name for column in schema.columns} | {*also}
+    crosses = {f"{first}:{second}" for first, second in schema.crosses}
+    needed = {column.name for column in schema.columns} - crosses | {*also}
     needed |= {name for cross in schema.crosses for name in cross}
-    columns = [name for name in source.column_names if name in needed]
-    there = needed <= {*source.column_names} | {f"{first}:{second}" for first, second in schema.crosses}
-    return rechunked(map(piece_of, source.blocks(columns=columns if there else None)), rows)
+    there = source.column_names
+    columns = [name for name in there if name in needed] if needed <= {*there} else None
+    return rechunked(map(piece_of, source.blocks(columns=columns)), rows)
