@@ -162,8 +162,8 @@ L2S = [100.0, 10.0, 1.0, 0.1, 0.001]
 LONG = {
     "two classes": problem(n=20_000),
     "three classes": problem(3, n=24_000),
-    "rare levels": problem(n=16_000, d=12, columns=cases.rare),
-    "sparse": problem(n=16_000, d=6, columns=cases.scarce, design="csr"),
+    "rare levels": problem(n=40_000, d=12, columns=cases.rare),
+    "sparse": problem(n=24_000, d=6, columns=cases.scarce, design="csr"),
 }
 
 
