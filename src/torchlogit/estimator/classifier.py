@@ -38,10 +38,10 @@ from torchlogit.estimator.problem import (
     weights,
 )
 from torchlogit.estimator.progress import Progress
-from torchlogit.estimator.torch_modules import NOT_MEASURED, taken_over
+from torchlogit.estimator.torch_modules import take_over
 from torchlogit.estimator.watching import EvalSet, Observed, Observer, Validation, no_worse, others_of, value_at
 from torchlogit.fit import Goal, fit
-from torchlogit.inference import CLOSE, Refusal, covariance
+from torchlogit.inference import CLOSE, covariance
 from torchlogit.model import as_linear
 from torchlogit.objective import Objective
 from torchlogit.path import L2Choice, certified, with_l2
@@ -226,12 +226,8 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         >>> model = LogisticRegression.from_torch(torch.nn.Linear(3, 1), classes=["no", "yes"])
         >>> model = model.set_params(warm_start=True)  # and fit goes on from the Linear
         """
-        coef, intercept, ordered = taken_over(linear, classes)
-        model = cls(fit_intercept=linear.bias is not None)
-        model.coef_, model.intercept_, model.classes_ = coef, intercept, ordered
-        model.n_features_in_, model._center = model.coef_.shape[1], np.zeros(model.coef_.shape[1])
-        model.n_iter_, model.history_, model.certificate_ = 0.0, (), NOT_MEASURED
-        model.covariance_ = Refusal(NOT_MEASURED.message)
+        model = cls()
+        take_over(model, linear, classes)
         return model
 
     def to_torch(self, dtype: torch.dtype | None = None) -> torch.nn.Linear:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from torchlogit.errors import InputError
+from torchlogit.inference import Refusal
 from torchlogit.records import Certificate, Status
+
+if TYPE_CHECKING:
+    from torchlogit.estimator.classifier import LogisticRegression
 
 Array = NDArray[np.float64]
 NOT_MEASURED = Certificate(
@@ -17,7 +22,16 @@ NOT_MEASURED = Certificate(
 )
 
 
-def taken_over(linear: torch.nn.Linear, classes: ArrayLike | None) -> tuple[Array, Array, NDArray[np.generic]]:
+def take_over(model: LogisticRegression, linear: torch.nn.Linear, classes: ArrayLike | None) -> None:
+    """Makes the estimator a fitted one that predicts what the Linear does, and that no data has measured."""
+    model.coef_, model.intercept_, model.classes_ = _parameters(linear, classes)
+    model.fit_intercept = linear.bias is not None
+    model.n_features_in_, model._center = model.coef_.shape[1], np.zeros(model.coef_.shape[1])
+    model.n_iter_, model.history_, model.certificate_ = 0.0, (), NOT_MEASURED
+    model.covariance_ = Refusal(NOT_MEASURED.message)
+
+
+def _parameters(linear: torch.nn.Linear, classes: ArrayLike | None) -> tuple[Array, Array, NDArray[np.generic]]:
     """coef (1 or n_classes, n_features), intercept and the classes in ascending order, from a Linear's outputs.
 
     One output is the logit of the second class. Two are a softmax of two classes: the logit is their difference.
