@@ -13,7 +13,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "torchlogit"
 LADDER = [
     ["cli"],
     ["estimator", "report", "export", "tutorial"],
-    ["fit"],
+    ["fit", "stream"],
     ["solvers"],
     ["certificate", "separation", "inference"],
     ["quadratic", "metrics", "model"],

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 
 class ColumnKind(StrEnum):
@@ -339,3 +341,11 @@ class State:
     raw: torch.Tensor | None = field(default=None, repr=False)
     dual_residual: torch.Tensor | None = field(default=None, repr=False)
     expected_bound: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StreamState:
+    """All that it takes to go on learning from a stream: facts, JSON values, and arrays by name, float64."""
+
+    facts: dict[str, Any]
+    arrays: dict[str, NDArray[np.float64]]

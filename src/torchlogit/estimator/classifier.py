@@ -17,6 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torchlogit.data.targets import Targets, labels, probabilities
 from torchlogit.errors import InputError
 from torchlogit.estimator.explanation import explain
+from torchlogit.estimator.partial import Learning, fit_in_one_pass, partial_fit, reads_once
 from torchlogit.estimator.problem import (
     Features,
     by_column,
@@ -40,6 +41,7 @@ from torchlogit.solvers import Solver
 from torchlogit.solvers.choice import BY_NAME
 
 Array = NDArray[np.float64]
+NAMES = (*BY_NAME, "streaming")
 Bounds = tuple[ArrayLike | None, ArrayLike | None]
 
 
@@ -54,9 +56,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     coefficients, each a number, an array (n_features,) or None; (0, None) for none negative. device: "auto" (the CPU),
     or a torch device to compute on.
 
-    solver: "newton" (StochasticNewton), "dual" (dual ascent), "auto" (of these two the faster one on such data), "sgd"
-    (SGD's defaults), or a solver. tol: stop once F is proven to be within tol of its minimum, relative to it. max_iter:
-    passes over the rows. time_budget: seconds. class_weight: None, "balanced" or a dict. random_state: seeds the
+    solver: "newton" (StochasticNewton), "dual" (dual ascent), "auto" (of these two the faster one on such data),
+    "streaming" (one pass over the rows in their order, without a proof), "sgd" (SGD's defaults), or a solver. tol: stop
+    once F is proven to be within tol of its minimum, relative to it. max_iter: passes over the rows. time_budget: seconds. class_weight: None, "balanced" or a dict. random_state: seeds the
     solver's samples. verbose: 1 shows progress on standard error.
 
     After fit: coef_ (1 or n_classes, n_features), intercept_, classes_, n_features_in_, n_iter_ (passes),
@@ -77,7 +79,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         l1: float = 0.0,
         l2: float = 1.0,
         fit_intercept: bool = True,
-        solver: Literal["auto", "newton", "dual", "sgd"] | Solver = "auto",
+        solver: Literal["auto", "newton", "dual", "streaming", "sgd"] | Solver = "auto",
         tol: float = 1e-6,
         max_iter: float = 200,
         time_budget: float | None = None,
@@ -123,6 +125,10 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if sample_weight is not None:
             weight = _check_sample_weight(sample_weight, features, dtype=np.float64, ensure_non_negative=True)
         targets, weight = given.class_weighted(weight, self.class_weight)
+        self._learning: Learning | None = None
+        if reads_once(self.solver):
+            fit_in_one_pass(self, features, targets, weight, offset)
+            return self
         refuse_weightless(targets, weight)
         penalty, device = self._penalty(features.shape[1]), self._device()
         objective = objective_of(features, targets, weight, offset, penalty, self.fit_intercept, device)
@@ -145,6 +151,24 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.covariance_ = covariance(objective, result.params, result.certificate)
         self.training_data_ = training_data(features, targets, weight)
         self._warn_unless_certified(result.certificate)
+        return self
+
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """The estimator after these rows too: each is read once, in order, and how they were cut up changes nothing.
+
+        After fit, it goes on from the fitted coefficients. classes: all that may ever come; needed before the first
+        rows only, and only where these do not hold them all. class_weight="balanced" goes by the rows so far.
+        InputError for a label that is none of them, and for l1 or bounds. See docs/streams.md.
+
+        >>> model = LogisticRegression()
+        >>> for x, y in (([[0.0], [3.0]], ["no", "yes"]), ([[1.0], [2.0]], ["yes", "no"])):
+        ...     model = model.partial_fit(x, y)
+        >>> model.predict([[5.0]]).tolist(), str(model.certificate_.status)
+        (['yes'], 'uncertifiable')
+        """
+        partial_fit(self, X, y, classes, sample_weight)
         return self
 
     def __sklearn_tags__(self) -> Tags:
@@ -215,7 +239,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise InputError(f"solver={self.solver!r}: expected a name or a solver object, such as SGD(...)")
             return self.solver
         if self.solver not in BY_NAME:
-            raise InputError(f"solver={self.solver!r}: expected one of {', '.join(BY_NAME)}, or a solver object")
+            raise InputError(f"solver={self.solver!r}: expected one of {', '.join(NAMES)}, or a solver object")
         return BY_NAME[self.solver](objective, seed_of(self.random_state), self.tol)
 
     def _goal(self) -> Goal:

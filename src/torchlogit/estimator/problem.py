@@ -64,16 +64,18 @@ def objective_of(
         loss=loss,
         penalty=penalty,
         weight=None if (weight == 1).all() else _tensor(weight),
-        offset=None if offset is None else _offset(offset, X.shape[0], loss.n_outputs),
+        offset=None if offset is None else torch.from_numpy(offset_of(offset, X.shape[0], targets)),
     )
 
 
-def _offset(offset: ArrayLike, n: int, n_outputs: int) -> torch.Tensor:
+def offset_of(offset: ArrayLike, n: int, targets: Targets) -> Array:
+    """A fixed addition to every row's raw prediction, (n, n_outputs), from (n,) for two classes or (n, n_classes)."""
+    n_outputs = loss_for(len(targets.classes)).n_outputs
     values = np.asarray(offset, dtype=np.float64)
     if values.shape != ((n,) if n_outputs == 1 else (n, n_outputs)):
         wanted = f"({n},)" if n_outputs == 1 else f"({n}, {n_outputs})"
         raise InputError(f"offset has shape {values.shape}: expected {wanted}, a number for each row and output")
-    return torch.from_numpy(np.ascontiguousarray(values.reshape(n, n_outputs)))
+    return np.ascontiguousarray(values.reshape(n, n_outputs))
 
 
 def by_column(name: str, values: ArrayLike | None, n_features: int) -> torch.Tensor | None:
