@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torchlogit.data.targets import Targets, labels, probabilities
 from torchlogit.errors import InputError
 from torchlogit.estimator.explanation import explain
-from torchlogit.estimator.partial import Learning, fit_in_one_pass, partial_fit, reads_once
+from torchlogit.estimator.partial import Learner, Learning, fit_in_one_pass, partial_fit, reads_once
 from torchlogit.estimator.problem import (
     Features,
     by_column,
@@ -58,8 +58,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     solver: "newton" (StochasticNewton), "dual" (dual ascent), "auto" (of these two the faster one on such data),
     "streaming" (one pass over the rows in their order, without a proof), "sgd" (SGD's defaults), or a solver. tol: stop
-    once F is proven to be within tol of its minimum, relative to it. max_iter: passes over the rows. time_budget: seconds. class_weight: None, "balanced" or a dict. random_state: seeds the
-    solver's samples. verbose: 1 shows progress on standard error.
+    once F is proven to be within tol of its minimum, relative to it. max_iter: passes over the rows. time_budget:
+    seconds. class_weight: None, "balanced" or a dict. random_state: seeds the solver's samples. verbose: 1 shows
+    progress on standard error.
 
     After fit: coef_ (1 or n_classes, n_features), intercept_, classes_, n_features_in_, n_iter_ (passes),
     certificate_ (.status .bound .relative_bound .standard_errors .message), history_, covariance_ (or why none),
@@ -137,8 +138,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             moved = centered(features, center)
             objective = objective_of(moved, targets, weight, offset, penalty, self.fit_intercept, device)
         start = self._start(targets.classes, center)
-        self.solver_ = self._solver(objective)
-        result = fit(objective, self.solver_, self._goal(), start=start, watchers=self._watchers(objective))
+        solver = self._solver(objective)
+        self.solver_: Solver | Learner = solver
+        result = fit(objective, solver, self._goal(), start=start, watchers=self._watchers(objective))
         if self.verbose:
             print(file=sys.stderr)
         self.classes_ = targets.classes

@@ -129,7 +129,7 @@ def _classes(model: LogisticRegression, labels: NDArray[Any], announced: ArrayLi
     if len(known) < 2:
         only = plain(known[0])
         raise InputError(
-            f"one class only so far, {only!r}: announce all that may come, partial_fit(X, y, classes=[{only!r}, ...])"
+            f"y has one class only, {only!r}: announce all that may come, partial_fit(X, y, classes=[{only!r}, ...])"
         )
     return known
 

@@ -7,7 +7,7 @@ block's own loss and the penalty is least. There the block joins it, with its cu
 
 kappa = 0 forgets nothing, kappa = 1 what was linearised far from where things are now. None of these can follow what
 moves within a few hundred rows: others do, row by row, with implicit steps of a few lengths. Every expert is judged by
-its loss on rows that it has not learned from yet; the answer is the mean of the experts' coefficients by what that says.
+its loss on rows that it has not learned from yet; the answer is the mean of the experts' coefficients by that.
 
 Source: the block-implicit form of the extended Kalman filter, de Vilmarest and Wintenberger 2021, JMLR 22(14);
 averaging, Boyer and Godichon-Baggioni 2020, arXiv:2011.09706; implicit steps, Toulis and Airoldi 2017, arXiv:1408.2923;
