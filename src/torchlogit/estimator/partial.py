@@ -147,7 +147,7 @@ def _codes(labels: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _class_weights(by: Any, known: NDArray[Any], codes: NDArray[np.int64], counts: Array) -> Array:
-    """Each row's class weight; "balanced": rows so far / (classes * rows of this class so far), one of each before them.
+    """Each row's class weight; "balanced": rows so far / (classes * rows of this class so far), from one of each on.
 
     counts moves on by these rows.
     """

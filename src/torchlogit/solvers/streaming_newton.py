@@ -43,7 +43,7 @@ RATES = tuple(8 * 4.0**-k for k in range(7))  # of the steps of those that follo
 PSEUDO_ROWS = 0.01  # rows of a column's typical value that hold what has no penalty, in place of a prior
 LEAST_BLOCK, MOST_BLOCK = 256, 512  # rows, between them eight for each column, but no fewer than columns
 FIRST_BLOCK = 256  # rows, or four for each column
-SETTLED, SETTLED_FIRST = 1.0, 0.01  # log-odds: a Newton step that moves none further is the last
+SETTLED, SETTLED_FIRST = 0.3, 0.01  # log-odds: a Newton step that moves none further is the last
 MOST_STEPS = 20
 TRACE_EVERY = 8  # blocks, of which one is asked how much a row tells
 MOST_PARAMETERS = 2000
@@ -234,9 +234,9 @@ class NewtonStream:
         weight = moving.seen[1] + self.setting.given
         trace, counted = moving.trace
         excess = trace / counted / (2 * weight) if counted > 0 and weight > 0 else None
-        return Answer(
-            self._params(by @ self._thetas()), moving.progressive.result(), excess, beliefs(self._names(), by)
-        )
+        start = self.setting.start if moving.seen[2] == 0 else None
+        params = self._params(by @ self._thetas()) if start is None else start.params
+        return Answer(params, moving.progressive.result(), excess, beliefs(self._names(), by))
 
     def record(self) -> StreamState:
         """All that it takes to go on, copied."""
