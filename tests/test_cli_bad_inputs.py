@@ -262,8 +262,7 @@ BAD = {
     ),
     "predictions, unknown suffix": Bad(
         f"{PREDICT} data.csv -o p.txt",
-        "p.txt: predictions are written as .csv, .csv.gz, .csv.zst, .parquet; "
-        "give such a name, or -",
+        "p.txt: predictions are written as .csv, .csv.gz, .csv.zst, .parquet; give such a name, or -",
     ),
     "predictions, no such folder": Bad(
         f"{PREDICT} data.csv -o out/p.csv",

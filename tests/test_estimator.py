@@ -529,7 +529,7 @@ SETTINGS = {
     "device": ({"device": "abacus"}, r"^device='abacus': cannot compute there \(.*\); use 'auto' or 'cpu'$"),
     "solver": (
         {"solver": "lbfgs"},
-        r"^solver='lbfgs': expected one of auto, newton, dual, sgd, or a solver object$",
+        r"^solver='lbfgs': expected one of auto, newton, dual, sgd, streaming, or a solver object$",
     ),
     "class weight": (
         {"class_weight": {0: -1.0, 1: 1.0}},

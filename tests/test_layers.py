@@ -14,7 +14,7 @@ LADDER = [
     ["cli"],
     ["estimator", "nn", "report", "export", "tutorial"],
     ["path"],
-    ["fit"],
+    ["fit", "stream"],
     ["checkpoints"],
     ["fingerprint"],
     ["solvers"],

@@ -22,6 +22,7 @@ from torchlogit.data.schema import schema_from_json, schema_to_json
 from torchlogit.errors import InputError, ModelFileError
 from torchlogit.prediction import likeliest, probability_of, raw_prediction
 from torchlogit.prediction import probabilities as probabilities  # for those who look for it here
+from torchlogit.records import StreamState
 from torchlogit.storage import write_atomically
 
 if TYPE_CHECKING:
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Label = str | int | float | bool
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MOST_TEXT = 100_000_000  # bytes: the longest header that safetensors reads
 KEY = "torchlogit"
 FACTS = ("target", "penalty", "solver", "certificate", "training_data", "standard_errors", "versions")
 KEYS = ("checksum", "format_version", "classes", "feature_names", "schema", *FACTS)
+KEYS_SINCE_3 = (*KEYS, "state")
 TENSORS = ("coef", "intercept")
+STATE = "state."  # begins the name of every tensor of a stream's state
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Coefficient:
 class LogisticModel:
     """coef (n_features, n_outputs) and intercept (n_outputs,), float64, for encoded features; 1 output for 2 classes.
 
+    state: what a model that was learned in one pass goes on from.
+
     >>> facts = Facts(None, {"l1": 0.0, "l2": 1.0}, {}, {}, {}, {"reason": "not computed"}, {})
     >>> model = LogisticModel(np.array([[2.0]]), np.array([-1.0]), ("no", "yes"), ("x",), None, facts)
     >>> model.predict(np.array([[0.0], [1.0]])).tolist()
@@ -86,6 +91,7 @@ class LogisticModel:
     feature_names: tuple[str, ...]
     encoder: TableEncoder | None
     facts: Facts
+    state: StreamState | None = None
 
     def features(self, X: object) -> NDArray[np.floating[Any]] | Matrix:
         """The encoded features of a table, or of an array where the model has no encoder."""
@@ -161,8 +167,11 @@ class LogisticModel:
             "feature_names": list(self.feature_names) if self.encoder is None else None,
             "schema": None if self.encoder is None else schema_to_json(self.encoder.schema_),
             **{name: getattr(self.facts, name) for name in FACTS},
+            "state": None if self.state is None else self.state.facts,
         }
         tensors = {name: np.ascontiguousarray(getattr(self, name)) for name in TENSORS}
+        if self.state is not None:
+            tensors |= {STATE + name: np.ascontiguousarray(array) for name, array in self.state.arrays.items()}
         try:
             text = _as_text({"checksum": _checksum(tensors, metadata), **metadata})
         except ValueError:
@@ -198,7 +207,10 @@ class LogisticModel:
         if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
             raise ModelFileError(f"{path}: a coefficient is not finite; the file is damaged")
         facts = Facts(**{name: metadata[name] for name in FACTS})
-        return cls(coef, intercept, classes, names, encoder, facts)
+        arrays = {name.removeprefix(STATE): tensors[name] for name in tensors if name not in TENSORS}
+        known = metadata.get("state")
+        state = None if known is None else StreamState(known, arrays)
+        return cls(coef, intercept, classes, names, encoder, facts, state)
 
 
 def as_linear(coef: Array, intercept: Array, dtype: torch.dtype | None) -> torch.nn.Linear:
@@ -230,8 +242,9 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
             if text is None:
                 raise ModelFileError(f"{path}: a safetensors file, but not a torchlogit model; give one that is")
             metadata = json.loads(text)
-            _check_metadata(path, metadata, list(file.keys()))
-            tensors = {name: file.get_tensor(name) for name in TENSORS}
+            names = list(file.keys())
+            _check_metadata(path, metadata, names)
+            tensors = {name: file.get_tensor(name) for name in names}
             if metadata.pop("checksum") != _checksum(tensors, metadata):
                 raise ModelFileError(f"{path}: the checksum does not fit the contents; the file is damaged")
             return tensors, metadata
@@ -248,9 +261,9 @@ def _as_text(metadata: dict[str, Any]) -> str:
 
 
 def _checksum(tensors: dict[str, Array], metadata: dict[str, Any]) -> str:
-    """SHA-256 of the metadata's text, the checksum left out, and of the tensors' bytes."""
+    """SHA-256 of the metadata's text, the checksum left out, and of the tensors' bytes, those of the state by name."""
     digest = hashlib.sha256(_as_text(metadata).encode())
-    for name in TENSORS:
+    for name in (*TENSORS, *sorted(tensors.keys() - set(TENSORS))):
         digest.update(tensors[name].tobytes())
     return digest.hexdigest()
 
@@ -263,7 +276,9 @@ def _check_metadata(path: Path, metadata: Any, tensors: Sequence[str]) -> None:
         raise ModelFileError(
             f"{path}: model format {version}, and this torchlogit reads up to {FORMAT_VERSION}; upgrade torchlogit"
         )
-    if set(metadata) != set(KEYS) or set(tensors) != set(TENSORS):
+    keys = KEYS if version < 3 else KEYS_SINCE_3
+    own = {name for name in tensors if not (metadata.get("state") is not None and name.startswith(STATE))}
+    if set(metadata) != set(keys) or own != set(TENSORS):
         raise ModelFileError(f"{path}: the file's parts are not those of a model; it is damaged")
 
 

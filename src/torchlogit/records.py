@@ -11,7 +11,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 
 class ColumnKind(StrEnum):
@@ -374,3 +376,11 @@ class FitResult:
     def seconds(self) -> float:
         """Seconds, in all."""
         return self.history[-1].seconds if self.history else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StreamState:
+    """All that it takes to go on learning from a stream: facts, JSON values, and arrays by name, float64."""
+
+    facts: dict[str, Any]
+    arrays: dict[str, NDArray[np.float64]]

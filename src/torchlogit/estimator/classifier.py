@@ -26,6 +26,7 @@ from torchlogit.estimator.callbacks import CallbackSupportMixin, Tasks, with_cal
 from torchlogit.estimator.documentation import DocumentationLink
 from torchlogit.estimator.explanation import explain
 from torchlogit.estimator.inputs import NO_TARGET, Given, as_array, read, validated, validated_pair
+from torchlogit.estimator.partial import Learner, Learning, fit_in_one_pass, partial_fit, reads_once
 from torchlogit.estimator.penalty import choice_of, chosen_path, number_of
 from torchlogit.estimator.problem import (
     Problem,
@@ -53,6 +54,7 @@ from torchlogit.solvers import Solver
 from torchlogit.solvers.choice import BY_NAME
 
 Array = NDArray[np.float64]
+NAMES = (*BY_NAME, "streaming")
 Bounds = tuple[ArrayLike | None, ArrayLike | None]
 
 
@@ -70,11 +72,11 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
     coefficients, each a number, an array (n_features,) or None; (0, None) for none negative. device: "auto" (that of X
     where it is a tensor, else the CPU), or a torch device to compute on.
 
-    solver: "newton" (StochasticNewton), "dual" (dual ascent), "auto" (of these two the faster one on such data), "sgd"
-    (SGD's defaults), or a solver. tol: stop once F is proven to be within tol of its minimum, relative to it. max_iter:
-    passes over the rows. time_budget: seconds. class_weight: None, "balanced" or a dict. warm_start: a fit begins where
-    the last one ended, and ends no worse. random_state: seeds the solver's samples. verbose: 1 shows progress on
-    standard error.
+    solver: "newton" (StochasticNewton), "dual" (dual ascent), "auto" (of these two the faster one on such data),
+    "streaming" (one pass over the rows in their order, without a proof), "sgd" (SGD's defaults), or a solver. tol: stop
+    once F is proven to be within tol of its minimum, relative to it. max_iter: passes over the rows. time_budget:
+    seconds. class_weight: None, "balanced" or a dict. warm_start: a fit begins where the last one ended, and ends no
+    worse. random_state: seeds the solver's samples. verbose: 1 shows progress on standard error.
 
     After fit: coef_ (1 or n_classes, n_features), intercept_, classes_, n_features_in_, n_iter_ (passes),
     certificate_ (.status .bound .relative_bound .standard_errors .message), history_, eval_history_ (with an eval_set),
@@ -95,7 +97,7 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         l1: float = 0.0,
         l2: float | Literal["auto"] | L2Choice = 1.0,
         fit_intercept: bool = True,
-        solver: Literal["auto", "newton", "dual", "sgd"] | Solver = "auto",
+        solver: Literal["auto", "newton", "dual", "streaming", "sgd"] | Solver = "auto",
         tol: float = 1e-6,
         max_iter: float = 200,
         time_budget: float | None = None,
@@ -154,6 +156,9 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         """Fits; whether an observer, eval_set or a callback, asked for the end."""
         given = read(X, y)
         rows = self._rows(given, sample_weight, offset)
+        if reads_once(self.solver):
+            fit_in_one_pass(self, rows)
+            return True
         problem = self._problem(rows, self._device(given))
         classes, center, validation, tasks = rows.targets.classes, problem.center, None, None
         if eval_set is not None:
@@ -186,10 +191,10 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         """Finds the answer and learns it."""
         objective, rows, center = problem.objective, problem.rows, problem.center
         start = self._start(objective, rows.targets.classes, center)
-        self.solver_ = self._solver(objective)
-        result = self._run(
-            objective, Observed(self.solver_, observers) if observers else self.solver_, start, checkpoints
-        )
+        solver = self._solver(objective)
+        self.solver_: Solver | Learner = solver
+        self._learning: Learning | None = None
+        result = self._run(objective, Observed(solver, observers) if observers else solver, start, checkpoints)
         for observer in observers:
             result = observer.chosen(result)
         result = result if start is None else no_worse(result, objective, start)
@@ -234,6 +239,24 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         """A torch.nn.Linear from X to the raw prediction: see `LogisticModel.to_torch`."""
         check_is_fitted(self)
         return as_linear(self.coef_.T, self.intercept_, dtype)
+
+    def partial_fit(
+        self, X: Any, y: Any = None, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """The estimator after these rows too: each is read once, in order, and how they were cut up changes nothing.
+
+        After fit, it goes on from the fitted coefficients. classes: all that may ever come; needed before the first
+        rows only, and only where these do not hold them all. class_weight="balanced" goes by the rows so far.
+        InputError for a label that is none of them, and for l1 or bounds. See docs/streams.md.
+
+        >>> model = LogisticRegression()
+        >>> for x, y in (([[0.0], [3.0]], ["no", "yes"]), ([[1.0], [2.0]], ["yes", "no"])):
+        ...     model = model.partial_fit(x, y)
+        >>> model.predict([[5.0]]).tolist(), str(model.certificate_.status)
+        (['yes'], 'uncertifiable')
+        """
+        partial_fit(self, X, y, classes, sample_weight)
+        return self
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()
@@ -314,7 +337,7 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
                 raise InputError(f"solver={self.solver!r}: expected a name or a solver object, such as SGD(...)")
             return self.solver
         if self.solver not in BY_NAME:
-            raise InputError(f"solver={self.solver!r}: expected one of {', '.join(BY_NAME)}, or a solver object")
+            raise InputError(f"solver={self.solver!r}: expected one of {', '.join(NAMES)}, or a solver object")
         return BY_NAME[self.solver](objective, seed_of(self.random_state), self.tol)
 
     def _goal(self) -> Goal:

@@ -93,14 +93,14 @@ def validated(estimator: Any, given: Given, *, reset: bool) -> Any:
     return features
 
 
-def validated_pair(estimator: Any, given: Given) -> tuple[Any, NDArray[Any]]:
+def validated_pair(estimator: Any, given: Given, *, reset: bool = True) -> tuple[Any, NDArray[Any]]:
     """X and the labels y, as scikit-learn checks them: (n, n_features) and (n,)."""
     if given.names is None and not isinstance(given.X, torch.Tensor):
-        features, labels = validate_data(estimator, given.X, given.y, **CHECKS)
+        features, labels = validate_data(estimator, given.X, given.y, **CHECKS, reset=reset)
         return features, labels
     if given.y is None:
         raise ValueError("requires y to be passed, but the target y is None")
-    features, labels = validated(estimator, given, reset=True), column_or_1d(given.y, warn=True)
+    features, labels = validated(estimator, given, reset=reset), column_or_1d(given.y, warn=True)
     assert_all_finite(labels, input_name="y")
     check_consistent_length(features, labels)
     return features, labels

@@ -61,22 +61,26 @@ class Rows:
         self, penalty: ElasticNet, intercept: bool, device: torch.device, storage: Storage = IN_MEMORY
     ) -> Objective:
         """F of these rows, the features taken as they are."""
-        targets = self.targets
-        loss = loss_for(len(targets.classes))
-        if targets.codes is not None:
-            target = _hard(targets.codes, loss.n_outputs, storage)
-        else:
-            assert targets.share is not None
-            target = torch.from_numpy(targets.share[:, 1:] if loss.n_outputs == 1 else targets.share)
+        loss = loss_for(len(self.targets.classes))
+        offset = None if self.offset is None else offset_of(self.offset, self.features.shape[0], loss.n_outputs)
         return Objective.of(
             _design(self.features, intercept, device),
-            target.to(device),
+            torch.from_numpy(self.target(loss.n_outputs, storage)).to(device),
             loss=loss,
             penalty=penalty,
             weight=None if (self.weight == 1).all() else _tensor(self.weight),
-            offset=None if self.offset is None else _offset(self.offset, self.features.shape[0], loss.n_outputs),
+            offset=None
+            if self.offset is None
+            else torch.from_numpy(offset_of(self.offset, self.features.shape[0], loss.n_outputs)),
             storage=storage,
         )
+
+    def target(self, n_outputs: int, storage: Storage = IN_MEMORY) -> Array:
+        """The target probabilities, (n, n_outputs)."""
+        if self.targets.codes is not None:
+            return _hard(self.targets.codes, n_outputs, storage)
+        assert self.targets.share is not None
+        return self.targets.share[:, 1:] if n_outputs == 1 else self.targets.share
 
     def moved(self, center: Array) -> Rows:
         """The rows, by so much less in every column."""
@@ -126,13 +130,13 @@ def torch_device(name: str | torch.device, own: str | torch.device = "cpu") -> t
     return device
 
 
-def _hard(codes: NDArray[np.integer[Any]], n_outputs: int, storage: Storage) -> torch.Tensor:
+def _hard(codes: NDArray[np.integer[Any]], n_outputs: int, storage: Storage) -> Array:
     """The target probabilities of these classes, (n, n_outputs), 0 and 1, a part at a time."""
     target: Array = storage.empty((len(codes), n_outputs), np.float64)
     for start in range(0, len(codes), PART):
         part = codes[start : start + PART]
         target[start : start + PART] = part[:, None] == (np.arange(n_outputs) if n_outputs > 1 else 1)
-    return torch.from_numpy(target)
+    return target
 
 
 def weights(sample_weight: Any, n: int) -> Array:
@@ -154,12 +158,13 @@ def _design(X: Features, intercept: bool, device: torch.device) -> DesignMatrix:
     return Sparse.of(X, intercept=intercept)
 
 
-def _offset(offset: ArrayLike, n: int, n_outputs: int) -> torch.Tensor:
+def offset_of(offset: ArrayLike, n: int, n_outputs: int) -> Array:
+    """A fixed addition to every row's raw prediction, (n, n_outputs), from (n,) for two classes or (n, n_classes)."""
     values = np.asarray(offset, dtype=np.float64)
     if values.shape != ((n,) if n_outputs == 1 else (n, n_outputs)):
         wanted = f"({n},)" if n_outputs == 1 else f"({n}, {n_outputs})"
         raise InputError(f"offset has shape {values.shape}: expected {wanted}, a number for each row and output")
-    return torch.from_numpy(np.ascontiguousarray(values.reshape(n, n_outputs)))
+    return np.ascontiguousarray(values.reshape(n, n_outputs))
 
 
 def by_column(name: str, values: ArrayLike | None, n_features: int) -> torch.Tensor | None:

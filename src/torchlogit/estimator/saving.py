@@ -43,6 +43,7 @@ def to_model(fitted: LogisticRegression | Pipeline, *, target: str | None = None
         feature_names=tuple(str(name) for name in names),
         encoder=encoder,
         facts=_facts(encoder, classifier, target),
+        state=None if (learning := getattr(classifier, "_learning", None)) is None else learning.record(),
     )
 
 

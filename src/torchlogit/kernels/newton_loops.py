@@ -1,4 +1,4 @@
-"""The loops of streaming Newton that join a block of rows to a model of the past, compiled with the BLAS that scipy has.
+"""The loops of streaming Newton that join a block of rows to a model of the past, over the BLAS that scipy has.
 
 Compiled when they first meet their arrays: some seconds, once; then cached. Free coordinates are those of objective.py:
 theta (n_free p,), one output after another, basis (outputs, n_free).
@@ -128,7 +128,7 @@ def join(X, target, weight, offset, basis, A, b, theta, precision, settled, most
     raw, raw_step, residual = np.empty((n, outputs)), np.empty((n, outputs)), np.empty((n, outputs))
     room, curvature = np.empty((n, p)), np.empty(n)
     block, pulled = np.empty((size, size)), np.empty(size)
-    lower, scale = np.empty((size, size)), np.empty(size)
+    shape, lower, scale = np.empty((size, size)), np.empty((size, size)), np.empty(size)
     product(X, theta, basis, raw)
     raw += offset
     residuals(raw, target, residual)
@@ -141,9 +141,9 @@ def join(X, target, weight, offset, basis, A, b, theta, precision, settled, most
             scale[i] = math.sqrt(diagonal) if diagonal > 0.0 else 1.0
         for i in range(size):
             for j in range(size):
-                lower[i, j] = (A[i, j] + block[i, j]) / (scale[i] * scale[j])
-            lower[i, i] = 1.0 + DAMPING
-        lower = np.linalg.cholesky(lower)
+                shape[i, j] = (A[i, j] + block[i, j]) / (scale[i] * scale[j])
+            shape[i, i] = 1.0 + DAMPING
+        lower = np.linalg.cholesky(shape)  # type: ignore[assignment]
         step = solve(lower, scale, -gradient)
         product(X, step, basis, raw_step)
         reach = 0.0

@@ -58,6 +58,30 @@ def _reweigh(belief, likelihood, share):  # type: ignore[no-untyped-def]
 
 
 @_compiled
+def mix(own, belief, trust, target, means, raw):  # type: ignore[no-untyped-def]
+    """raw = the mean of all experts' predictions; returns its loss. means: by each of the beliefs."""
+    raw[:] = 0.0
+    for m in range(len(trust)):
+        for k in range(len(raw)):
+            z = 0.0
+            for e in range(len(own)):
+                z += belief[m, e] * own[e, k]
+            means[m, k] = z
+            raw[k] += trust[m] * z
+    return _loss(raw, target)
+
+
+@_compiled
+def weigh(own, means, target, s, shares, count, each, mixed, belief, trust):  # type: ignore[no-untyped-def]
+    """Moves belief and trust by what a row of weight s says; count rows have been so far. each, mixed: room."""
+    _likelihoods(own, target, s, each)
+    for m in range(len(shares)):
+        _reweigh(belief[m], each, shares[m] if shares[m] > 0.0 else 1.0 / (1.0 + count))
+    _likelihoods(means, target, s, mixed)
+    _reweigh(trust, mixed, 1.0 / (1.0 + count))
+
+
+@_compiled
 def follow(  # type: ignore[no-untyped-def]
     X,
     target,
@@ -104,24 +128,12 @@ def follow(  # type: ignore[no-untyped-def]
                 for j in range(d):
                     z += coef[e, k, j] * X[i, j]
                 own[some + e, k] = z + intercept[e, k] + offset[i, k]
-        for k in range(outputs):
-            raw[i, k] = 0.0
-            for m in range(len(shares)):
-                z = 0.0
-                for e in range(some + others):
-                    z += belief[m, e] * own[e, k]
-                means[m, k] = z
-                raw[i, k] += trust[m] * z
-        loss[i] = _loss(raw[i], target[i])
+        loss[i] = mix(own, belief, trust, target[i], means, raw[i])
         count += 1.0
         s = weight[i]
         if s == 0.0:
             continue
-        _likelihoods(own, target[i], s, each)
-        for m in range(len(shares)):
-            _reweigh(belief[m], each, shares[m] if shares[m] > 0.0 else 1.0 / (1.0 + count))
-        _likelihoods(means, target[i], s, mixed)
-        _reweigh(trust, mixed, 1.0 / (1.0 + count))
+        weigh(own, means, target[i], s, shares, count, each, mixed, belief, trust)
         seen += s
         size = 1.0 if centered else 0.0
         for j in range(d):

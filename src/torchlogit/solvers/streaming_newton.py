@@ -1,13 +1,13 @@
 """StreamingNewton: every row is read once, by a few Newton models of the past and a few that follow a drift.
 
-A block of rows moves a model of all that came before it, theta' A theta / 2 - b' theta, to where its sum with the block's
-own loss and the penalty is least, and joins it there, with the curvature and the exact gradient of that point:
+A block of rows moves a model of all that came before it, theta' A theta / 2 - b' theta, to where its sum with the
+block's own loss and the penalty is least. There the block joins it, with its curvature and its exact gradient:
 
     A <- f A + G,   b <- f b + G theta - X'(s r),   f = (seen / (seen + block))^kappa, or e^(-block / window)
 
-kappa = 0 forgets nothing, kappa = 1 what was linearised far from where things are now. None of these can follow a target
-that moves within a few hundred rows: others do, row by row, with implicit steps of a few lengths. Every expert is judged
-by its loss on rows before it learns from them, and the answer is the mean of the experts' coefficients by what that says.
+kappa = 0 forgets nothing, kappa = 1 what was linearised far from where things are now. None of these can follow what
+moves within a few hundred rows: others do, row by row, with implicit steps of a few lengths. Every expert is judged by
+its loss on rows that it has not learned from yet; the answer is the mean of the experts' coefficients by that.
 
 Source: the block-implicit form of the extended Kalman filter, de Vilmarest and Wintenberger 2021, JMLR 22(14);
 averaging, Boyer and Godichon-Baggioni 2020, arXiv:2011.09706; implicit steps, Toulis and Airoldi 2017, arXiv:1408.2923;
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,8 +30,9 @@ from scipy.linalg import solve_triangular
 from torchlogit.errors import InputError
 from torchlogit.losses import Loss, loss_for
 from torchlogit.penalties import ElasticNet
-from torchlogit.records import Params
-from torchlogit.solvers.progressive import Progressive, ProgressiveSums
+from torchlogit.records import Params, StreamState
+from torchlogit.solvers.one_pass import SHARES, Answer, Start, arrays_of, beliefs, moving_of, setting_facts
+from torchlogit.solvers.progressive import ProgressiveSums
 
 Array = NDArray[np.float64]
 Rows = tuple[Array, Array, Array, Array]  # X, target, weight, offset
@@ -39,14 +40,13 @@ Rows = tuple[Array, Array, Array, Array]  # X, target, weight, offset
 KAPPAS = (0.0, 1.0)
 WINDOWS = (2.0**10, 2.0**14)  # rows
 RATES = tuple(8 * 4.0**-k for k in range(7))  # of the steps of those that follow, for rows of typical length
-SHARES = np.array([1e-3, 0.0])  # of the weights, dealt out anew with every row: what lets an expert come back
 PSEUDO_ROWS = 0.01  # rows of a column's typical value that hold what has no penalty, in place of a prior
 LEAST_BLOCK, MOST_BLOCK = 256, 512  # rows, between them eight for each column, but no fewer than columns
 FIRST_BLOCK = 256  # rows, or four for each column
-SETTLED, SETTLED_FIRST = 1.0, 0.01  # log-odds: a Newton step that moves none further is the last
+SETTLED, SETTLED_FIRST = 0.3, 0.01  # log-odds: a Newton step that moves none further is the last
 MOST_STEPS = 20
 TRACE_EVERY = 8  # blocks, of which one is asked how much a row tells
-MOST_PARAMETERS = 4000
+MOST_PARAMETERS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +91,15 @@ class StreamingNewton:
             )
         return NewtonStream(setting, _Moving.at_rest(setting))
 
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A model to go on from: its params, and the weight of the rows that they were fitted to."""
-
-    params: Params
-    weight: float
+    def resume(self, state: StreamState) -> NewtonStream:
+        """The stream that goes on from its own record."""
+        facts, arrays = state.facts, state.arrays
+        start = None
+        if "start_coef" in arrays:
+            params = (torch.from_numpy(arrays[name].copy()) for name in ("start_coef", "start_intercept"))
+            start = Start(Params(*params), facts["start_weight"])
+        setting = Setting(self, loss_for(facts["n_classes"]), arrays["precision"], facts["intercept"], start)
+        return NewtonStream(setting, moving_of(arrays, _Moving.at_rest(setting), waiting=_WAITING))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,6 +143,9 @@ class Setting:
         return max(LEAST_BLOCK, min(8 * self.columns, MOST_BLOCK), self.columns)
 
 
+_WAITING = ("X", "target", "weight", "offset")
+
+
 @dataclass(slots=True, eq=False)
 class _Moving:
     """What moves: arrays, all of which are saved. Shapes: e Newton experts of size q, f followers, d features.
@@ -148,7 +153,8 @@ class _Moving:
     seen: rows, weight, blocks. A (e, q, q), b (e, q), theta (e, q), mean (e, q) with its total mean_weight (e,);
     effective (e,): the weight that A counts. center (d,). typical (2, p): sums of x^2, and how many were not zero.
     coef (f, outputs, d), intercept (f, outputs), moment (2, d): the followers', with the running mean and square.
-    belief (2, e + f), trust (2,): see stream_loops. trace (2,): of H^-1 S, a sum and its weight. X, target, weight, offset: rows that wait for a block.
+    belief (2, e + f), trust (2,): see stream_loops. trace (2,): of H^-1 S, a sum and its weight. X, target,
+    weight, offset: rows that wait for a block.
     """
 
     seen: Array
@@ -178,22 +184,11 @@ class _Moving:
         d, m = len(setting.precision), setting.loss.n_outputs
         shapes = (3,), (e, q, q), (e, q), (e, q), (e, q), (e,), (e,), (d,), (2, d + setting.intercept)
         shapes += (f, m, d), (f, m), (2, d), (2, e + f), (2,), (2,), (0, d), (0, m), (0,), (0, m)  # type: ignore[assignment]
-        moving = cls(*(np.zeros(shape) for shape in shapes))
+        arrays: Any = (np.zeros(shape) for shape in shapes)
+        moving = cls(*arrays)
         moving.belief += 1 / (e + f)
         moving.trust += 1 / 2
         return moving
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a stream has found. excess: the log loss per unit of weight that it expects to lose to the best linear model
-    of what the rows come from, trace(H^-1 S) / (2 weight), in nats; None before there are rows to tell.
-    """
-
-    params: Params
-    progressive: Progressive
-    excess: float | None
-    beliefs: dict[str, float]
 
 
 class NewtonStream:
@@ -235,16 +230,29 @@ class NewtonStream:
             ahead._learn_waiting()
             return ahead.answer()
         moving = self._moving
-        theta = moving.trust @ moving.belief @ self._thetas()
+        by = moving.trust @ moving.belief
         weight = moving.seen[1] + self.setting.given
         trace, counted = moving.trace
         excess = trace / counted / (2 * weight) if counted > 0 and weight > 0 else None
-        return Answer(self._params(theta), moving.progressive.result(), excess, self._beliefs())
+        start = self.setting.start if moving.seen[2] == 0 else None
+        params = self._params(by @ self._thetas()) if start is None else start.params
+        return Answer(params, moving.progressive.result(), excess, beliefs(self._names(), by))
+
+    def record(self) -> StreamState:
+        """All that it takes to go on, copied."""
+        setting = self.setting
+        facts = setting_facts(setting.experts, setting.loss, setting.intercept)
+        arrays = arrays_of(self._moving) | {"precision": setting.precision.copy()}
+        if setting.start is not None:
+            facts["start_weight"] = setting.start.weight
+            arrays["start_coef"] = setting.start.params.coef.numpy().copy()
+            arrays["start_intercept"] = setting.start.params.intercept.numpy().copy()
+        return StreamState(facts, arrays)
 
     # -- blocks ---------------------------------------------------------------------------------
 
     def _wait(self, rows: tuple[Array, Array, Array, Array]) -> None:
-        for name, part in zip(("X", "target", "weight", "offset"), rows, strict=True):
+        for name, part in zip(_WAITING, rows, strict=True):
             setattr(self._moving, name, np.concatenate([getattr(self._moving, name), part]))
 
     def _learn_waiting(self) -> None:
@@ -262,7 +270,7 @@ class NewtonStream:
         if total > 0:
             self._join(rows, total)
         moving.seen += (len(X), total, 1)
-        for name in ("X", "target", "weight", "offset"):
+        for name in _WAITING:
             setattr(moving, name, getattr(moving, name)[:0])
 
     def _follow(self, rows: Rows) -> None:
@@ -340,8 +348,9 @@ class NewtonStream:
 
     def _raws(self, X: Array, frees: Array) -> Array:
         """X theta of several points in free coordinates, (n, points, outputs)."""
-        along = (X @ frees.reshape(-1, X.shape[1]).T).reshape(len(X), len(frees), -1)
-        return along @ self._basis.T
+        along: Array = (X @ frees.reshape(-1, X.shape[1]).T).reshape(len(X), len(frees), -1)
+        raws: Array = along @ self._basis.T
+        return raws
 
     def _precision(self) -> Array:
         """The prior of each free coordinate: the penalty's or, where there is none, that of a small part of a row."""
@@ -364,11 +373,10 @@ class NewtonStream:
         at_zero = intercept - self._moving.center @ coef
         return Params(torch.from_numpy(np.ascontiguousarray(coef)), torch.from_numpy(at_zero))
 
-    def _beliefs(self) -> dict[str, float]:
+    def _names(self) -> list[str]:
         experts = self.setting.experts
         names = [f"kappa {kappa:g}" for kappa in experts.kappas] + [f"window {window:g}" for window in experts.windows]
-        names += [f"rate {rate:g}" for rate in experts.rates]
-        return dict(zip(names, (self._moving.trust @ self._moving.belief).tolist(), strict=True))
+        return names + [f"rate {rate:g}" for rate in experts.rates]
 
 
 def _typical(X: Array, weight: Array) -> Array:
@@ -394,9 +402,3 @@ def stream_loops() -> Any:
 def _dense(X: object) -> Array:
     """The rows as a float64 array."""
     return np.asarray(X.toarray() if scipy.sparse.issparse(X) else X, dtype=np.float64)  # type: ignore[attr-defined]
-
-
-def arrays_of(moving: _Moving) -> dict[str, Array]:
-    """The arrays by name, those of the progressive sums among them."""
-    own = {f.name: getattr(moving, f.name) for f in fields(moving) if f.name != "progressive"}
-    return own | {f.name: getattr(moving.progressive, f.name) for f in fields(moving.progressive)}
