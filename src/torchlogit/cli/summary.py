@@ -44,7 +44,9 @@ class Run:
 
 def summary(run: Run) -> str:
     """What was trained, how certain the answer is, how well it predicts, and where it is."""
-    parts = [_data(run), _answer(run), metrics_table(run.metrics), _notes(run), f"model        {run.path}"]
+    answer = _stream(run) if hasattr(run.classifier, "progressive_") else _answer(run)
+    measured = metrics_table(run.metrics) if run.metrics else ""
+    parts = [_data(run), answer, measured, _notes(run), f"model        {run.path}"]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -141,6 +143,25 @@ def _answer(run: Run) -> str:
     seconds = history[-1].seconds if history else 0.0
     solver = type(run.classifier.solver_).__name__
     lines.append(f"effort       {run.classifier.n_iter_:.1f} passes over the rows, {seconds:.2f} s ({solver})")
+    return "\n".join(lines)
+
+
+def _stream(run: Run) -> str:
+    """What one reading can say."""
+    seen, excess = run.classifier.progressive_, run.classifier.expected_excess_
+    error = "" if seen.log_loss_error is None else f" +- {seen.log_loss_error:.4f}"
+    auc = "" if seen.auc is None else f", AUC {seen.auc:.4f}"
+    solver = type(run.classifier.solver_).__name__
+    lines = [
+        f"in one pass  {seen.rows:,} rows, each predicted before it was learned from ({solver})",
+        f"log loss     {seen.log_loss:.4f}{error} over all of them, {seen.recent_log_loss:.4f} of late; "
+        f"accuracy {seen.accuracy:.4f}{auc}",
+    ]
+    if excess is not None:
+        lines += [
+            f"expected     about {excess:.1e} nats a row above the best linear model, if the rows come in no",
+            f"{'':<{NAME}} particular order: statistical, not proven",
+        ]
     return "\n".join(lines)
 
 

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click.core import ParameterSource
 
 from torchlogit.cli.penalty import Strength
+from torchlogit.cli.streaming import streamed, updated
 from torchlogit.cli.tables import DATA, header_options, refuse_overwriting, source, split
-from torchlogit.cli.training import Keeping, trained, with_others
+from torchlogit.cli.training import Keeping, trained
 
 if TYPE_CHECKING:
     from torchlogit.cli.summary import Run
     from torchlogit.data.source import Source
 
+SOLVERS = ["auto", "newton", "dual", "streaming", "sgd"]
 MOST_THREADS = 1024  # tens of thousands crash OpenMP
 
 
@@ -38,8 +41,8 @@ MOST_THREADS = 1024  # tens of thousands crash OpenMP
 @click.option("--max-iter", type=click.FloatRange(0, min_open=True), default=200, show_default=True,
               help="Stop after so many passes over the rows.")  # fmt: skip
 @click.option("--time-budget", metavar="SECONDS", help="Stop after so long: 60, 60s, 5m or 1h.")
-@click.option("--solver", type=click.Choice(["auto", "newton", "dual", "sgd"]), default="auto", show_default=True,
-              metavar="SOLVER", help="auto, newton, dual or sgd.")  # fmt: skip
+@click.option("--solver", type=click.Choice(SOLVERS), default="auto", show_default=True, metavar="SOLVER",
+              help="auto, newton, dual, streaming (one pass) or sgd.")  # fmt: skip
 @click.option("--weight", metavar="COLUMN", help="A column of weights: a row of weight 2 counts as two rows.")
 @click.option("--class-weight", type=click.Choice(["balanced"]), help="Give every class the same total weight.")
 @click.option("--positive", metavar="LABEL", help="The class whose probability is modelled, of two.")
@@ -57,6 +60,7 @@ MOST_THREADS = 1024  # tens of thousands crash OpenMP
 @click.option("--cache", metavar="DIR", help="Keep the encoded rows in this folder, for the next time.")
 @click.option("--no-cache", is_flag=True, help="Keep no encoded rows: read and encode DATA for every pass.")
 @click.option("--checkpoint", metavar="DIR", help="Keep in this folder what is needed to go on after a kill.")
+@click.option("--update", metavar="MODEL", help="Go on from this model with the rows of DATA, each read once.")
 @click.option("--resume", is_flag=True, help="Go on from what --checkpoint has kept, if there is any.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
               help="Of the holdout and the solver's samples.")  # fmt: skip
@@ -92,6 +96,7 @@ def command(
     cache: str | None,
     no_cache: bool,
     checkpoint: str | None,
+    update: str | None,
     resume: bool,
     seed: int,
     threads: int | None,
@@ -114,55 +119,59 @@ def command(
     if valid and holdout is not None:
         raise click.UsageError("--valid and --holdout both say what to measure on; give one of them.")
     seconds = _seconds(time_budget)
-    path = Path(output) if output else Path(_stem(data[0]) + ".safetensors")
+    path = Path(output or update or _stem(data[0]) + ".safetensors")
     _check_writable(path)
     refuse_overwriting(path, (*data, *valid))
     table = source(data, no_header, names)
-    target = _target(table, target)
     roles = {"numeric": split(numeric), "categorical": split(categorical), "drop": split(drop), "text": split(text)}
-    _refuse_target_among(target, roles)
     keeping = Keeping.asked(path, cache=cache, checkpoint=checkpoint, resume=resume, anew=no_cache)
 
     from torchlogit.data.encoder import TableEncoder
     from torchlogit.data.preparation import Plan
+    from torchlogit.estimator import LogisticRegression
+    from torchlogit.model import LogisticModel
 
-    encoder = TableEncoder(
-        numeric=roles["numeric"],
-        categorical=roles["categorical"],
-        drop=roles["drop"],
-        text=roles["text"],
-        crosses=cross,
-        hash_bits=hash_bits,
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    classifier = LogisticRegression(
+        l1=l1,
+        l2=l2,
+        solver=solver,  # type: ignore[arg-type]
+        tol=tol,
+        max_iter=max_iter,
+        time_budget=seconds,
+        class_weight=class_weight,  # type: ignore[arg-type]
+        device=device,
+        random_state=seed,
+        verbose=int(sys.stderr.isatty() and not quiet),
     )
-    others = source(valid, no_header, names) if valid else None
-    plan = Plan(target, positive, weight, holdout, seed, sample_rows)
-    with keeping.rows(table, encoder, plan) as prepared:
-        notices = [*table.notices, *prepared.notices]
-        if not no_header and names is None:
-            notices[:0] = _notice_of_header(table.column_names)
-        if others is not None:
-            prepared, seen = with_others(prepared, others, plan, keeping)
-            notices += seen
-
-        from torchlogit.estimator import LogisticRegression
-
-        if threads is not None:
-            import torch
-
-            torch.set_num_threads(threads)
-        classifier = LogisticRegression(
-            l1=l1,
-            l2=l2,
-            solver=solver,  # type: ignore[arg-type]
-            tol=tol,
-            max_iter=max_iter,
-            time_budget=seconds,
-            class_weight=class_weight,  # type: ignore[arg-type]
-            device=device,
-            random_state=seed,
-            verbose=int(sys.stderr.isatty() and not quiet),
+    notices = [] if no_header or names else _notice_of_header(table.column_names)
+    if update is not None:
+        _refuse_for_update(click.get_current_context(), roles)
+        model = LogisticModel.load(update)
+        classifier.set_params(l1=model.facts.penalty["l1"], l2=model.facts.penalty["l2"])
+        plan = Plan(_target(table, target or model.facts.target), weight=weight)
+        run = updated(model, table, plan, classifier, path, notices)
+    else:
+        target = _target(table, target)
+        _refuse_target_among(target, roles)
+        encoder = TableEncoder(
+            numeric=roles["numeric"],
+            categorical=roles["categorical"],
+            drop=roles["drop"],
+            text=roles["text"],
+            crosses=cross,
+            hash_bits=hash_bits,
         )
-        run = trained(table, classifier, prepared, plan, keeping, path, notices)
+        plan = Plan(target, positive, weight, holdout, seed, sample_rows)
+        if solver == "streaming":
+            keeping.refuse_for_streams(plan, valid)
+            run = streamed(table, encoder, plan, classifier, path, notices)
+        else:
+            others = source(valid, no_header, names) if valid else None
+            run = trained(table, others, encoder, plan, classifier, keeping, path, notices)
     if as_json:
         click.echo(json.dumps(_as_json(run), ensure_ascii=False))
     elif not quiet:
@@ -217,6 +226,19 @@ def _target(table: Source, given: str | None) -> str:
     return target
 
 
+OF_MODELS = ("solver", "l1", "l2", "positive", "class_weight", "cross", "hash_bits", "sample_rows", "holdout", "valid",
+             "cache", "no_cache", "checkpoint", "resume", "tol", "max_iter", "time_budget")  # fmt: skip
+
+
+def _refuse_for_update(context: click.Context, roles: Mapping[str, Sequence[str]]) -> None:
+    """What a model goes on with was settled when it was trained."""
+    given = [name for name in OF_MODELS if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    given += [name for name, columns in roles.items() if columns]
+    if given:
+        option = "--" + given[0].replace("_", "-")
+        raise click.UsageError(f"--update goes on with what the model was trained with; leave {option} out.")
+
+
 def _refuse_target_among(target: str, options: Mapping[str, Sequence[str]]) -> None:
     """The target is no feature: an option about features that names it has been misunderstood."""
     for option, names in options.items():
@@ -242,12 +264,13 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _stem(name: str) -> str:
-    """A file's name without its suffixes.
+    """A file's name without its suffixes; "model" for what has no such name: globs, queries, standard input.
 
-    >>> _stem("data/people.csv.gz")
-    'people'
+    >>> _stem("data/people.csv.gz"), _stem("data/*.csv"), _stem("sql:SELECT 1"), _stem("-")
+    ('people', 'model', 'model', 'model')
     """
-    return Path(name).name.split(".")[0] or "model"
+    stem = Path(name).name.split(".")[0]
+    return stem if stem.strip("-") and not set(stem) & set("*?[:") else "model"
 
 
 def _check_writable(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,6 +52,20 @@ class Keeping:
         # What is called temporary may lie in memory: the model's folder is on a disk.
         scratch = Path(os.environ["TMPDIR"]) if os.environ.get("TMPDIR") else model.resolve().parent
         return cls(scratch, Path(cache) if cache else None, Path(checkpoint) if checkpoint else None, resume, anew)
+
+    def refuse_for_streams(self, plan: Plan, valid: Sequence[str]) -> None:
+        """Usage errors for what a single reading has no use for."""
+        asked = {
+            "--holdout": plan.holdout is not None,
+            "--valid": bool(valid),
+            "--cache": self.cache is not None,
+            "--no-cache": self.anew,
+            "--checkpoint": self.checkpoint is not None,
+        }
+        for option in (option for option, given in asked.items() if given):
+            why = "each row is measured before it is learned from" if option in ("--holdout", "--valid") else "go on"
+            remedy = "with --update MODEL" if why == "go on" else "use evaluate for other rows"
+            raise click.UsageError(f"{option}: --solver streaming reads every row once; {why}: {remedy}.")
 
     def storage(self, size: int) -> Storage:
         """Where so many bytes are to live."""
@@ -109,6 +123,25 @@ def with_others(prepared: Prepared, others: Source, plan: Plan, keeping: Keeping
 
 def trained(
     source: Source,
+    others: Source | None,
+    encoder: TableEncoder,
+    plan: Plan,
+    classifier: LogisticRegression,
+    keeping: Keeping,
+    path: Path,
+    notices: list[str],
+) -> Run:
+    """Prepares, fits, saves and measures."""
+    with keeping.rows(source, encoder, plan) as prepared:
+        notices = [*notices, *source.notices, *prepared.notices]
+        if others is not None:
+            prepared, seen = with_others(prepared, others, plan, keeping)
+            notices += seen
+        return _fitted(source, classifier, prepared, plan, keeping, path, notices)
+
+
+def _fitted(
+    source: Source,
     classifier: LogisticRegression,
     prepared: Prepared,
     plan: Plan,
@@ -116,7 +149,6 @@ def trained(
     path: Path,
     notices: list[str],
 ) -> Run:
-    """Fits, saves and measures."""
     import numpy as np
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.pipeline import make_pipeline

@@ -2,8 +2,19 @@
 
 from torchlogit.estimator.classifier import LogisticRegression, fit_rows
 from torchlogit.estimator.explanation import explain
+from torchlogit.estimator.partial import go_on, learn_blocks
 from torchlogit.estimator.path import LogisticRegressionPath
 from torchlogit.estimator.problem import table_rows
 from torchlogit.estimator.saving import save, to_model
 
-__all__ = ["LogisticRegression", "LogisticRegressionPath", "explain", "fit_rows", "save", "table_rows", "to_model"]
+__all__ = [
+    "LogisticRegression",
+    "LogisticRegressionPath",
+    "explain",
+    "fit_rows",
+    "go_on",
+    "learn_blocks",
+    "save",
+    "table_rows",
+    "to_model",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.multiclass import check_classification_targets
 
+from torchlogit.data.encoded_rows import EncodedRows
 from torchlogit.data.targets import Targets
 from torchlogit.errors import InputError
 from torchlogit.estimator.inputs import as_array, read, validated_pair
-from torchlogit.estimator.problem import Rows, canonical, offset_of, plain, weights
+from torchlogit.estimator.problem import Rows, canonical, hard_targets, offset_of, plain, weights
 from torchlogit.inference import Refusal
 from torchlogit.losses import loss_for
 from torchlogit.model import LogisticModel
@@ -22,7 +24,7 @@ from torchlogit.records import Params, StreamState
 from torchlogit.solvers.one_pass import Start, Stream
 from torchlogit.solvers.scale_free import ScaleFree
 from torchlogit.solvers.streaming_newton import MOST_PARAMETERS, StreamingNewton
-from torchlogit.stream import statement
+from torchlogit.stream import Block, StreamResult, Watcher, statement, stream
 
 if TYPE_CHECKING:
     from torchlogit.estimator.classifier import LogisticRegression
@@ -87,6 +89,28 @@ def fit_in_one_pass(model: LogisticRegression, rows: Rows) -> None:
     learning.counts += target.sum(axis=0) if n_classes > 2 else np.array([(1 - target).sum(), target.sum()])
     learning.stream.learn(on_cpu(rows.features), target, rows.weight, addition)
     _show(model, learning, rows.targets.classes)
+
+
+def learn_blocks(
+    model: LogisticRegression,
+    blocks: Iterable[EncodedRows],
+    n_features: int,
+    n_classes: int,
+    on_progress: Watcher | None = None,
+) -> StreamResult:
+    """What the command line does: rows that are encoded already, their classes being 0, 1, ..., each read once."""
+    learning = getattr(model, "_learning", None) or _begun(model, n_features, n_classes)
+    known, n_outputs = np.arange(n_classes), loss_for(n_classes).n_outputs
+
+    def targeted() -> Iterator[Block]:
+        for rows in blocks:
+            codes = rows.codes.astype(np.int64)
+            own = _class_weights(model.class_weight, known, codes, learning.counts)
+            yield rows.features, hard_targets(codes, n_outputs), own if rows.weight is None else own * rows.weight
+
+    result = stream(targeted(), learning.stream, on_progress=on_progress)
+    _show(model, learning, known)
+    return result
 
 
 def on_cpu(features: Any) -> Any:
@@ -178,6 +202,7 @@ def _show(model: LogisticRegression, learning: Learning, classes: NDArray[Any]) 
     model._center = np.zeros(model.coef_.shape[1])
     model.n_iter_, model.history_ = 1.0, ()
     model.certificate_, model.progressive_ = statement(answer), answer.progressive
+    model.expected_excess_ = answer.excess
     model.covariance_ = Refusal("rows that were read once prove no optimum that errors could be taken at")
     digest = hashlib.sha256()
     for name, array in sorted(learning.stream.record().arrays.items()):

@@ -69,16 +69,14 @@ class Rows:
             loss=loss,
             penalty=penalty,
             weight=None if (self.weight == 1).all() else _tensor(self.weight),
-            offset=None
-            if self.offset is None
-            else torch.from_numpy(offset_of(self.offset, self.features.shape[0], loss.n_outputs)),
+            offset=None if offset is None else torch.from_numpy(offset),
             storage=storage,
         )
 
     def target(self, n_outputs: int, storage: Storage = IN_MEMORY) -> Array:
         """The target probabilities, (n, n_outputs)."""
         if self.targets.codes is not None:
-            return _hard(self.targets.codes, n_outputs, storage)
+            return hard_targets(self.targets.codes, n_outputs, storage)
         assert self.targets.share is not None
         return self.targets.share[:, 1:] if n_outputs == 1 else self.targets.share
 
@@ -130,7 +128,7 @@ def torch_device(name: str | torch.device, own: str | torch.device = "cpu") -> t
     return device
 
 
-def _hard(codes: NDArray[np.integer[Any]], n_outputs: int, storage: Storage) -> Array:
+def hard_targets(codes: NDArray[np.integer[Any]], n_outputs: int, storage: Storage = IN_MEMORY) -> Array:
     """The target probabilities of these classes, (n, n_outputs), 0 and 1, a part at a time."""
     target: Array = storage.empty((len(codes), n_outputs), np.float64)
     for start in range(0, len(codes), PART):
