@@ -24,7 +24,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torchlogit.data import csv_reader, json_lines, svmlight
+from torchlogit.data import csv_reader, formats, json_lines, svmlight
 from torchlogit.data.csv_quotes import ends_quoted, last_record_end
 from torchlogit.data.file_source import open_source
 from torchlogit.data.in_order import in_order
@@ -215,6 +215,10 @@ def test_reading_goes_on_after_every_block(given_: tuple[Case, list[Path]]) -> N
         if rest and rest[0].file == block.file:
             assert rest[0].first_row == block.cursor.row
     assert list(source.blocks(Cursor(2, 0))) == []
+
+
+def test_every_format_is_among_the_cases() -> None:
+    assert set(formats.FORMATS) <= set(CASES)
 
 
 def test_columns_are_chosen_and_ordered(given_: tuple[Case, list[Path]]) -> None:

@@ -44,7 +44,7 @@ _BINARIES: dict[str, Opens] = {
     ".feather": open_arrow,
 }
 
-_FORMATS = {
+FORMATS = {
     **{
         suffix + packed: Format(opens, compression, target)
         for suffix, (opens, target) in _TEXTS.items()
@@ -65,7 +65,7 @@ def format_of(name: str) -> Format | None:
     >>> format_of("A9A.svm.gz").compression, format_of("notes.txt")
     ('gzip', None)
     """
-    return next((found for suffix, found in _FORMATS.items() if name.lower().endswith(suffix)), None)
+    return next((found for suffix, found in FORMATS.items() if name.lower().endswith(suffix)), None)
 
 
 def format_within(source: Input) -> Format:
@@ -76,10 +76,10 @@ def format_within(source: Input) -> Format:
         start += stream.read(7) if start[:1] in (b"P", b"A", b"\xff") else b""
     binary = next((suffix for magic, suffix in _MAGICS.items() if start.startswith(magic)), None)
     if binary is not None:
-        return _FORMATS[binary]
+        return FORMATS[binary]
     line = next((line for line in Text(source, compression).lines() if line.strip()), "")
     packed = next(suffix for suffix, kind in _PACKED.items() if kind == compression)
-    return _FORMATS[_kind_of_text(line.strip()) + packed]
+    return FORMATS[_kind_of_text(line.strip()) + packed]
 
 
 def _kind_of_text(line: str) -> str:

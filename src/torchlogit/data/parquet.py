@@ -15,7 +15,7 @@ from torchlogit.data.wording import one_line
 from torchlogit.errors import DataError
 
 _BATCH_ROWS = 1 << 16
-_COLUMN_BYTES = 1 << 20  # read at once of a column
+_COLUMN_BYTES = 1 << 18  # read at once of a column: without a limit, all of it in the row group
 
 
 def open_parquet(source: Input, compression: str | None, naming: Naming) -> ParquetReader:
