@@ -176,7 +176,10 @@ def test_blocks_encode_as_the_whole(name: str, wide: int, cut: tuple[list[int], 
     table = every_kind()
     encoder = TableEncoder(**ENCODERS[name]).fit(table.drop_columns(["y", "w"]))
     drifted = table
-    for column, values in {"whole": [None if i % 5 == 4 else 3 for i in range(N)], "level": ["level 1", *UNSEEN]}.items():
+    for column, values in {
+        "whole": [None if i % 5 == 4 else 3 for i in range(N)],
+        "level": ["level 1", *UNSEEN],
+    }.items():
         drifted = drifted.set_column(table.column_names.index(column), column, pa.array(values))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoding, "WIDE", wide)
@@ -356,7 +359,9 @@ def test_mean_and_deviation_are_the_exact_ones(values: list[float], rows: int) -
     spread = statistics.pstdev(exact)
     assert column.scale == pytest.approx(float(spread), rel=1e-13, abs=5e-324)
     assert column.scale > 0
-    assert abs(Fraction(column.mean) - statistics.mean(exact)) <= Fraction(1e-14) * max(map(abs, exact)) + Fraction(5e-324)
+    assert abs(Fraction(column.mean) - statistics.mean(exact)) <= Fraction(1e-14) * max(map(abs, exact)) + Fraction(
+        5e-324
+    )
 
 
 def test_a_large_mean_does_not_eat_the_digits() -> None:
@@ -394,7 +399,9 @@ def test_more_levels_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     table = beside([f"u{i % 40}" for i in range(400)])
     with pytest.raises(DataError, match=r"^a\.csv, \.\.\.: column 'x' holds 32 different texts in 32 rows, which look"):
         of(table)
-    with pytest.raises(DataError, match=r"holds 32 different texts and more, each a feature of its own; hash them \(hash"):
+    with pytest.raises(
+        DataError, match=r"holds 32 different texts and more, each a feature of its own; hash them \(hash"
+    ):
         of(table, categorical="x")
     assert of(table, hash_bits=4).encoder.schema_.columns[0] == HashedColumn("x", 40)
 
@@ -427,7 +434,9 @@ def test_hashed_ids_and_dates_are_refused_beyond_the_sample(monkeypatch: pytest.
 
 def test_more_words_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text, "MOST_WORDS", 30)
-    with pytest.raises(DataError, match="column 'x' holds more than 30 different words, each a feature of its own; hash"):
+    with pytest.raises(
+        DataError, match="column 'x' holds more than 30 different words, each a feature of its own; hash"
+    ):
         of(beside([f"word{i} word{i + 1}" for i in range(60)]), text="x")
 
 
