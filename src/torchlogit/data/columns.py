@@ -32,7 +32,7 @@ class Levels:
 
     def counts(self) -> NDArray[np.int64]:
         """The number of rows of each text."""
-        return np.bincount(self.codes[self.codes >= 0], minlength=len(self.texts))
+        return np.bincount(self.codes + 1, minlength=len(self.texts) + 1)[1:]
 
 
 def as_levels(column: pa.ChunkedArray) -> Levels:

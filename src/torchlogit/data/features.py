@@ -53,17 +53,12 @@ def summed(slots: Sequence[Slot]) -> list[Slot]:
     """
     if len(slots) == 1:
         return list(slots)
-    places = np.stack([np.asarray(slot.places) for slot in slots], axis=1)
-    values = np.stack([np.asarray(slot.values) for slot in slots], axis=1)
-    order = np.argsort(places, axis=1, kind="stable")
-    places, values = (
-        np.take_along_axis(places, order, axis=1).T.copy(),
-        np.take_along_axis(values, order, axis=1).T.copy(),
-    )
-    for j in range(len(slots) - 1):
-        same = np.flatnonzero(places[j] == places[j + 1])
-        values[j + 1, same] += values[j, same]
-        places[j, same] = -1
+    from torchlogit.kernels.features_loops import merge
+
+    n_rows = np.size(slots[0].places)
+    places = _rows_apart([slot.places for slot in slots], n_rows, np.int32)
+    values = _rows_apart([slot.values for slot in slots], n_rows, np.float32)
+    merge(places, values)
     return [Slot(place, value) for place, value in zip(places, values, strict=True)]
 
 
@@ -193,10 +188,18 @@ def _stacked(slots: Sequence[Slot], n_rows: int) -> _Stack:
     return _Stack(
         np.array(fixed, np.int32),
         np.where(has_places, np.cumsum(has_places) - 1, -1),
-        np.stack(places) if places else np.empty((0, n_rows), np.int32),
+        _rows_apart(places, n_rows, np.int32),
         np.where(has_values, np.cumsum(has_values) - 1, -1),
-        np.stack(values) if values else np.empty((0, n_rows), np.float32),
+        _rows_apart(values, n_rows, np.float32),
     )
+
+
+def _rows_apart(rows: Sequence[Any], length: int, kind: type) -> NDArray[Any]:
+    """Rows of a matrix that are no power of two apart: those would share few lines of the processor's cache."""
+    padded = np.empty((len(rows), length + 16), kind)
+    for row, given in zip(padded, rows, strict=True):
+        row[:length] = given
+    return padded[:, :length]
 
 
 def stacked(parts: Sequence[Matrix]) -> Matrix:

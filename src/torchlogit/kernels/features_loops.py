@@ -1,4 +1,4 @@
-"""The loop that writes encoded columns into the rows of a sparse matrix."""
+"""The loops that write encoded columns into the rows of a sparse matrix."""
 
 from __future__ import annotations
 
@@ -23,3 +23,20 @@ def put(fixed, place_of, places, value_of, values, next_entry, indices, data):  
                 data[at] = 1.0 if value_of[k] < 0 else values[value_of[k], i]
                 at += 1
         next_entry[i] = at
+
+
+@_compiled
+def merge(places, values):  # type: ignore[no-untyped-def]
+    """Sorts each column of places, and its values with it; of equal places, the last gets the sum, the others -1."""
+    k, n = places.shape
+    for i in range(n):
+        for j in range(1, k):
+            place, value, at = places[j, i], values[j, i], j
+            while at > 0 and places[at - 1, i] > place:
+                places[at, i], values[at, i] = places[at - 1, i], values[at - 1, i]
+                at -= 1
+            places[at, i], values[at, i] = place, value
+        for j in range(k - 1):
+            if places[j, i] == places[j + 1, i]:
+                values[j + 1, i] += values[j, i]
+                places[j, i] = -1
