@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from torchlogit.cli.ahead import ahead
 from torchlogit.cli.notices import merged
-from torchlogit.cli.pieces import Piece, ahead, piece_rows, pieces
+from torchlogit.cli.pieces import Piece, piece_rows, pieces
 from torchlogit.cli.tables import located
 
 if TYPE_CHECKING:

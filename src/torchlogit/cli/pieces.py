@@ -1,16 +1,14 @@
-"""Rows on their way through a command: in pieces that do not depend on how they were read, each stage in a thread.
+"""Rows on their way through a command, in pieces that do not depend on how they were read.
 
 Sums run over pieces of the same rows, counted from the first, whatever the size of the blocks that a source reads: so
-answers have the same bits, too. No more than a few pieces are held at a time.
+answers have the same bits, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
-from threading import Event, Semaphore, Thread
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,11 +17,8 @@ if TYPE_CHECKING:
     from torchlogit.data.tables import Origin
     from torchlogit.model import LogisticModel
 
-T = TypeVar("T")
-
 MOST_ROWS = 1 << 16
 MOST_VALUES = 1 << 23  # of the features of a piece, and of its predictions: 32 and 64 MiB
-GRACE = 2.0  # seconds to wait for a thread whose work is no longer wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,53 +74,3 @@ def _joined(parts: list[Block]) -> Piece:
     tables = [part.table for part in parts]
     table = tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="permissive")
     return Piece(table, Origin(tuple(names), tuple(counts), parts[0].first_row))
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """What comes after the last item: why there is no more."""
-
-    error: BaseException | None
-
-
-def ahead(items: Iterable[T]) -> Generator[T, None, None]:
-    """The same items in the same order, each made in a thread of its own while the one before is worked on.
-
-    An error comes in its item's turn. Whoever stops early closes this generator, which waits a little for what is in
-    the making; a reader that waits for its input is left to wait.
-
-    >>> list(ahead("abc"))
-    ['a', 'b', 'c']
-    """
-    made: SimpleQueue[T | _End] = SimpleQueue()
-    taken = Semaphore(0)
-    unwanted = Event()
-
-    def make() -> None:
-        source = iter(items)
-        try:
-            for item in source:
-                made.put(item)
-                del item
-                taken.acquire()
-                if unwanted.is_set():
-                    break
-            made.put(_End(None))
-        except BaseException as error:
-            made.put(_End(error))
-        finally:
-            if isinstance(source, Generator):
-                source.close()  # ends the threads of the stages before
-
-    thread = Thread(target=make, daemon=True)
-    thread.start()
-    try:
-        while not isinstance(item := made.get(), _End):
-            taken.release()
-            yield item
-        if item.error is not None:
-            raise item.error
-    finally:
-        unwanted.set()
-        taken.release()
-        thread.join(GRACE)
