@@ -27,8 +27,8 @@ from hypothesis import strategies as st
 
 from commands import torchlogit
 from torchlogit.cli import evaluate, pieces, predict, tables
+from torchlogit.cli.ahead import ahead
 from torchlogit.cli.notices import merged
-from torchlogit.cli.pieces import ahead
 from torchlogit.cli.rows import Rows, measure
 from torchlogit.data.labels import check_labels
 from torchlogit.data.source import START, Block, Cursor

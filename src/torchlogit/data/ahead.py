@@ -1,4 +1,4 @@
-"""The stages of a command, each in a thread of its own: no more than a few items are held at a time."""
+"""Stages that overlap: what one makes while the next is at work. Order is kept, and few items exist at a time."""
 
 from __future__ import annotations
 
