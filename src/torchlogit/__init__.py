@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from torchlogit.model import LogisticModel, load
     from torchlogit.records import Certificate, Status
     from torchlogit.solvers.dual_ascent import DualAscent
+    from torchlogit.solvers.scale_free import ScaleFree
     from torchlogit.solvers.sgd import SGD
     from torchlogit.solvers.softmax_ascent import SoftmaxAscent
     from torchlogit.solvers.stochastic_newton import StochasticNewton
+    from torchlogit.solvers.streaming_newton import StreamingNewton
     from torchlogit.solvers.tuning_free import SAGA, DoG, ImplicitSGD
 
 __version__ = "0.1.0"
@@ -43,9 +45,11 @@ _HOMES = {
     "ModelFileError": "errors",
     "SAGA": "solvers.tuning_free",
     "SGD": "solvers.sgd",
+    "ScaleFree": "solvers.scale_free",
     "SoftmaxAscent": "solvers.softmax_ascent",
     "Status": "records",
     "StochasticNewton": "solvers.stochastic_newton",
+    "StreamingNewton": "solvers.streaming_newton",
     "TableEncoder": "data.encoder",
     "TorchlogitError": "errors",
     "TorchlogitWarning": "errors",
@@ -67,9 +71,11 @@ __all__ = [
     "LogisticModel",
     "LogisticRegression",
     "ModelFileError",
+    "ScaleFree",
     "SoftmaxAscent",
     "Status",
     "StochasticNewton",
+    "StreamingNewton",
     "TableEncoder",
     "TorchlogitError",
     "TorchlogitWarning",
