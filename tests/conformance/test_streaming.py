@@ -122,7 +122,7 @@ def test_two_classes_are_a_softmax_of_two() -> None:
 def follow(X: Array, y: Array, weight: Array, rates: Array, shares: Array) -> dict[str, Array]:
     (n, d), f, m = X.shape, len(rates), y.shape[1]
     out = {"coef": np.zeros((f, m, d)), "intercept": np.zeros((f, m)), "belief": np.full((len(shares), f), 1 / f)}
-    out |= {"trust": np.full(len(shares), 1 / len(shares)), "raw": np.empty((n, m)), "loss": np.empty(n)}
+    out |= {"trust": np.full(len(shares), 1 / len(shares)), "recent": np.zeros(f), "raw": np.empty((n, m)), "loss": np.empty(n)}
     fixed = X, y, weight, np.zeros((n, m)), np.zeros((n, 0, m)), rates, shares, True, 0.0, 0.0, *np.zeros((2, d))
     stream_loops.follow(*fixed, *out.values())
     return out
@@ -134,7 +134,7 @@ def test_followers_and_beliefs_are_the_reference_s() -> None:
     rates, shares = np.array([0.05, 0.5]), np.array([0.01, 0.0])
     found = follow(X, y, weight, rates, shares)
     experts = [Follower(rate, np.zeros(3)) for rate in rates]
-    belief, trust, raws = np.full((2, 2), 0.5), np.full(2, 0.5), []
+    belief, trust, raws, weights = np.full((2, 2), 0.5), np.full(2, 0.5), [], [np.zeros(2)]
     for i, (x, (target,), s) in enumerate(zip(X, y, weight, strict=True)):
         own = np.array([expert.predict(x) for expert in experts])
         means = belief @ own
@@ -146,6 +146,7 @@ def test_followers_and_beliefs_are_the_reference_s() -> None:
         belief = (1 - share) * belief / belief.sum(axis=1, keepdims=True) + share / 2
         trust = trust * np.exp(-s * loss(means, target))
         trust = (1 - 1 / (2 + i)) * trust / trust.sum() + 1 / (2 + i) / 2
+        weights.append(weights[-1] + (trust @ belief - weights[-1]) / (i + 1))
         for expert in experts:
             expert.learn(x, target, s)
     np.testing.assert_allclose(found["raw"][:, 0], raws, rtol=1e-5, atol=1e-6)
@@ -154,6 +155,7 @@ def test_followers_and_beliefs_are_the_reference_s() -> None:
     np.testing.assert_allclose(found["intercept"][:, 0], [e.intercept for e in experts], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found["belief"], belief, rtol=1e-5)
     np.testing.assert_allclose(found["trust"], trust, rtol=1e-5)
+    np.testing.assert_allclose(found["recent"], weights[-1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("l2", [0.0, 1.0])

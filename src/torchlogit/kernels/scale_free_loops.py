@@ -34,6 +34,7 @@ def learn(  # type: ignore[no-untyped-def]
     drawn,
     belief,
     trust,
+    recent,
     raw,
     loss,
 ):
@@ -71,7 +72,7 @@ def learn(  # type: ignore[no-untyped-def]
         totals[0] += 1.0
         if s == 0.0:
             continue
-        weigh(own, means, target[i], s, shares, totals[0], each, mixed, belief, trust)
+        weigh(own, means, target[i], s, shares, totals[0], each, mixed, belief, trust, recent)
         totals[1] += s
         totals[2] += s * size
         density = math.sqrt(totals[2] / totals[1])

@@ -16,6 +16,8 @@ from torchlogit.kernels.softmax_loops import settle
 _compiled = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 _inlined = njit(inline="always")
 
+RECENT = 4096.0  # rows, over which the experts' weights are averaged for the answer
+
 
 @_inlined
 def _loss(raw, target):  # type: ignore[no-untyped-def]
@@ -72,13 +74,21 @@ def mix(own, belief, trust, target, means, raw):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def weigh(own, means, target, s, shares, count, each, mixed, belief, trust):  # type: ignore[no-untyped-def]
-    """Moves belief and trust by what a row of weight s says; count rows have been so far. each, mixed: room."""
+def weigh(own, means, target, s, shares, count, each, mixed, belief, trust, recent):  # type: ignore[no-untyped-def]
+    """Moves belief and trust by what a row of weight s says; count rows have been so far. each, mixed: room.
+
+    recent: the mean of what the experts weighed in the last rows, which one lucky row does not move.
+    """
     _likelihoods(own, target, s, each)
     for m in range(len(shares)):
         _reweigh(belief[m], each, shares[m] if shares[m] > 0.0 else 1.0 / (1.0 + count))
     _likelihoods(means, target, s, mixed)
     _reweigh(trust, mixed, 1.0 / (1.0 + count))
+    for e in range(len(recent)):
+        weight = 0.0
+        for m in range(len(trust)):
+            weight += trust[m] * belief[m, e]
+        recent[e] += (weight - recent[e]) / min(count, RECENT)
 
 
 @_compiled
@@ -99,6 +109,7 @@ def follow(  # type: ignore[no-untyped-def]
     intercept,
     belief,
     trust,
+    recent,
     raw,
     loss,
 ):
@@ -109,7 +120,8 @@ def follow(  # type: ignore[no-untyped-def]
     of the columns' running mean and variance (square / seen).
 
     belief (m, experts): weights of the experts, of which a share is dealt out anew with every row: one of shares (m,),
-    or, where that is 0, one in as many as there were rows. trust (m,): how far each of these is believed. raw, loss:
+    or, where that is 0, one in as many as there were rows. trust (m,): how far each of these is believed; recent
+    (experts,): the mean of their weights lately. raw, loss:
     what came out. count, seen: rows and their weight so far; returns both.
     """
     n, d = X.shape
@@ -133,7 +145,7 @@ def follow(  # type: ignore[no-untyped-def]
         s = weight[i]
         if s == 0.0:
             continue
-        weigh(own, means, target[i], s, shares, count, each, mixed, belief, trust)
+        weigh(own, means, target[i], s, shares, count, each, mixed, belief, trust, recent)
         seen += s
         size = 1.0 if centered else 0.0
         for j in range(d):

@@ -104,6 +104,7 @@ class _Moving:
     drawn: Array
     belief: Array
     trust: Array
+    recent: Array
     said: Array
     wanted: Array
     weight: Array
@@ -113,11 +114,12 @@ class _Moving:
     @classmethod
     def at_rest(cls, setting: _Setting) -> _Moving:
         p, e, m = len(setting.precision) + 1, len(setting.experts.rates), setting.loss.n_outputs
-        shapes = (4,), (p,), (p, e), (p, e, m), (p, e, m), (2, 2 * e), (2,), (0, m), (0, m), (0,), (0,)
+        shapes = (4,), (p,), (p, e), (p, e, m), (p, e, m), (2, 2 * e), (2,), (2 * e,), (0, m), (0, m), (0,), (0,)
         arrays: Any = (np.zeros(shape) for shape in shapes)
         moving = cls(*arrays)
         moving.belief += 1 / (2 * e)
         moving.trust += 1 / 2
+        moving.recent += 1 / (2 * e)
         return moving
 
     def go_on_from(self, start: Start) -> None:
@@ -154,8 +156,9 @@ class WideStream:
         raw, loss = np.empty_like(target), np.empty(n)
         given = rows.indptr, rows.indices, rows.data, target, weight, offset
         fixed = precision, setting.intercept, np.array(setting.experts.rates), SHARES, POWER
-        moves = moving.totals, moving.scale, moving.squares, moving.coef, moving.drawn, moving.belief, moving.trust
-        scale_free_loops.learn(*given, *fixed, *moves, raw, loss)
+        moves = moving.totals, moving.scale, moving.squares, moving.coef, moving.drawn
+        minds = moving.belief, moving.trust, moving.recent
+        scale_free_loops.learn(*given, *fixed, *moves, *minds, raw, loss)
         for name, part in zip(_WAITING, (raw, target, weight, loss), strict=True):
             setattr(moving, name, np.concatenate([getattr(moving, name), part]))
         while len(moving.lost) >= UNIT:
@@ -170,12 +173,11 @@ class WideStream:
             return ahead.answer()
         moving = self._moving
         lag = moving.drawn / moving.totals[3] if moving.totals[3] > 0 else moving.drawn
-        by = moving.trust @ moving.belief
-        theta = np.einsum("e,pem->pm", by, np.concatenate([moving.coef, moving.coef - lag], axis=1))
+        theta = np.einsum("e,pem->pm", moving.recent, np.concatenate([moving.coef, moving.coef - lag], axis=1))
         coef = torch.from_numpy(np.ascontiguousarray(theta[:-1]))
         names = [f"{kind} {rate:g}" for kind in ("rate", "mean, rate") for rate in self.setting.experts.rates]
         params = Params(coef, torch.from_numpy(theta[-1].copy()))
-        return Answer(params, moving.progressive.result(), None, beliefs(names, by))
+        return Answer(params, moving.progressive.result(), None, beliefs(names, moving.recent))
 
     def record(self) -> StreamState:
         """All that it takes to go on."""

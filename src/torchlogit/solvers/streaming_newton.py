@@ -7,7 +7,7 @@ block's own loss and the penalty is least. There the block joins it, with its cu
 
 kappa = 0 forgets nothing, kappa = 1 what was linearised far from where things are now. None of these can follow what
 moves within a few hundred rows: others do, row by row, with implicit steps of a few lengths. Every expert is judged by
-its loss on rows that it has not learned from yet; the answer is the mean of the experts' coefficients by that.
+its loss on rows that it has not learned from yet, and the answer is the mean of their coefficients by that.
 
 Source: the block-implicit form of the extended Kalman filter, de Vilmarest and Wintenberger 2021, JMLR 22(14);
 averaging, Boyer and Godichon-Baggioni 2020, arXiv:2011.09706; implicit steps, Toulis and Airoldi 2017, arXiv:1408.2923;
@@ -153,8 +153,8 @@ class _Moving:
     seen: rows, weight, blocks. A (e, q, q), b (e, q), theta (e, q), mean (e, q) with its total mean_weight (e,);
     effective (e,): the weight that A counts. center (d,). typical (2, p): sums of x^2, and how many were not zero.
     coef (f, outputs, d), intercept (f, outputs), moment (2, d): the followers', with the running mean and square.
-    belief (2, e + f), trust (2,): see stream_loops. trace (2,): of H^-1 S, a sum and its weight. X, target,
-    weight, offset: rows that wait for a block.
+    belief (2, e + f), trust (2,), recent (e + f,): see stream_loops. trace (2,): of H^-1 S, a sum and its weight.
+    X, target, weight, offset: rows that wait for a block.
     """
 
     seen: Array
@@ -171,6 +171,7 @@ class _Moving:
     moment: Array
     belief: Array
     trust: Array
+    recent: Array
     trace: Array
     X: Array
     target: Array
@@ -183,11 +184,12 @@ class _Moving:
         e, q, f = setting.n_newton, setting.size, len(setting.experts.rates)
         d, m = len(setting.precision), setting.loss.n_outputs
         shapes = (3,), (e, q, q), (e, q), (e, q), (e, q), (e,), (e,), (d,), (2, d + setting.intercept)
-        shapes += (f, m, d), (f, m), (2, d), (2, e + f), (2,), (2,), (0, d), (0, m), (0,), (0, m)  # type: ignore[assignment]
+        shapes += (f, m, d), (f, m), (2, d), (2, e + f), (2,), (e + f,), (2,), (0, d), (0, m), (0,), (0, m)  # type: ignore[assignment]
         arrays: Any = (np.zeros(shape) for shape in shapes)
         moving = cls(*arrays)
         moving.belief += 1 / (e + f)
         moving.trust += 1 / 2
+        moving.recent += 1 / (e + f)
         return moving
 
 
@@ -230,13 +232,12 @@ class NewtonStream:
             ahead._learn_waiting()
             return ahead.answer()
         moving = self._moving
-        by = moving.trust @ moving.belief
         weight = moving.seen[1] + self.setting.given
         trace, counted = moving.trace
         excess = trace / counted / (2 * weight) if counted > 0 and weight > 0 else None
         start = self.setting.start if moving.seen[2] == 0 else None
-        params = self._params(by @ self._thetas()) if start is None else start.params
-        return Answer(params, moving.progressive.result(), excess, beliefs(self._names(), by))
+        params = self._params(moving.recent @ self._thetas()) if start is None else start.params
+        return Answer(params, moving.progressive.result(), excess, beliefs(self._names(), moving.recent))
 
     def record(self) -> StreamState:
         """All that it takes to go on, copied."""
@@ -282,7 +283,8 @@ class NewtonStream:
         raw, loss = np.empty_like(target), np.empty(len(target))
         own = X[:, : len(moving.center)]
         steps = rates, SHARES, setting.intercept, *moving.seen[:2], *moving.moment, moving.coef, moving.intercept
-        stream_loops().follow(own, target, weight, offset, raws, *steps, moving.belief, moving.trust, raw, loss)
+        minds = moving.belief, moving.trust, moving.recent
+        stream_loops().follow(own, target, weight, offset, raws, *steps, *minds, raw, loss)
         moving.progressive.add(loss, raw, target, weight)
 
     def _join(self, rows: Rows, weight: float) -> None:
