@@ -178,9 +178,7 @@ def test_fit_forgets_what_was_learned_before() -> None:
     model = LogisticRegression().partial_fit(X, 1 - y).fit(X, y)
     fresh = LogisticRegression().fit(X, y)
     np.testing.assert_array_equal(coefficients(model), coefficients(fresh))
-    np.testing.assert_array_equal(
-        coefficients(model.partial_fit(X, y)), coefficients(fresh.partial_fit(X, y))
-    )
+    np.testing.assert_array_equal(coefficients(model.partial_fit(X, y)), coefficients(fresh.partial_fit(X, y)))
     assert not hasattr(clone(model), "coef_")
 
 
