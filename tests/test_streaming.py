@@ -22,14 +22,13 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from commands import torchlogit
-from torchlogit.cli import evaluate, pieces, predict, tables
-from torchlogit.cli.ahead import ahead
-from torchlogit.cli.notices import merged
-from torchlogit.cli.rows import Rows, measure
+from torchlogit.cli import evaluate, predict, tables
+from torchlogit.cli import rows as measuring
+from torchlogit.cli.rows import measure
+from torchlogit.data.ahead import ahead
+from torchlogit.data.encoded_rows import EncodedRows
 from torchlogit.data.labels import check_labels
 from torchlogit.data.source import START, Block, Cursor
 from torchlogit.data.tables import read_table
@@ -113,7 +112,7 @@ def model(request: pytest.FixtureRequest, folder: Path) -> LogisticModel:
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> int:
     """Pieces of 64 rows, so that small tables have many."""
-    monkeypatch.setattr(pieces, "MOST_ROWS", 64)
+    monkeypatch.setattr(measuring, "MOST_ROWS", 64)
     return 64
 
 
@@ -166,7 +165,7 @@ def test_metrics_are_those_of_the_same_rows_in_memory_to_the_bit(weight: str | N
     table = people()
     weights = None if weight is None else table.column(weight).to_numpy().copy()
     assert model.encoder is not None
-    rows = Rows(model.encoder.encode(table).values, check_labels(table, target, model.classes), weights)
+    rows = EncodedRows(model.encoder.encode(table).values, check_labels(table, target, model.classes), weights)
     assert evaluate.evaluate(model, Blocks({"a": table}, (19,)), target, weight) == measure(model, rows)
 
 
@@ -177,28 +176,10 @@ def test_what_training_says_of_its_rows_is_what_evaluate_says_of_the_file(folder
     assert found.strip() in trained
 
 
-@given(
-    st.lists(st.integers(1, 40), min_size=1, max_size=12), st.lists(st.integers(1, 40), min_size=1), st.integers(1, 50)
-)
-def test_pieces_are_the_same_rows_with_their_places(files: list[int], sizes: list[int], rows: int) -> None:
-    source = Blocks({f"f{i}": pa.table({"row": range(n), "file": [i] * n}) for i, n in enumerate(files)}, sizes)
-    found = list(pieces.pieces(source.blocks(), rows))
-    assert [piece.table.num_rows for piece in found[:-1]] == [rows] * (len(found) - 1)
-    assert 0 < found[-1].table.num_rows <= rows
-    places = [piece.origin.place(i) for piece in found for i in range(piece.table.num_rows)]
-    assert places == [f"f{i} row {row + 1}" for i, n in enumerate(files) for row in range(n)]
-    told = [
-        f"f{f} row {r + 1}"
-        for p in found
-        for f, r in zip(*(p.table.column(c).to_pylist() for c in ("file", "row")), strict=True)
-    ]
-    assert told == places
-
-
 def test_a_piece_is_smaller_where_a_row_has_many_values(model: LogisticModel) -> None:
-    assert pieces.piece_rows(model) == 65_536
-    with patch.object(pieces, "MOST_VALUES", 1000):
-        rows = pieces.piece_rows(model)
+    assert measuring.piece_rows(model) == 65_536
+    with patch.object(measuring, "MOST_VALUES", 1000):
+        rows = measuring.piece_rows(model)
     assert rows & (rows - 1) == 0
     assert 100 < rows * (2 + len(model.classes)) <= 1000  # a number and a level, at least, and the predictions
 
@@ -243,7 +224,7 @@ def test_evaluate_holds_a_few_pieces_however_many_rows_there_are(
     source, held, done = Blocks({"a": people(n)}, (small_pieces,)), [], 0
     sums_of = evaluate.sums_of
 
-    def counted(model: LogisticModel, rows: Rows) -> object:
+    def counted(model: LogisticModel, rows: EncodedRows) -> object:
         nonlocal done
         time.sleep(0.001)
         held.append(source.read - done)
@@ -312,16 +293,6 @@ def test_notices_are_said_once_for_all_rows(folder: Path, tmp_path: Path) -> Non
             "torchlogit: new.csv: column 'job': 300 rows are not seen in training ('pilot'), taken as no level",
             "torchlogit: new.csv: column 'job': 1 row is missing, which training never was, taken as no level",
         ]
-
-
-def test_notices_merge_in_any_grouping() -> None:
-    said = ["column 'a': 1 row holds features not seen in training ('f8'), left out", "qid is read over",
-            "column 'b': 2 rows are missing, which training never was, taken as 0.5"]  # fmt: skip
-    once = merged([*said, *said])
-    assert once == ["column 'a': 2 rows hold features not seen in training ('f8'), left out", "qid is read over",
-                    "column 'b': 4 rows are missing, which training never was, taken as 0.5"]  # fmt: skip
-    assert merged([*merged(said), *merged(said)]) == once
-    assert merged(said) == said
 
 
 # -- faults ------------------------------------------------------------------------------------------------------
@@ -458,7 +429,7 @@ def test_adult_in_pieces_of_any_size_gives_the_same_metrics(
 
     train, test = ADULT / "adult-train.csv.gz", ADULT / "adult-test.csv.gz"
     assert torchlogit(tmp_path, "train", str(train), "--target", "income", "--quiet", "-o", "m").code == 0
-    monkeypatch.setattr(pieces, "MOST_ROWS", rows)
+    monkeypatch.setattr(measuring, "MOST_ROWS", rows)
     model, table = load(tmp_path / "m"), read_table([test]).table
     found = evaluate.evaluate(model, tables.source([str(test)], False, None), "income", None)
     truth, p = np.array(table.column("income").to_pylist()) == ">50K", model.predict_proba(table)[:, 1]
