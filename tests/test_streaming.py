@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import resource
 import signal
@@ -37,6 +38,7 @@ from torchlogit.model import LogisticModel, load
 
 ROOT = Path(__file__).resolve().parents[1]
 ADULT = ROOT / "examples" / "adult"
+A9A = ROOT.parent / "shared" / "data" / "libsvm"
 N = 400
 
 
@@ -449,3 +451,25 @@ def test_packed_predictions_unpack_to_the_plain_ones(folder: Path, tmp_path: Pat
     ):
         assert torchlogit(tmp_path, "predict", *data, "-o", f"p.csv.{suffix}").code == 0
         assert unpack((tmp_path / f"p.csv.{suffix}").read_bytes()).decode() == plain
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not A9A.is_dir(), reason=f"needs the shared data folder with {A9A}")
+def test_a9a_is_predicted_and_measured_in_pieces_as_scikit_learn_measures_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sklearn.datasets import load_svmlight_file
+    from sklearn.metrics import log_loss, roc_auc_score
+
+    for name, file in (("train", "a9a"), ("test", "a9a.t")):
+        (tmp_path / f"{name}.svm").symlink_to(A9A / file)
+    assert torchlogit(tmp_path, "train", "train.svm", "--quiet").code == 0
+    monkeypatch.setattr(pieces, "MOST_ROWS", 4096)
+    assert torchlogit(tmp_path, "predict", "train.safetensors", "test.svm", "-o", "p.parquet").code == 0
+    p = pq.read_table(tmp_path / "p.parquet").column("probability_1").to_numpy()
+    _, truth = load_svmlight_file(str(A9A / "a9a.t"))
+    found = json.loads(torchlogit(tmp_path, "evaluate", "train.safetensors", "test.svm", "--json").stdout)
+    assert found["rows"] == len(p) == 16_281
+    assert found["log_loss"] == pytest.approx(log_loss(truth, p), rel=1e-10)
+    assert found["auc"] == pytest.approx(roc_auc_score(truth, p), rel=1e-10)
+    assert found["auc_error"] == 0
