@@ -125,8 +125,10 @@ class ElasticNet:
 
     def value(self, coef: Tensor) -> float:
         """sum f l1 |coef| + precision / 2 * coef^2."""
-        rate, precision = self.l1_rates(len(coef)).to(coef), self.precision(len(coef)).to(coef)
-        return float(rate @ coef.abs().sum(dim=1) + 0.5 * precision @ coef.square().sum(dim=1))
+        quadratic = 0.5 * self.precision(len(coef)).to(coef) @ coef.square().sum(dim=1)
+        if self.l1 == 0:
+            return float(quadratic)
+        return float(self.l1_rates(len(coef)).to(coef) @ coef.abs().sum(dim=1) + quadratic)
 
     def gradient(self, coef: Tensor) -> Tensor:
         """precision * coef."""
@@ -134,7 +136,8 @@ class ElasticNet:
 
     def precision(self, n_features: int) -> Tensor:
         """f l2 + ridge."""
-        return self.l2 * _each(self.factors, 1.0, n_features) + _each(self.ridge, 0.0, n_features)
+        precision = self.l2 * _each(self.factors, 1.0, n_features)
+        return precision if self.ridge is None else precision + _each(self.ridge, 0.0, n_features)
 
     def l1_rates(self, n_features: int) -> Tensor:
         """f l1."""
