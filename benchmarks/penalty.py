@@ -225,6 +225,9 @@ TABLES: dict[str, Callable[[], list[Split]]] = {
     "pima": partial(_small, "uci_small/pima-indians-diabetes.csv"),
     "ionosphere": partial(_small, "uci_small/ionosphere.csv"),
     "wine": partial(_small, "uci_small/wine.csv"),
+    "iris": partial(_small, "uci_small/iris.csv"),
+    "glass": partial(_small, "uci_small/glass.csv"),
+    "banknote": partial(_small, "uci_small/banknote_authentication.csv"),
     "newsgroups": _newsgroups,
     "fashion_mnist": _fashion,
 }

@@ -128,7 +128,7 @@ class LogisticRegressionPath(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     def picture(self) -> str:
         """The curve as an SVG document: the log loss on rows not seen against l2, and the l2 that was chosen."""
         check_is_fitted(self)
-        return curve(self.path_, self.l2_, f"Log loss on rows not seen, by {WORDS[self.chosen_by_]}")
+        return curve(self.path_, self.l2_, f"Rows not seen, by {WORDS[self.chosen_by_]}")
 
     def decision_function(self, X: Any) -> Any:
         """The raw prediction of the chosen model: (n,) for two classes, (n, n_classes) otherwise."""
