@@ -176,4 +176,4 @@ def test_one_pass_over_cover_types_ends_within_the_statistical_error() -> None:
     assert 0 <= excess < 55 / 2
     assert found.excess is not None
     assert 0.4 < found.excess * 2 * 50_000 / 55 < 1.5
-    assert found.progressive.log_loss < least / 50_000 + 0.003
+    assert found.progressive.log_loss < least / 50_000 + 0.01

@@ -62,8 +62,8 @@ def theta_of(stream: Stream) -> Array:
 
 @pytest.mark.parametrize("kappa", [0.0, 1.0])
 def test_blocks_are_joined_as_the_formula_says(kappa: float) -> None:
-    """One model: blocks of 256 rows, its past faded, the prior once, and the mean of its points where it forgets."""
-    X, y = rows(256 * 5)
+    """One model: a block of 256 rows, then of 1,024, its past faded, the prior once, and where it forgets a mean."""
+    X, y = rows(256 + 3 * 1024)
     weight = np.random.default_rng(1).integers(0, 3, len(X)).astype(float)
     learner = StreamingNewton(kappas=(kappa,), windows=(), rates=())
     stream = begun(learner)
@@ -71,10 +71,9 @@ def test_blocks_are_joined_as_the_formula_says(kappa: float) -> None:
 
     center = np.average(X[:256], axis=0, weights=weight[:256])
     model, mean, total, seen, effective = NewtonModel.empty(5), np.zeros(5), 0.0, 0.0, 0.0
-    for start in range(0, len(X), 256):
-        part = slice(start, start + 256)
-        block = np.column_stack([X[part] - center, np.ones(256)])
+    for part in (slice(0, 256), *(slice(start, start + 1024) for start in range(256, len(X), 1024))):
         w = weight[part]
+        block = np.column_stack([X[part] - center, np.ones(len(w))])
         fade = (seen / (seen + w.sum())) ** kappa if seen else 0.0
         model.A, model.b = model.A * fade, model.b * fade
         effective, seen = effective * fade + w.sum(), seen + w.sum()
@@ -122,12 +121,17 @@ def test_two_classes_are_a_softmax_of_two() -> None:
 def follow(X: Array, y: Array, weight: Array, rates: Array, shares: Array) -> dict[str, Array]:
     (n, d), f, m = X.shape, len(rates), y.shape[1]
     out = {"coef": np.zeros((f, m, d)), "intercept": np.zeros((f, m)), "belief": np.full((len(shares), f), 1 / f)}
+<<<<<<< HEAD
     out |= {
         "trust": np.full(len(shares), 1 / len(shares)),
         "recent": np.zeros(f),
         "raw": np.empty((n, m)),
         "loss": np.empty(n),
     }
+=======
+    out |= {"trust": np.full(len(shares), 1 / len(shares)), "recent": np.zeros(f)}
+    out |= {"raw": np.empty((n, m)), "loss": np.empty(n)}
+>>>>>>> streaming
     fixed = X, y, weight, np.zeros((n, m)), np.zeros((n, 0, m)), rates, shares, True, 0.0, 0.0, *np.zeros((2, d))
     stream_loops.follow(*fixed, *out.values())
     return out
@@ -210,7 +214,7 @@ def test_the_form_of_the_rows_does_not_change_a_bit(name: str, how: Callable[[Ar
 
 @pytest.mark.parametrize("name", LEARNERS)
 @pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("cut", [0, 100, 512, 700])
+@pytest.mark.parametrize("cut", [0, 100, 256, 700])
 def test_a_stream_goes_on_from_its_record(name: str, n_classes: int, cut: int) -> None:
     X, y = rows(n_classes=n_classes)
     straight, before = (begun(LEARNERS[name], n_classes=n_classes, intercept=False) for _ in range(2))

@@ -39,9 +39,9 @@ Rows = tuple[Array, Array, Array, Array]  # X, target, weight, offset
 
 KAPPAS = (0.0, 1.0)
 WINDOWS = (2.0**10, 2.0**14)  # rows
-RATES = tuple(8 * 4.0**-k for k in range(7))  # of the steps of those that follow, for rows of typical length
+RATES = tuple(8.0**-k for k in range(-1, 4))  # of the steps of those that follow, for rows of typical length
 PSEUDO_ROWS = 0.01  # rows of a column's typical value that hold what has no penalty, in place of a prior
-LEAST_BLOCK, MOST_BLOCK = 256, 512  # rows, between them eight for each column, but no fewer than columns
+BLOCK = 1024  # rows, but no fewer than columns
 FIRST_BLOCK = 256  # rows, or four for each column
 SETTLED, SETTLED_FIRST = 0.3, 0.01  # log-odds: a Newton step that moves none further is the last
 MOST_STEPS = 20
@@ -140,7 +140,7 @@ class Setting:
     @property
     def block_rows(self) -> int:
         """Of every other block."""
-        return max(LEAST_BLOCK, min(8 * self.columns, MOST_BLOCK), self.columns)
+        return max(BLOCK, self.columns)
 
 
 _WAITING = ("X", "target", "weight", "offset")
