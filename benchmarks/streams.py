@@ -115,10 +115,7 @@ def elec() -> None:
     theirs = time.process_time() - began
     print(
         f"elec: progressive log loss {found.log_loss:.4f} +- {found.log_loss_error:.4f}, "
-<<<<<<< HEAD
         f"accuracy {found.accuracy:.4f}, "
-=======
->>>>>>> streaming
         f"{len(y) / seconds:,.0f} rows/s; river {lost / len(y):.4f}, {len(y) / theirs:,.0f} rows/s: "
         f"{theirs / seconds:.0f} times",
         flush=True,

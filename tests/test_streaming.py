@@ -464,7 +464,7 @@ def test_a9a_is_predicted_and_measured_in_pieces_as_scikit_learn_measures_it(
     for name, file in (("train", "a9a"), ("test", "a9a.t")):
         (tmp_path / f"{name}.svm").symlink_to(A9A / file)
     assert torchlogit(tmp_path, "train", "train.svm", "--quiet").code == 0
-    monkeypatch.setattr(pieces, "MOST_ROWS", 4096)
+    monkeypatch.setattr(measuring, "MOST_ROWS", 4096)
     assert torchlogit(tmp_path, "predict", "train.safetensors", "test.svm", "-o", "p.parquet").code == 0
     p = pq.read_table(tmp_path / "p.parquet").column("probability_1").to_numpy()
     _, truth = load_svmlight_file(str(A9A / "a9a.t"))

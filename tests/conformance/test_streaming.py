@@ -121,17 +121,8 @@ def test_two_classes_are_a_softmax_of_two() -> None:
 def follow(X: Array, y: Array, weight: Array, rates: Array, shares: Array) -> dict[str, Array]:
     (n, d), f, m = X.shape, len(rates), y.shape[1]
     out = {"coef": np.zeros((f, m, d)), "intercept": np.zeros((f, m)), "belief": np.full((len(shares), f), 1 / f)}
-<<<<<<< HEAD
-    out |= {
-        "trust": np.full(len(shares), 1 / len(shares)),
-        "recent": np.zeros(f),
-        "raw": np.empty((n, m)),
-        "loss": np.empty(n),
-    }
-=======
     out |= {"trust": np.full(len(shares), 1 / len(shares)), "recent": np.zeros(f)}
     out |= {"raw": np.empty((n, m)), "loss": np.empty(n)}
->>>>>>> streaming
     fixed = X, y, weight, np.zeros((n, m)), np.zeros((n, 0, m)), rates, shares, True, 0.0, 0.0, *np.zeros((2, d))
     stream_loops.follow(*fixed, *out.values())
     return out
