@@ -156,8 +156,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         _refuse_lacking(self.schema_, table.column_names)
         encoders = self._encoders
         n_rows, n_features = table.num_rows, encoders.n_features
-        is_sparse = n_features > WIDE and encoders.fills_little
-        values = None if is_sparse else _zeros(n_rows, n_features)
+        values = None if self.is_sparse else _zeros(n_rows, n_features)
         matrices: list[csr_array] = []
         remarks: Remarks | None = None
         with threads(n_rows) as pool:
@@ -171,6 +170,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     put_dense(parts, values[piece.first : piece.first + len(piece)], pool)
         assert remarks is not None
         return Encoded(_stacked(matrices) if values is None else values, remarks)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether features are CSR, those of any rows: where that is smaller, and there are more than WIDE of them."""
+        check_is_fitted(self)
+        return self._encoders.n_features > WIDE and self._encoders.fills_little
 
     def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> NDArray[np.object_]:
         """The names of the features: COLUMN, COLUMN=level, COLUMN=NA for the indicator of a missing value, ..."""

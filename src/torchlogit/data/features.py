@@ -196,7 +196,7 @@ def _stacked(slots: Sequence[Slot], n_rows: int) -> _Stack:
 
 def _rows_apart(rows: Sequence[Any], length: int, kind: type) -> NDArray[Any]:
     """Rows of a matrix that are no power of two apart: those would share few lines of the processor's cache."""
-    padded = np.empty((len(rows), length + 16), kind)
+    padded: NDArray[Any] = np.empty((len(rows), length + 16), kind)
     for row, given in zip(padded, rows, strict=True):
         row[:length] = given
     return padded[:, :length]
