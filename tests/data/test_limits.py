@@ -1,0 +1,126 @@
+"""Sums over pieces are as exact as over all; memory has limits, and beyond them there is a count or an error."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from cut_source import beside, of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from torchlogit.data import categorical, distinct, ids, pieces, text
+from torchlogit.data.encoder import TableEncoder
+from torchlogit.errors import DataError
+from torchlogit.records import HashedColumn, NumericColumn
+
+
+@pytest.fixture(autouse=True)
+def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a small table has several pieces."""
+    monkeypatch.setattr(pieces, "PIECE", 16)
+
+
+# Sums
+
+
+EXTREMES = st.one_of(
+    st.floats(-1e38, 1e38), st.sampled_from([0.0, -0.0, 5e-324, -5e-324, 1e38, -1e38, 1e-300, 3e15, 3e15 + 1])
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(EXTREMES, min_size=2, max_size=40), st.sampled_from([1, 2, 7]))
+def test_mean_and_deviation_are_the_exact_ones(values: list[float], rows: int) -> None:
+    if len({*values}) == 1:
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, "PIECE", rows)
+        (column,) = TableEncoder().fit({"x": values}).schema_.columns
+    assert isinstance(column, NumericColumn)
+    exact = [Fraction(value) for value in values]
+    spread = statistics.pstdev(exact)
+    assert column.scale == pytest.approx(float(spread), rel=1e-13, abs=5e-324)
+    assert column.scale > 0
+    assert abs(Fraction(column.mean) - statistics.mean(exact)) <= Fraction(1e-14) * max(map(abs, exact)) + Fraction(
+        5e-324
+    )
+
+
+def test_a_large_mean_does_not_eat_the_digits() -> None:
+    values = 1e15 + np.random.default_rng(0).integers(0, 9, 1000).astype(float)
+    (column,) = TableEncoder().fit({"x": values}).schema_.columns
+    assert isinstance(column, NumericColumn)
+    assert column.scale == pytest.approx(float(statistics.pstdev(map(Fraction, values))), rel=1e-13)
+
+
+@given(st.lists(st.lists(st.integers(-50, 50) | st.sampled_from([0.5, 1e30, 2.0**40]), max_size=9), max_size=9))
+def test_distinct_numbers_are_those_that_a_set_finds(chunks: list[list[float]]) -> None:
+    seen = ids.DistinctNumbers()
+    numbers = [number for chunk in chunks for number in chunk]
+    for chunk in chunks:
+        seen.update(np.array(chunk, np.float64))
+    whole_ones = all(number == math.floor(number) for number in numbers)
+    close = not numbers or max(numbers) - min(numbers) < ids.MOST_BITS // 2
+    assert seen.differ == (whole_ones and close and len({*numbers}) == len(numbers))
+
+
+def test_ids_in_any_order_earn_a_notice_and_memory_stays_small() -> None:
+    order = np.random.default_rng(0).permutation(np.arange(1_000_000, 1_005_000))
+    (notice,) = TableEncoder().fit({"x": order}).notices_
+    assert notice.startswith("column 'x' holds 5000 whole numbers, all different, like an id")
+    seen = ids.DistinctNumbers()
+    seen.update(np.array([0.0, 1e12]))
+    assert not seen.differ
+
+
+# Limits
+
+
+def test_more_levels_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(categorical, "MOST_TEXTS", 30)
+    table = beside([f"u{i % 40}" for i in range(400)])
+    with pytest.raises(DataError, match=r"^a\.csv, \.\.\.: column 'x' holds 32 different texts in 32 rows, which look"):
+        of(table)
+    with pytest.raises(
+        DataError, match=r"holds 32 different texts and more, each a feature of its own; hash them \(hash"
+    ):
+        of(table, categorical="x")
+    assert of(table, hash_bits=4).encoder.schema_.columns[0] == HashedColumn("x", 40)
+
+
+def test_distinct_texts_are_counted_exactly_and_then_nearly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(categorical, "LARGEST_SAMPLE", 20)
+    monkeypatch.setattr(pieces, "PIECE", 1000)
+    texts = [None, *(f"user {i * i % 4001}" for i in range(16000))]
+    n = len({*texts})
+    for rows in (501, 16001):
+        found = of(beside(texts), rows=rows, hash_bits=4)
+        assert found.encoder.schema_.columns[0] == HashedColumn("x", n)
+    monkeypatch.setattr(distinct, "MOST_EXACT", 1000)
+    monkeypatch.setattr(distinct, "LEAST_HASHES", 256)
+    first, second = (of(beside(order), rows=700, hash_bits=4).encoder.schema_ for order in (texts, texts[::-1]))
+    assert first == second
+    column = first.columns[0]
+    assert isinstance(column, HashedColumn)
+    assert column.n_levels != n
+    assert column.n_levels == pytest.approx(n, rel=4 / 16)
+
+
+def test_hashed_ids_and_dates_are_refused_beyond_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(categorical, "LARGEST_SAMPLE", 20)
+    with pytest.raises(DataError, match=r"holds 2000 different texts in 2000 rows, which look like an id"):
+        of(beside([f"id{i}" for i in range(2000)]), hash_bits=4)
+    with pytest.raises(DataError, match="holds dates, such as '2020-01-10'"):
+        of(beside([f"20{i % 60 + 20}-01-{i % 20 + 10}" for i in range(2000)]), hash_bits=4)
+
+
+def test_more_words_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "MOST_WORDS", 30)
+    with pytest.raises(
+        DataError, match="column 'x' holds more than 30 different words, each a feature of its own; hash"
+    ):
+        of(beside([f"word{i} word{i + 1}" for i in range(60)]), text="x")

@@ -1,0 +1,68 @@
+"""Rows in pieces, hashes of texts, and columns side by side as rows of a matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from cut_source import Cut
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.utils import murmurhash3_32
+
+from torchlogit.data.features import Slot, put_dense, sparse, summed
+from torchlogit.data.pieces import piece_of, rechunked
+from torchlogit.kernels.hashes import hashes_32
+
+# Hashes and slots
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=12), max_size=9), st.integers(0, 3))
+def test_hashes_are_scikit_learns(texts: list[str], start: int) -> None:
+    found = hashes_32(pa.array(texts, pa.string()).slice(min(start, len(texts))))
+    assert found.tolist() == [murmurhash3_32(text.encode(), seed=0) for text in texts[start:]]
+
+
+SLOTS = st.integers(1, 5).flatmap(
+    lambda n: st.lists(st.lists(st.integers(0, 6), min_size=n, max_size=n), min_size=1, max_size=5)
+)
+
+
+@given(SLOTS)
+def test_slots_that_meet_are_added(given_places: list[list[int]]) -> None:
+    n = len(given_places[0])
+    values = [np.where(np.arange(n) % 2 == k % 2, 1, -1).astype(np.float32) for k in range(len(given_places))]
+    expected = np.zeros((n, 7), np.float32)
+    for places, value in zip(given_places, values, strict=True):
+        expected[np.arange(n), places] += value
+    slots = summed([Slot(np.array(p, np.int32), v) for p, v in zip(given_places, values, strict=True)])
+    found = sparse(slots, (n, 7))
+    assert found.has_canonical_format
+    np.testing.assert_array_equal(found.toarray(), expected)
+    out = np.zeros((n, 7), np.float32)
+    put_dense(slots, out)
+    np.testing.assert_array_equal(out, expected)
+    assert found.nnz == sum(len({*row}) for row in zip(*given_places, strict=True))
+
+
+# Pieces
+
+
+@given(st.lists(st.integers(0, 9), max_size=6), st.integers(1, 9), st.integers(1, 9))
+def test_pieces_hold_all_rows_in_order_and_know_their_places(cuts: list[int], rows: int, size: int) -> None:
+    table = pa.table({"x": range(30)})
+    blocks = list(Cut(table, cuts, rows).blocks())
+    found = list(rechunked(map(piece_of, blocks), size))
+    assert [len(piece) for piece in found] == [min(size, 30 - at) for at in range(0, 30, size)]
+    assert [piece.first for piece in found] == list(range(0, 30, size))
+    assert [piece.last for piece in found] == [False] * (len(found) - 1) + [True]
+    expected = [
+        (value, block.file, block.first_row + row)
+        for block in blocks
+        for row, value in enumerate(block.table.column("x").to_pylist())
+    ]
+    kept = [
+        (value, piece.place(row).file, piece.place(row).row)
+        for piece in (piece.where(np.array(piece.table.column("x")) % 3 != 1) for piece in found)
+        for row, value in enumerate(piece.table.column("x").to_pylist())
+    ]
+    assert kept == [each for each in expected if each[0] % 3 != 1]
