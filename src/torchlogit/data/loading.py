@@ -27,7 +27,7 @@ def load_table(path: str | Path, target: str | None = None) -> tuple[pa.Table, N
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
     >>> path = Path(folder.name, "people.csv")
-    >>> _ = path.write_text("age,job,bought\n39,clerk,no\n50,?,yes\n")
+    >>> _ = path.write_text("age,job,bought\\n39,clerk,no\\n50,?,yes\\n")
     >>> X, y = load_table(path, "bought")
     >>> X.column_names, y.tolist()
     (['age', 'job'], ['no', 'yes'])
