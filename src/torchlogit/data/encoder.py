@@ -175,11 +175,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def is_sparse(self) -> bool:
-        """Whether the features are a CSR matrix."""
-        return self._encoders.n_features > WIDE and self._encoders.fills_little
-
-    @property
-    def is_sparse(self) -> bool:
         """Whether features are CSR, those of any rows: where that is smaller, and there are more than WIDE of them."""
         check_is_fitted(self)
         return self._encoders.n_features > WIDE and self._encoders.fills_little
