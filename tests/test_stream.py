@@ -118,7 +118,7 @@ def test_the_error_is_that_of_losses_that_go_together() -> None:
     for _ in range(30):
         loss = lfilter([1.0], [1.0, -np.exp(-1 / 200)], random.standard_normal(100 * 400))
         zeros = np.zeros((len(loss), 1))
-        found = summed(loss, zeros, zeros, np.ones(len(loss))).result()
+        found = summed(loss, zeros, zeros, np.ones(len(loss)), unit=200).result()
         means.append(found.log_loss)
         errors.append(found.log_loss_error)
     naive = np.std(loss) / np.sqrt(len(loss))

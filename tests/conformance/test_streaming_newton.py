@@ -177,9 +177,9 @@ def test_scale_free_is_the_reference_s(l2: float) -> None:
 @pytest.mark.parametrize("name", LEARNERS)
 @pytest.mark.parametrize("n_classes", [2, 3])
 @settings(max_examples=12)
-@given(cuts=st.lists(st.integers(0, 700), max_size=6))
+@given(cuts=st.lists(st.integers(0, 2600), max_size=6))
 def test_how_rows_are_cut_up_does_not_change_a_bit(name: str, n_classes: int, cuts: list[int]) -> None:
-    X, y = rows(n_classes=n_classes)
+    X, y = rows(2600, n_classes=n_classes)
     weight = np.random.default_rng(4).integers(0, 3, len(X)).astype(float)
     whole, parts = (begun(LEARNERS[name], n_classes=n_classes) for _ in range(2))
     whole.learn(X, y, weight)
@@ -205,9 +205,9 @@ def test_the_form_of_the_rows_does_not_change_a_bit(name: str, how: Callable[[Ar
 
 @pytest.mark.parametrize("name", LEARNERS)
 @pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("cut", [0, 100, 256, 700])
+@pytest.mark.parametrize("cut", [0, 100, 256, 1280, 2600])
 def test_a_stream_goes_on_from_its_record(name: str, n_classes: int, cut: int) -> None:
-    X, y = rows(n_classes=n_classes)
+    X, y = rows(2600, n_classes=n_classes)
     straight, before = (begun(LEARNERS[name], n_classes=n_classes, intercept=False) for _ in range(2))
     straight.learn(X, y)
     before.learn(X[:cut], y[:cut])
@@ -271,13 +271,13 @@ def test_rows_without_weight_count_for_nothing(learner: Learner) -> None:
 
 def test_weights_are_repetition_for_the_newton_models() -> None:
     """Experts that go row by row meet a repeated row as one that they have just seen, which is what it is."""
-    X, y = rows(1500)
+    X, y = rows(3000)
     weight = np.random.default_rng(7).integers(0, 4, len(X))
     weighted, repeated = begun(NEWTON_ALONE), begun(NEWTON_ALONE)
     weighted.learn(X, y, weight.astype(float))
     repeated.learn(np.repeat(X, weight, axis=0), np.repeat(y, weight, axis=0))
     errors = standard_errors(X, y, weight.astype(float), theta_of(repeated)[:, 0])
-    assert (np.abs(theta_of(weighted) - theta_of(repeated))[:, 0] / errors).max() < 0.2
+    assert (np.abs(theta_of(weighted) - theta_of(repeated))[:, 0] / errors).max() < 0.5
 
 
 def standard_errors(X: Array, y: Array, weight: Array, theta: Array) -> Array:
