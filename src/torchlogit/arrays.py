@@ -177,7 +177,10 @@ def mapped(handle: int, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
     """The array that an open file holds, as a shared mapping; writing to it writes to the file."""
     if not math.prod(shape):
         return np.empty(shape, dtype)
-    return np.frombuffer(mmap.mmap(handle, 0), dtype, count=math.prod(shape)).reshape(shape)
+    mapping = mmap.mmap(handle, 0)
+    if hasattr(mmap, "MADV_SEQUENTIAL"):  # else every miss also reads again what lies before it
+        mapping.madvise(mmap.MADV_SEQUENTIAL)
+    return np.frombuffer(mapping, dtype, count=math.prod(shape)).reshape(shape)
 
 
 def write_all(handle: int, part: AnyArray, folder: Path) -> None:
