@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -16,6 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags, check_consistent_length
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from torchlogit.arrays import IN_MEMORY, Storage
@@ -56,6 +56,13 @@ from torchlogit.solvers.choice import BY_NAME
 Array = NDArray[np.float64]
 NAMES = (*BY_NAME, "streaming")
 Bounds = tuple[ArrayLike | None, ArrayLike | None]
+
+
+def _learns_on(model: Any) -> bool:
+    """Whether there is a partial_fit: not with l1 or bounds, and the cause of the AttributeError says so."""
+    if model.l1 or model.bounds is not None:
+        raise InputError("l1 or bounds: learning in one pass takes l2 alone; set l1=0 and no bounds, or use fit")
+    return True
 
 
 class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -142,10 +149,10 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
 
         eval_set: (X, y) or (X, y, sample_weight), other rows. Their mean log loss after every step is in eval_history_,
         a list with .passes, .seconds and .log_loss. A fit that is not certified yet ends once that has not improved for
-        five steps, and one that ends without a certificate is left at the best of its steps (docs/estimator.md).
+        five steps, and one that ends without a certificate is left at the best of its steps (docs/estimator.md). With
+        l2="auto" these rows choose l2, unless an L2Choice names others or another way.
         """
-        asked = self._fit(X, y, sample_weight, offset, eval_set)
-        if not (asked and self.certificate_.status is Status.BUDGET):
+        if not self._fit(X, y, sample_weight, offset, eval_set):
             self._warn_unless_certified(self.certificate_)
         return self
 
@@ -153,13 +160,13 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
     def _fit(
         self, X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None, eval_set: EvalSet | None
     ) -> bool:
-        """Fits; whether an observer, eval_set or a callback, asked for the end."""
+        """Fits; whether it ended as it was asked to: after one pass, or by an observer, eval_set or a callback."""
         given = read(X, y)
         rows = self._rows(given, sample_weight, offset)
         if reads_once(self.solver):
             fit_in_one_pass(self, rows)
             return True
-        problem = self._problem(rows, self._device(given))
+        problem = self._problem(rows, self._device(given), eval_set=eval_set)
         classes, center, validation, tasks = rows.targets.classes, problem.center, None, None
         if eval_set is not None:
             validation = Validation.beside(problem.objective, others_of(self, eval_set, classes), center)
@@ -173,17 +180,20 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
             self.eval_history_ = validation.history
         if tasks is not None:
             tasks.end()
-        return any(observer.asked for observer in observers)
+        return self.certificate_.status is Status.BUDGET and any(observer.asked for observer in observers)
 
-    def _problem(self, rows: Rows, device: torch.device, storage: Storage = IN_MEMORY) -> Problem:
+    def _problem(
+        self, rows: Rows, device: torch.device, storage: Storage = IN_MEMORY, eval_set: EvalSet | None = None
+    ) -> Problem:
         """F of these rows, with the penalty that is given or chosen."""
         penalty, choice = self._penalty(rows.features.shape[1]), choice_of(self.l2)
         problem = rows.centred(penalty, bool(self.fit_intercept), device, storage)
         if choice is None:
             self.l2_ = penalty.l2
             return problem
-        read = partial(problem.beside, lambda X, y: others_of(self, (X, y), rows.targets.classes))
-        path = chosen_path(choice, problem, seed=seed_of(self.random_state), read=read)
+        validation = choice.validation(eval_set)
+        others = None if validation is None else problem.beside(others_of(self, validation, rows.targets.classes))
+        path = chosen_path(choice, problem, seed=seed_of(self.random_state), validation=others)
         self.l2_, self.path_, self.chosen_by_ = path.l2, path.points, path.by
         return replace(problem, objective=with_l2(problem.objective, path.l2))
 
@@ -240,6 +250,7 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         check_is_fitted(self)
         return as_linear(self.coef_.T, self.intercept_, dtype)
 
+    @available_if(_learns_on)  # type: ignore[untyped-decorator]
     def partial_fit(
         self, X: Any, y: Any = None, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -247,7 +258,7 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
 
         After fit, it goes on from the fitted coefficients. classes: all that may ever come; needed before the first
         rows only, and only where these do not hold them all. class_weight="balanced" goes by the rows so far.
-        InputError for a label that is none of them, and for l1 or bounds. See docs/streams.md.
+        InputError for a label that is none of them; with l1 or bounds there is no such method. See docs/streams.md.
 
         >>> model = LogisticRegression()
         >>> for x, y in (([[0.0], [3.0]], ["no", "yes"]), ([[1.0], [2.0]], ["yes", "no"])):
