@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -52,6 +53,7 @@ from torchlogit.prediction import probabilities as probabilities_of
 from torchlogit.records import Certificate, FitResult, Params, Status
 from torchlogit.solvers import Solver
 from torchlogit.solvers.choice import BY_NAME
+from torchlogit.summary import summary
 
 Array = NDArray[np.float64]
 NAMES = (*BY_NAME, "streaming")
@@ -249,6 +251,28 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         """A torch.nn.Linear from X to the raw prediction: see `LogisticModel.to_torch`."""
         check_is_fitted(self)
         return as_linear(self.coef_.T, self.intercept_, dtype)
+
+    def summary(self) -> str:
+        """The fit in words: penalty, solver, objective, status and bound; a line for every coefficient, up to 500.
+
+        A line has the coefficient per unit of its column, the odds ratio e^coefficient and, where they are valid, the
+        standard error, z and p; otherwise it is said why there are none. InputError where there are no data to tell of.
+
+        >>> print(LogisticRegression(l2=0).fit([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]).summary().splitlines()[2])
+        penalty      l1 = 0, l2 = 0
+        """
+        from torchlogit.estimator.saving import to_model  # which holds a LogisticRegression to be known
+
+        return summary(to_model(self), elsewhere="coef_ holds")
+
+    def save(self, path: str | Path) -> None:
+        """Writes the model file that torchlogit.load reads, without an encoder; torchlogit.save takes a pipeline, too.
+
+        Raises InputError for classes that are no text, numbers or truths, and for numbers that are not finite.
+        """
+        from torchlogit.estimator.saving import save
+
+        save(self, path)
 
     @available_if(_learns_on)  # type: ignore[untyped-decorator]
     def partial_fit(
