@@ -74,7 +74,7 @@ def lines() -> Iterator[str]:
     yield line("scikit-learn's `predict_proba`, one row", timed(lambda: theirs.predict_proba(row), 5000), 1e6, "µs")
     for dtype in (np.float64, np.float32):
         X, y = example(MANY, WIDE, dtype)
-        model = LogisticRegression(max_iter=3).fit(X[:20_000], y[:20_000])
+        model = LogisticRegression().fit(X[:20_000], y[:20_000])
         name = f"`predict_proba`, {MANY:,} x {WIDE}, {X.dtype}"
         read = X.nbytes / plain_read(X)
         for who, call in (("LogisticRegression", model), ("LogisticModel", to_model(model))):
