@@ -30,6 +30,7 @@ from torchlogit.estimator.inputs import NO_TARGET, Given, as_array, read, valida
 from torchlogit.estimator.partial import Learner, Learning, fit_in_one_pass, partial_fit, reads_once
 from torchlogit.estimator.penalty import choice_of, chosen_path, number_of
 from torchlogit.estimator.problem import (
+    Features,
     Problem,
     Rows,
     by_column,
@@ -48,7 +49,7 @@ from torchlogit.model import as_linear
 from torchlogit.objective import Objective
 from torchlogit.path import L2Choice, certified, with_l2
 from torchlogit.penalties import ElasticNet
-from torchlogit.prediction import likeliest, log_probabilities, raw_prediction
+from torchlogit.prediction import likeliest, log_probabilities, probability_of, raw_prediction
 from torchlogit.prediction import probabilities as probabilities_of
 from torchlogit.records import Certificate, FitResult, Params, Status
 from torchlogit.solvers import Solver
@@ -332,7 +333,10 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
     def predict_proba(self, X: Any) -> Any:
         """The probability of every class, (n, n_classes), in the order of classes_."""
         given = self._given(X)
-        return given.answer(probabilities_of(self._raw(given)))
+        features = validated(self, given, reset=False)
+        if isinstance(features, torch.Tensor):
+            return given.answer(probabilities_of(self._raw_of(features)))
+        return given.answer(probability_of(features, self.coef_.T, self.intercept_))
 
     def predict_log_proba(self, X: Any) -> Any:
         """The logarithm of predict_proba, finite wherever the raw prediction is."""
@@ -358,7 +362,9 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         return labels
 
     def _raw(self, given: Given) -> Array:
-        features = validated(self, given, reset=False)
+        return self._raw_of(validated(self, given, reset=False))
+
+    def _raw_of(self, features: Features) -> Array:
         if isinstance(features, torch.Tensor):
             coef = torch.from_numpy(self.coef_.T).to(features.device)
             intercept = torch.from_numpy(self.intercept_).to(features.device)
