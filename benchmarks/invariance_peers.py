@@ -24,12 +24,13 @@ class Peer:
     """name: of its column. penalised: whether it has an l2 that is F's.
 
     fit: its answer (1, p + 1) for a table, from the answer to another one where that is given; NotImplementedError
-    where it cannot.
+    where it cannot. learn: its answer from partial_fit, called once for every part of the rows, cut at these places.
     """
 
     name: str
     penalised: bool
     fit: Callable[[Any, Any], Array]
+    learn: Callable[[Any, Any], Array] | None = None
 
 
 def ours(table: Any, start: Any) -> Array:
@@ -38,6 +39,13 @@ def ours(table: Any, start: Any) -> Array:
 
     model = LogisticRegression(l1=table.l1, l2=table.l2, penalty_factors=table.factors, warm_start=True)
     return _from(model, table, start)
+
+
+def ours_in_parts(table: Any, cuts: Any) -> Array:
+    """torchlogit.LogisticRegression.partial_fit."""
+    from torchlogit import LogisticRegression
+
+    return _learned(LogisticRegression(l2=table.l2), table, cuts)
 
 
 def lbfgs(table: Any, start: Any) -> Array:
@@ -54,6 +62,20 @@ def sgd(table: Any, start: Any) -> Array:
 
     penalty = {"alpha": table.l2 / len(table.y)} if table.l2 else {"penalty": None}
     return _from(SGDClassifier(loss="log_loss", random_state=0, warm_start=True, **penalty), table, start)
+
+
+def sgd_in_parts(table: Any, cuts: Any) -> Array:
+    """SGDClassifier.partial_fit, which shuffles the rows of each call unless it is told not to, as here."""
+    from sklearn.linear_model import SGDClassifier
+
+    model = SGDClassifier(loss="log_loss", alpha=table.l2 / len(table.y), shuffle=False)
+    return _learned(model, table, cuts)
+
+
+def _learned(model: Any, table: Any, cuts: Any) -> Array:
+    for part in np.split(np.arange(len(table.y)), cuts):
+        model.partial_fit(table.X[part], table.y[part], np.unique(table.y), table.weight[part])
+    return np.column_stack([model.coef_, model.intercept_])
 
 
 def _from(model: Any, table: Any, start: Any) -> Array:
@@ -112,9 +134,9 @@ def vowpal_wabbit(table: Any, start: Any) -> Array:
 
 
 PEERS = (
-    Peer("torchlogit", True, ours),
+    Peer("torchlogit", True, ours, ours_in_parts),
     Peer("LogisticRegression", True, lbfgs),
-    Peer("SGDClassifier", True, sgd),
+    Peer("SGDClassifier", True, sgd, sgd_in_parts),
     Peer("statsmodels", False, statsmodels),
     Peer("gblinear", True, gblinear),
     Peer("vw", False, vowpal_wabbit),

@@ -179,6 +179,15 @@ def warm_start(peer: Peer, rng: np.random.Generator) -> float:
     return difference(table, peer.fit(table, None), peer.fit(table, half))
 
 
+def in_parts(peer: Peer, rng: np.random.Generator) -> float:
+    """The answer to rows learned in one call of partial_fit, against that to the same rows in seven calls."""
+    if peer.learn is None:
+        raise NotImplementedError
+    table = _plain(peer, example())
+    cuts = np.sort(rng.choice(np.arange(1, len(table.y)), 6, replace=False))
+    return difference(table, peer.learn(table, cuts[:0]), peer.learn(table, cuts))
+
+
 def one_thread_or_two(peer: Peer, rng: np.random.Generator) -> float:
     """The answer of one thread against that of two, on rows enough for two."""
     table = _plain(peer, example(350_000))
@@ -200,7 +209,12 @@ def _plain(peer: Peer, table: Table) -> Table:
     return replace(table, weight=np.ones(len(table.y)), l2=table.l2 if peer.penalised else 0.0)
 
 
-OTHERS = {"fit = warm start": warm_start, "one thread or two": one_thread_or_two, "the same call again": again}
+OTHERS = {
+    "one partial_fit = seven": in_parts,
+    "fit = warm start": warm_start,
+    "one thread or two": one_thread_or_two,
+    "the same call again": again,
+}
 
 
 def rows() -> Iterator[str]:

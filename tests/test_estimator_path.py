@@ -167,6 +167,23 @@ def test_validation_rows_choose() -> None:
     assert soft.chosen_by_ == "validation"
 
 
+def test_the_eval_set_of_a_fit_chooses_its_l2() -> None:
+    X, y = rows(n=60)
+    X_valid, y_valid = rows(n=400, seed=0)
+    weight = np.random.default_rng(0).integers(0, 3, 400)
+    weighted = LogisticRegression(l2="auto").fit(X, y, eval_set=(X_valid, y_valid, weight))
+    repeated = LogisticRegressionPath().fit(X, y, eval_set=(X_valid.repeat(weight, 0), y_valid.repeat(weight)))
+    assert weighted.chosen_by_ == "validation"
+    assert weighted.l2_ == pytest.approx(repeated.l2_, rel=1e-3)
+    assert len(weighted.eval_history_) == len(weighted.history_)
+    by_itself = LogisticRegression(l2="auto").fit(X, y)
+    assert by_itself.l2_ != weighted.l2_
+    own = LogisticRegression(l2=L2Choice(eval_set=(X_valid, y_valid, weight))).fit(X, y, eval_set=(X, y))
+    assert own.l2_ == weighted.l2_
+    for by in ("alo", "cv"):
+        assert LogisticRegression(l2=L2Choice(l2s=FEW, by=by)).fit(X, y, eval_set=(X, y)).chosen_by_ == by
+
+
 def test_validation_labels_are_those_of_the_fit() -> None:
     X, y = rows()
     words = np.array(["no", "yes"])[y]

@@ -21,6 +21,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.special import logsumexp, softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
@@ -205,6 +206,24 @@ def test_again_and_pickled_are_the_same_bits(table: Table, tol: float) -> None:
         np.testing.assert_array_equal(coefficients(other), coefficients(one))
         np.testing.assert_array_equal(other.predict_proba(table.X), one.predict_proba(table.X))
         assert other.certificate_ == one.certificate_
+
+
+@settings(max_examples=15)
+@given(table=tables(), data=st.data())
+def test_how_rows_are_cut_up_for_partial_fit_changes_no_bit(table: Table, data: st.DataObject) -> None:
+    table = replace(table, l1=0.0, weight=np.maximum(table.weight, 1.0))
+    names = st.lists(st.integers(1, len(table.y) - 1), unique=True, max_size=8)
+    cuts, is_sparse = sorted(data.draw(names)), data.draw(st.booleans())
+    classes = np.arange(table.n_classes)
+    whole, parts = (LogisticRegression(l2=table.l2, penalty_factors=table.factors) for _ in range(2))
+    whole.partial_fit(table.X, table.y, sample_weight=table.weight)
+    for part in np.split(np.arange(len(table.y)), cuts):
+        X = sparse.csr_array(table.X[part]) if is_sparse else table.X[part]
+        parts.partial_fit(X, table.y[part], classes=classes, sample_weight=table.weight[part])
+    np.testing.assert_array_equal(coefficients(parts), coefficients(whole))
+    np.testing.assert_array_equal(parts.predict_proba(table.X), whole.predict_proba(table.X))
+    assert parts.certificate_ == whole.certificate_
+    assert parts.training_data_ == whole.training_data_
 
 
 @pytest.mark.parametrize("shape", [(3000, 5), (70_000, 30)])

@@ -18,7 +18,7 @@ LADDER = [
     ["checkpoints"],
     ["fingerprint"],
     ["solvers"],
-    ["certificate", "separation", "inference"],
+    ["certificate", "separation", "inference", "summary"],
     ["quadratic", "metrics", "model"],
     ["objective", "prediction"],
     ["losses", "penalties", "design", "data", "distributed"],

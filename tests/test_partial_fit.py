@@ -107,8 +107,16 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         "classes=[0, 1, 2]: the model knows [0, 1]; start anew for others",
     ),
     "l1": (
-        lambda: LogisticRegression(l1=1.0).partial_fit([[1.0], [2.0]], [0, 1]),
+        lambda: LogisticRegression(l1=1.0, solver="streaming").fit([[1.0], [2.0]], [0, 1]),
         "l1 or bounds: one pass of Newton's method takes l2 alone; set l1=0, or fit without streaming",
+    ),
+    "l2 to be chosen": (
+        lambda: LogisticRegression(l2="auto").partial_fit([[1.0], [2.0]], [0, 1]),
+        "l2 is to be chosen, which rows that are read once cannot do: give a number, or fit first",
+    ),
+    "l2 to be chosen in one pass": (
+        lambda: LogisticRegression(l2="auto", solver="streaming").fit([[1.0], [2.0]], [0, 1]),
+        "l2 is to be chosen, which rows that are read once cannot do: give a number, or fit first",
     ),
     "a class weight that is none": (
         lambda: LogisticRegression(class_weight="even").partial_fit([[1.0], [2.0]], [0, 1]),
@@ -126,6 +134,22 @@ def test_what_is_refused_in_one_sentence(name: str) -> None:
     call, message = REFUSED[name]
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         call()
+
+
+def test_the_l2_that_a_fit_chose_is_gone_on_with() -> None:
+    X, y = rows(n=200)
+    chosen = LogisticRegression(l2="auto").fit(X, y)
+    given = LogisticRegression(l2=chosen.l2_).fit(X, y)
+    assert shown(chosen.partial_fit(X[:50], y[:50])) == shown(given.partial_fit(X[:50], y[:50]))
+
+
+@pytest.mark.parametrize("settings", [{"l1": 1.0}, {"bounds": (0, None)}])
+def test_there_is_no_partial_fit_with_l1_or_bounds_and_the_cause_is_told(settings: dict[str, Any]) -> None:
+    model = LogisticRegression(**settings)
+    assert not hasattr(model, "partial_fit")
+    with pytest.raises(AttributeError, match=r"has no attribute 'partial_fit'$") as refused:
+        model.partial_fit([[1.0], [2.0]], [0, 1])
+    assert str(refused.value.__cause__).startswith("l1 or bounds: learning in one pass takes l2 alone; ")
 
 
 def test_other_columns_are_refused() -> None:

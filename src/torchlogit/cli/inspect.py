@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,7 @@ import click
 from torchlogit.cli.tables import MODEL
 
 if TYPE_CHECKING:
-    from torchlogit.model import Coefficient, LogisticModel
-
-MOST_SHOWN = 500  # coefficients
+    from torchlogit.model import LogisticModel
 
 
 @click.command("inspect", short_help="Show what a model holds.")
@@ -30,9 +27,13 @@ def command(model: str, as_json: bool) -> None:
     Example: torchlogit inspect people.safetensors
     """
     from torchlogit.model import LogisticModel
+    from torchlogit.summary import summary
 
     loaded = LogisticModel.load(model)
-    click.echo(json.dumps(_as_json(loaded), ensure_ascii=False, allow_nan=False) if as_json else _readable(loaded))
+    if as_json:
+        click.echo(json.dumps(_as_json(loaded), ensure_ascii=False, allow_nan=False))
+    else:
+        click.echo(summary(loaded, elsewhere="--json gives"))
 
 
 def _as_json(model: LogisticModel) -> dict[str, Any]:
@@ -50,60 +51,3 @@ def _as_json(model: LogisticModel) -> dict[str, Any]:
 def _finite(record: dict[str, Any]) -> dict[str, Any]:
     """The record with null for numbers beyond the floats, an odds ratio say: JSON has no infinity."""
     return {key: None if value in (math.inf, -math.inf) else value for key, value in record.items()}
-
-
-def _readable(model: LogisticModel) -> str:
-    intercepts, coefficients = model.in_original_units()
-    shown, more = coefficients, ""
-    if len(coefficients) > MOST_SHOWN:
-        shown = sorted(coefficients, key=lambda line: abs(line.value), reverse=True)[:MOST_SHOWN]
-        more = f"\n... the largest {MOST_SHOWN} of {len(coefficients):,} coefficients; --json gives them all"
-    return f"{_facts(model)}\n\n{_table(model, [*intercepts, *shown])}{more}"
-
-
-def _facts(model: LogisticModel) -> str:
-    facts = model.facts
-    weight, n_features = facts.training_data["weight"], len(model.feature_names)
-    reason = facts.standard_errors.get("reason")
-    lines = [
-        f"target       {facts.target}: {', '.join(map(str, model.classes))}",
-        f"trained on   {facts.training_data['rows']:,} rows, {n_features} feature{'s' * (n_features != 1)}",
-        f"penalty      l1 = {facts.penalty['l1']:g}, l2 = {facts.penalty['l2']:g}",
-        f"solver       {facts.solver['name']}, {facts.solver['passes']:.1f} passes",
-        f"objective    {facts.certificate['objective'] / weight:.8f} a row",
-        f"status       {facts.certificate['status']}: {facts.certificate['message']}",
-        f"errors       {'withheld: ' + reason if reason else 'standard errors of maximum likelihood'}",
-    ]
-    if model.encoder is not None:
-        dropped = [f"{column.name} ({column.reason})" for column in model.encoder.schema_.dropped]
-        lines += [f"left out     {', '.join(dropped)}"] if dropped else []
-    return "\n".join(lines)
-
-
-def _table(model: LogisticModel, lines: list[Coefficient]) -> str:
-    """The coefficients, one line each; the errors' columns where there are any."""
-    several = len(model.outputs) > 1
-    with_errors = any(line.standard_error is not None for line in lines)
-    heads = ["feature", *(["class"] if several else []), "coefficient", "odds ratio"]
-    heads += ["std. error", "z", "p"] if with_errors else []
-    rows = [_cells(line, several, with_errors) for line in lines]
-    by_column = enumerate(zip(heads, *rows, strict=True))
-    columns = [_aligned(cells, to_the_left=k <= int(several)) for k, cells in by_column]
-    return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
-
-
-def _aligned(cells: Sequence[str], *, to_the_left: bool) -> list[str]:
-    width = max(map(len, cells))
-    return [cell.ljust(width) if to_the_left else cell.rjust(width) for cell in cells]
-
-
-def _cells(line: Coefficient, several: bool, with_errors: bool) -> list[str]:
-    cells = [line.feature, *([str(line.output)] if several else []), f"{line.value:.6g}", f"{line.odds_ratio:.4g}"]
-    if not with_errors:
-        return cells
-    if line.standard_error is None or line.standard_error == 0:
-        return [*cells, "-", "-", "-"]
-    from scipy.stats import norm
-
-    z = line.value / line.standard_error
-    return [*cells, f"{line.standard_error:.4g}", f"{z:.2f}", f"{2 * norm.sf(abs(z)):.2g}"]

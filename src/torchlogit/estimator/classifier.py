@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags, check_consistent_length
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from torchlogit.arrays import IN_MEMORY, Storage
@@ -29,6 +30,7 @@ from torchlogit.estimator.inputs import NO_TARGET, Given, as_array, read, valida
 from torchlogit.estimator.partial import Learner, Learning, fit_in_one_pass, partial_fit, reads_once
 from torchlogit.estimator.penalty import choice_of, chosen_path, number_of
 from torchlogit.estimator.problem import (
+    Features,
     Problem,
     Rows,
     by_column,
@@ -47,15 +49,23 @@ from torchlogit.model import as_linear
 from torchlogit.objective import Objective
 from torchlogit.path import L2Choice, certified, with_l2
 from torchlogit.penalties import ElasticNet
-from torchlogit.prediction import likeliest, log_probabilities, raw_prediction
+from torchlogit.prediction import likeliest, log_probabilities, probability_of, raw_prediction
 from torchlogit.prediction import probabilities as probabilities_of
 from torchlogit.records import Certificate, FitResult, Params, Status
 from torchlogit.solvers import Solver
 from torchlogit.solvers.choice import BY_NAME
+from torchlogit.summary import summary
 
 Array = NDArray[np.float64]
 NAMES = (*BY_NAME, "streaming")
 Bounds = tuple[ArrayLike | None, ArrayLike | None]
+
+
+def _learns_on(model: Any) -> bool:
+    """Whether there is a partial_fit: not with l1 or bounds, and the cause of the AttributeError says so."""
+    if model.l1 or model.bounds is not None:
+        raise InputError("l1 or bounds: learning in one pass takes l2 alone; set l1=0 and no bounds, or use fit")
+    return True
 
 
 class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -142,10 +152,10 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
 
         eval_set: (X, y) or (X, y, sample_weight), other rows. Their mean log loss after every step is in eval_history_,
         a list with .passes, .seconds and .log_loss. A fit that is not certified yet ends once that has not improved for
-        five steps, and one that ends without a certificate is left at the best of its steps (docs/estimator.md).
+        five steps, and one that ends without a certificate is left at the best of its steps (docs/estimator.md). With
+        l2="auto" these rows choose l2, unless an L2Choice names others or another way.
         """
-        asked = self._fit(X, y, sample_weight, offset, eval_set)
-        if not (asked and self.certificate_.status is Status.BUDGET):
+        if not self._fit(X, y, sample_weight, offset, eval_set):
             self._warn_unless_certified(self.certificate_)
         return self
 
@@ -153,13 +163,13 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
     def _fit(
         self, X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None, eval_set: EvalSet | None
     ) -> bool:
-        """Fits; whether an observer, eval_set or a callback, asked for the end."""
+        """Fits; whether it ended as it was asked to: after one pass, or by an observer, eval_set or a callback."""
         given = read(X, y)
         rows = self._rows(given, sample_weight, offset)
         if reads_once(self.solver):
             fit_in_one_pass(self, rows)
             return True
-        problem = self._problem(rows, self._device(given))
+        problem = self._problem(rows, self._device(given), eval_set=eval_set)
         classes, center, validation, tasks = rows.targets.classes, problem.center, None, None
         if eval_set is not None:
             validation = Validation.beside(problem.objective, others_of(self, eval_set, classes), center)
@@ -173,17 +183,20 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
             self.eval_history_ = validation.history
         if tasks is not None:
             tasks.end()
-        return any(observer.asked for observer in observers)
+        return self.certificate_.status is Status.BUDGET and any(observer.asked for observer in observers)
 
-    def _problem(self, rows: Rows, device: torch.device, storage: Storage = IN_MEMORY) -> Problem:
+    def _problem(
+        self, rows: Rows, device: torch.device, storage: Storage = IN_MEMORY, eval_set: EvalSet | None = None
+    ) -> Problem:
         """F of these rows, with the penalty that is given or chosen."""
         penalty, choice = self._penalty(rows.features.shape[1]), choice_of(self.l2)
         problem = rows.centred(penalty, bool(self.fit_intercept), device, storage)
         if choice is None:
             self.l2_ = penalty.l2
             return problem
-        read = partial(problem.beside, lambda X, y: others_of(self, (X, y), rows.targets.classes))
-        path = chosen_path(choice, problem, seed=seed_of(self.random_state), read=read)
+        validation = choice.validation(eval_set)
+        others = None if validation is None else problem.beside(others_of(self, validation, rows.targets.classes))
+        path = chosen_path(choice, problem, seed=seed_of(self.random_state), validation=others)
         self.l2_, self.path_, self.chosen_by_ = path.l2, path.points, path.by
         return replace(problem, objective=with_l2(problem.objective, path.l2))
 
@@ -240,6 +253,29 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         check_is_fitted(self)
         return as_linear(self.coef_.T, self.intercept_, dtype)
 
+    def summary(self) -> str:
+        """The fit in words: penalty, solver, objective, status and bound; a line for every coefficient, up to 500.
+
+        A line has the coefficient per unit of its column, the odds ratio e^coefficient and, where they are valid, the
+        standard error, z and p; otherwise it is said why there are none. InputError where there are no data to tell of.
+
+        >>> print(LogisticRegression(l2=0).fit([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]).summary().splitlines()[2])
+        penalty      l1 = 0, l2 = 0
+        """
+        from torchlogit.estimator.saving import to_model  # which holds a LogisticRegression to be known
+
+        return summary(to_model(self), elsewhere="coef_ holds")
+
+    def save(self, path: str | Path) -> None:
+        """Writes the model file that torchlogit.load reads, without an encoder; torchlogit.save takes a pipeline, too.
+
+        Raises InputError for classes that are no text, numbers or truths, and for numbers that are not finite.
+        """
+        from torchlogit.estimator.saving import save
+
+        save(self, path)
+
+    @available_if(_learns_on)  # type: ignore[untyped-decorator]
     def partial_fit(
         self, X: Any, y: Any = None, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -247,7 +283,7 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
 
         After fit, it goes on from the fitted coefficients. classes: all that may ever come; needed before the first
         rows only, and only where these do not hold them all. class_weight="balanced" goes by the rows so far.
-        InputError for a label that is none of them, and for l1 or bounds. See docs/streams.md.
+        InputError for a label that is none of them; with l1 or bounds there is no such method. See docs/streams.md.
 
         >>> model = LogisticRegression()
         >>> for x, y in (([[0.0], [3.0]], ["no", "yes"]), ([[1.0], [2.0]], ["yes", "no"])):
@@ -297,7 +333,10 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
     def predict_proba(self, X: Any) -> Any:
         """The probability of every class, (n, n_classes), in the order of classes_."""
         given = self._given(X)
-        return given.answer(probabilities_of(self._raw(given)))
+        features = validated(self, given, reset=False)
+        if isinstance(features, torch.Tensor):
+            return given.answer(probabilities_of(self._raw_of(features)))
+        return given.answer(probability_of(features, self.coef_.T, self.intercept_))
 
     def predict_log_proba(self, X: Any) -> Any:
         """The logarithm of predict_proba, finite wherever the raw prediction is."""
@@ -323,7 +362,9 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         return labels
 
     def _raw(self, given: Given) -> Array:
-        features = validated(self, given, reset=False)
+        return self._raw_of(validated(self, given, reset=False))
+
+    def _raw_of(self, features: Features) -> Array:
         if isinstance(features, torch.Tensor):
             coef = torch.from_numpy(self.coef_.T).to(features.device)
             intercept = torch.from_numpy(self.intercept_).to(features.device)

@@ -15,6 +15,7 @@ from torchlogit.data.encoded_rows import EncodedRows
 from torchlogit.data.targets import Targets
 from torchlogit.errors import InputError
 from torchlogit.estimator.inputs import as_array, read, validated_pair
+from torchlogit.estimator.penalty import choice_of
 from torchlogit.estimator.problem import Rows, canonical, hard_targets, offset_of, plain, weights
 from torchlogit.inference import Refusal
 from torchlogit.losses import loss_for
@@ -182,6 +183,8 @@ def _class_weights(by: Any, known: NDArray[Any], codes: NDArray[np.int64], count
 
 def _begun(model: LogisticRegression, n_features: int, n_classes: int, *, anew: bool = False) -> Learning:
     """A new stream, from the fitted coefficients where there are some and it is not to be one anew."""
+    if choice_of(model.l2) is not None and (anew or not hasattr(model, "l2_")):
+        raise InputError("l2 is to be chosen, which rows that are read once cannot do: give a number, or fit first")
     penalty: ElasticNet = model._penalty(n_features)
     few = (n_features + 1) * (n_classes - 1) <= MOST_PARAMETERS
     learner = model.solver if isinstance(model.solver, Learner) else StreamingNewton() if few else ScaleFree()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
 
 from torchlogit.data.targets import Targets
@@ -37,12 +36,9 @@ def number_of(l2: Any, chosen: float) -> float:
     return float(l2) if choice_of(l2) is None else chosen
 
 
-def chosen_path(
-    choice: L2Choice, problem: Problem, *, seed: int, read: Callable[[ArrayLike, ArrayLike], Objective]
-) -> Path:
-    """The path of penalties, with its choice. read: makes an objective of the rows of eval_set."""
+def chosen_path(choice: L2Choice, problem: Problem, *, seed: int, validation: Objective | None) -> Path:
+    """The path of penalties, with its choice. validation: rows that may choose, their columns moved as the fit's."""
     objective, rows = problem.objective, problem.rows
-    validation = None if choice.eval_set is None else read(*choice.eval_set)
     unit = objective.weight / torch.from_numpy(np.maximum(rows.counts, 1.0)).to(objective.weight)
     make = partial(folds, objective, rows.targets, choice.cv, seed)
     return choose(objective, choice, unit=unit, folds=make, validation=validation, seed=seed)

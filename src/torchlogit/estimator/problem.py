@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -110,11 +109,12 @@ class Problem:
     objective: Objective
     center: Array
 
-    def beside(self, read: Callable[[Any, Any], Rows], X: Any, y: Any) -> Objective:
+    def beside(self, others: Rows) -> Objective:
         """The objective of other rows, their columns moved as these."""
         objective = self.objective
-        others = read(X, y).moved(self.center)
-        return others.objective(ElasticNet(), objective.design.has_intercept, objective.target.device)
+        return others.moved(self.center).objective(
+            ElasticNet(), objective.design.has_intercept, objective.target.device
+        )
 
 
 def torch_device(name: str | torch.device, own: str | torch.device = "cpu") -> torch.device:

@@ -23,7 +23,8 @@ class L2Choice:
     by: "alo" (leaving each row out, approximately), "cv" (folds) or "validation" (the rows of eval_set); None for the
     first of "validation", "alo", "cv" that can be had, "alo" being for at most 2,500 coefficients.
     one_standard_error: the largest l2 whose loss is within a standard error of the least. cv: the number of folds, or a
-    splitter of scikit-learn whose test sets are folds. eval_set: (X, y) to validate on. on_path: is handed the path.
+    splitter of scikit-learn whose test sets are folds. eval_set: (X, y) or (X, y, sample_weight) to validate on; None:
+    those that fit is given. on_path: is handed the path.
 
     >>> L2Choice(l2s=(0.1, 1.0, 10.0), by="cv").cv
     5
@@ -33,8 +34,14 @@ class L2Choice:
     by: By | None = None
     one_standard_error: bool = False
     cv: Any = 5
-    eval_set: tuple[Any, Any] | None = None
+    eval_set: tuple[Any, ...] | None = None
     on_path: Callable[[Path], None] | None = None
+
+    def validation(self, given: tuple[Any, ...] | None) -> Any:
+        """The rows that choose: its own, or else those given to fit; None where something else is to choose."""
+        if self.by not in (None, "validation"):
+            return None
+        return given if self.eval_set is None else self.eval_set
 
 
 def choose(
