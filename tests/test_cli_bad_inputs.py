@@ -374,7 +374,8 @@ USAGE = {
     f"{TRAIN} --l2 much": "Invalid value for '--l2': 'much': expected a number that is not negative, or auto.",
     f"{TRAIN} --tol 0": "Invalid value for '--tol': 0.0 is not in the range x>0.",
     f"{TRAIN} --threads 0": "Invalid value for '--threads': 0 is not in the range 1<=x<=1024.",
-    f"{TRAIN} --solver lbfgs": "Invalid value for '--solver': 'lbfgs' is not one of 'auto', 'newton', 'dual', 'streaming', 'sgd'.",
+    f"{TRAIN} --solver lbfgs": "Invalid value for '--solver': 'lbfgs' is not one of 'auto', 'newton', 'dual', "
+    "'streaming', 'sgd'.",
     f"{TRAIN} --class-weight even": "Invalid value for '--class-weight': 'even' is not 'balanced'.",
     f"{TRAIN} --penalty 1": "No such option '--penalty'.",
     "predict model.safetensors": "Missing argument 'DATA...'.",
