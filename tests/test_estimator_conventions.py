@@ -31,7 +31,7 @@ from torchlogit.estimator import documentation
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "defaults": {},
-    "l1, balanced": {"l1": 0.1, "class_weight": "balanced", "tol": 1e-13},
+    "l1, balanced": {"l1": 0.1, "class_weight": "balanced"},
 }
 
 
