@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from reference.streaming import Follower, NewtonModel, loss, scale_free, sigma
 from torchlogit.errors import InputError
-from torchlogit.kernels import newton_loops, stream_loops
+from torchlogit.kernels import judge_loops, newton_loops, stream_loops
 from torchlogit.losses import loss_for
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, StreamState
@@ -96,7 +96,8 @@ def test_a_block_that_is_solved_to_the_end_is_the_reference_s() -> None:
     reference = NewtonModel.empty(5)
     for part in (slice(0, 200), slice(200, 300)):
         block = X[part], y[part], weight[part], np.zeros((len(y[part]), 1))
-        newton_loops.join(*block, np.ones((1, 1)), A, b, theta, precision, 1e-9, 100)
+        room = np.full((part.stop - part.start, 1), np.nan), np.empty((5, 5)), np.empty_like(X[part])
+        newton_loops.join(*block, np.ones((1, 1)), A, b, theta, precision, 1e-9, 0.0, 100, *room)
         reference.join(X[part], y[part, 0], weight[part], precision)
         np.testing.assert_allclose(theta, reference.theta, rtol=1e-8, atol=1e-9)
         np.testing.assert_allclose(A, reference.A, rtol=1e-7, atol=1e-9)
@@ -111,8 +112,12 @@ def test_two_classes_are_a_softmax_of_two() -> None:
     one, two = np.zeros(4), np.zeros(4)
     A, B = np.zeros((4, 4)), np.zeros((4, 4))
     ones = np.ones(200)
-    newton_loops.join(X, y, ones, zeros[:, :1].copy(), np.ones((1, 1)), A, np.zeros(4), one, ones[:4] / 2, 1e-9, 100)
-    newton_loops.join(X, both, ones, zeros, basis, B, np.zeros(4), two, ones[:4], 1e-9, 100)
+    limits = 1e-9, 0.0, 100
+    room = np.full((200, 1), np.nan), np.empty((4, 4)), np.empty_like(X)
+    past = np.ones((1, 1)), A, np.zeros(4), one, ones[:4] / 2
+    newton_loops.join(X, y, ones, zeros[:, :1].copy(), *past, *limits, *room)
+    room = np.full((200, 2), np.nan), np.empty((4, 4)), np.empty_like(X)
+    newton_loops.join(X, both, ones, zeros, basis, B, np.zeros(4), two, ones[:4], *limits, *room)
     contrast = (basis[1] - basis[0])[0]
     np.testing.assert_allclose(contrast * two, one, rtol=1e-9)
     np.testing.assert_allclose(B, 2 * A, rtol=1e-9)
@@ -120,12 +125,25 @@ def test_two_classes_are_a_softmax_of_two() -> None:
 
 def follow(X: Array, y: Array, weight: Array, rates: Array, shares: Array) -> dict[str, Array]:
     (n, d), f, m = X.shape, len(rates), y.shape[1]
-    out = {"coef": np.zeros((f, m, d)), "intercept": np.zeros((f, m)), "belief": np.full((len(shares), f), 1 / f)}
-    out |= {"trust": np.full(len(shares), 1 / len(shares)), "recent": np.zeros(f)}
-    out |= {"raw": np.empty((n, m)), "loss": np.empty(n)}
-    fixed = X, y, weight, np.zeros((n, m)), np.zeros((n, 0, m)), rates, shares, True, 0.0, 0.0, *np.zeros((2, d))
-    stream_loops.follow(*fixed, *out.values())
-    return out
+    steps = {"coef": np.zeros((f, m, d)), "intercept": np.zeros((f, m)), "raws": np.empty((f, n, m))}
+    minds = {"belief": np.full((len(shares), f), 1 / f), "trust": np.full(len(shares), 1 / len(shares))}
+    minds |= {"recent": np.zeros(f), "raw": np.empty((n, m)), "loss": np.empty(n)}
+    stream_loops.follow(X, y, weight, np.zeros((n, m)), rates, True, 0.0, *np.zeros((2, d)), *steps.values())
+    judge_loops.judge(steps["raws"], y, weight, shares, 0.0, *minds.values())
+    return steps | minds
+
+
+@given(values=st.lists(st.floats(0, 750), min_size=1, max_size=9))
+def test_fast_exp_and_log_are_those_of_the_library(values: list[float]) -> None:
+    """The losses of rows wherever they stand, and far out, where exp ends at 1e-304."""
+    raw, target = np.array(values + [-v for v in values])[:, None], np.zeros((2 * len(values), 1))
+    out = np.empty(len(raw))
+    judge_loops.losses(raw, target, out)
+    np.testing.assert_allclose(out, np.logaddexp(0, raw[:, 0]), rtol=1e-12, atol=1e-300)
+    alone = np.empty(1)
+    for i in range(len(raw)):
+        judge_loops.losses(raw[i : i + 1], target[:1], alone)
+        assert alone[0] == out[i]
 
 
 def test_followers_and_beliefs_are_the_reference_s() -> None:

@@ -11,6 +11,8 @@ import math
 import numpy as np
 from numba import njit
 
+from torchlogit.kernels.fast_math import exp_below
+
 _compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
 
 SHORT = 1e-6  # a step that moves log-odds by less needs no damping
@@ -21,14 +23,16 @@ DAMPING = 1e-11  # of a unit diagonal: what gives a singular matrix a Cholesky f
 def residuals(raw, target, out):  # type: ignore[no-untyped-def]
     """out = probability - target, of a logit where there is one output, of softmax where there are more."""
     n, outputs = raw.shape
-    for i in range(n):
-        if outputs == 1:
-            e = math.exp(-abs(raw[i, 0]))
+    if outputs == 1:
+        z, y, r = raw.reshape(n), target.reshape(n), out.reshape(n)
+        for i in range(n):
+            e = exp_below(-abs(z[i]))
             large = 1.0 / (1.0 + e)
             small = e * large
-            up, down = (large, small) if raw[i, 0] > 0.0 else (small, large)
-            out[i, 0] = (1.0 - target[i, 0]) * up - target[i, 0] * down
-            continue
+            up, down = (large, small) if z[i] > 0.0 else (small, large)
+            r[i] = (1.0 - y[i]) * up - y[i] * down
+        return
+    for i in range(n):
         top = raw[i, 0]
         for k in range(1, outputs):
             top = max(top, raw[i, k])
@@ -91,6 +95,16 @@ def score(X, residual, weight, basis, out):  # type: ignore[no-untyped-def]
 
 
 @_compiled
+def typical(X, weight, out):  # type: ignore[no-untyped-def]
+    """out (2, p) += sums of x^2, and how often x is not zero, by column, over rows that count."""
+    for i in range(len(X)):
+        if weight[i] > 0.0:
+            for j in range(X.shape[1]):
+                out[0, j] += X[i, j] * X[i, j]
+                out[1, j] += 1.0 if X[i, j] != 0.0 else 0.0
+
+
+@_compiled
 def product(X, theta, basis, out):  # type: ignore[no-untyped-def]
     """out = X theta, the raw prediction of a point or direction without its offset."""
     n, p = X.shape
@@ -117,41 +131,60 @@ def solve(lower, scale, right):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def join(X, target, weight, offset, basis, A, b, theta, precision, settled, most_steps):  # type: ignore[no-untyped-def]
+def _spread(raw, base, weight):  # type: ignore[no-untyped-def]
+    """How far log-odds are from those of base: the root of the mean square by weight, and the most."""
+    n, outputs = raw.shape
+    total = counted = most = 0.0
+    for i in range(n):
+        low = high = raw[i, 0] - base[i, 0]
+        for o in range(1, outputs):
+            low, high = min(low, raw[i, o] - base[i, o]), max(high, raw[i, o] - base[i, o])
+        apart = high - low if outputs > 1 else abs(low)
+        total += weight[i] * apart * apart
+        counted += weight[i]
+        most = max(most, apart)
+    return math.sqrt(total / counted) if counted > 0.0 else 0.0, most
+
+
+@_compiled
+def join(  # type: ignore[no-untyped-def]
+    X, target, weight, offset, basis, A, b, theta, precision, settled, near, most_steps, there, block, room
+):
     """Moves theta to the least point of theta' A theta / 2 - b' theta + penalty + the rows' losses; they join A and b.
 
-    Newton's steps, damped to ln(1 + r) / r, r the log-odds they move (Bach 2010, doi:10.1214/09-EJS521). Returns the
-    last Hessian as S L L' S: L and the diagonal of S.
+    Newton's steps, damped to ln(1 + r) / r, r the log-odds they move (Bach 2010, doi:10.1214/09-EJS521), until one
+    moves no row's by more than settled. block: the rows' Hessian at the raw predictions there, kept while those are
+    near in the mean square; a first there that is no number holds none. room (n, p). Gradients
+    are exact. Returns the last Hessian as S L L' S: L and the diagonal of S.
     """
-    n, p = X.shape
+    n = len(X)
     size, outputs = len(theta), target.shape[1]
     raw, raw_step, residual = np.empty((n, outputs)), np.empty((n, outputs)), np.empty((n, outputs))
-    room, curvature = np.empty((n, p)), np.empty(n)
-    block, pulled = np.empty((size, size)), np.empty(size)
+    pulled, still = np.empty(size), np.zeros((n, outputs))
     shape, lower, scale = np.empty((size, size)), np.empty((size, size)), np.empty(size)
     product(X, theta, basis, raw)
     raw += offset
     residuals(raw, target, residual)
-    for _ in range(most_steps):
-        gram(X, residual, target, weight, basis, room, curvature, block)
+    for turn in range(most_steps):
+        made = math.isnan(there[0, 0]) or _spread(raw, there, weight)[0] > near
+        if made:
+            gram(X, residual, target, weight, basis, room, np.empty(n), block)
+            there[:] = raw
         score(X, residual, weight, basis, pulled)
         gradient = np.dot(A, theta) - b + precision * theta + pulled
-        for i in range(size):
-            diagonal = A[i, i] + block[i, i] + precision[i]
-            scale[i] = math.sqrt(diagonal) if diagonal > 0.0 else 1.0
-        for i in range(size):
-            for j in range(size):
-                shape[i, j] = (A[i, j] + block[i, j]) / (scale[i] * scale[j])
-            shape[i, i] = 1.0 + DAMPING
-        lower = np.linalg.cholesky(shape)  # type: ignore[assignment]
+        if made or turn == 0:
+            for i in range(size):
+                diagonal = A[i, i] + block[i, i] + precision[i]
+                scale[i] = math.sqrt(diagonal) if diagonal > 0.0 else 1.0
+            for i in range(size):
+                by = 1.0 / scale[i]
+                for j in range(size):
+                    shape[i, j] = (A[i, j] + block[i, j]) * by / scale[j]
+                shape[i, i] = 1.0 + DAMPING
+            lower = np.linalg.cholesky(shape)  # type: ignore[assignment]
         step = solve(lower, scale, -gradient)
         product(X, step, basis, raw_step)
-        reach = 0.0
-        for i in range(n):
-            low = high = raw_step[i, 0]
-            for o in range(outputs):
-                low, high = min(low, raw_step[i, o]), max(high, raw_step[i, o])
-            reach = max(reach, high - low if outputs > 1 else abs(low))
+        reach = _spread(raw_step, still, weight)[1]
         damping = math.log1p(reach) / reach if reach > SHORT else 1.0
         theta += damping * step
         raw += damping * raw_step

@@ -9,7 +9,6 @@ from numba import njit
 
 from torchlogit.kernels.dual_loops import nearest
 from torchlogit.kernels.softmax_loops import settle
-from torchlogit.kernels.stream_loops import mix, weigh
 
 _compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
 
@@ -25,27 +24,22 @@ def learn(  # type: ignore[no-untyped-def]
     precision,
     intercept,
     rates,
-    shares,
     power,
     totals,
     scale,
     squares,
     coef,
     drawn,
-    belief,
-    trust,
-    recent,
-    raw,
-    loss,
+    raws,
 ):
-    """Each row is predicted, then every expert takes an implicit step from it, in the metric of its own gradients.
+    """raws (2 e, rows, outputs) = what is said of each row, from which every expert then steps.
 
-    The last row of scale (p,), squares (p, e), coef and drawn (p, e, outputs) is the intercept's, precision (p,) of the
-    prior. drawn / totals[3] is what the mean of the points lags behind coef. totals: rows, weight, size, mean_weight.
+    The steps are implicit, in the metric of the expert's own gradients. The last row of scale (p,), squares (p, e),
+    coef and drawn (p, e, outputs) is the intercept's, precision (p,) of the prior. drawn / totals[3] is what the mean
+    of the points lags behind coef. totals: rows, weight, size, mean_weight.
     """
     outputs, experts, last = target.shape[1], len(rates), len(scale) - 1
     own = np.empty((2 * experts, outputs))
-    each, means, mixed = np.empty(2 * experts), np.empty((len(shares), outputs)), np.empty(len(shares))
     residual, wanted, step = np.empty((experts, outputs)), np.empty(outputs), np.empty(outputs)
     pull = np.empty(experts)
     for i in range(len(indptr) - 1):
@@ -68,11 +62,12 @@ def learn(  # type: ignore[no-untyped-def]
                 for k in range(outputs):
                     own[e, k] += x * coef[j, e, k]
                     own[experts + e, k] += x * (coef[j, e, k] - lag * drawn[j, e, k])
-        loss[i] = mix(own, belief, trust, target[i], means, raw[i])
+        for e in range(2 * experts):
+            for k in range(outputs):
+                raws[e, i, k] = own[e, k]
         totals[0] += 1.0
         if s == 0.0:
             continue
-        weigh(own, means, target[i], s, shares, totals[0], each, mixed, belief, trust, recent)
         totals[1] += s
         totals[2] += s * size
         density = math.sqrt(totals[2] / totals[1])

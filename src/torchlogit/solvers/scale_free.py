@@ -143,7 +143,7 @@ class WideStream:
 
     def learn(self, X: Any, target: Array, weight: Array | None = None, offset: Array | None = None) -> None:
         """Learns from rows: X (n, d) dense or CSR, target (n, outputs) in [0, 1], weight (n,), offset (n, outputs)."""
-        from torchlogit.kernels import scale_free_loops
+        from torchlogit.kernels import judge_loops, scale_free_loops
 
         moving, setting = self._moving, self.setting
         rows = scipy.sparse.csr_array(X)
@@ -153,12 +153,14 @@ class WideStream:
         weight = np.ones(n) if weight is None else np.ascontiguousarray(weight, dtype=np.float64)
         offset = np.zeros_like(target) if offset is None else np.ascontiguousarray(offset, dtype=np.float64)
         precision = np.append(setting.precision, 0.0)
-        raw, loss = np.empty_like(target), np.empty(n)
+        raw, loss, seen = np.empty_like(target), np.empty(n), moving.totals[0]
+        raws = np.empty((len(moving.recent), *target.shape))
         given = rows.indptr, rows.indices, rows.data, target, weight, offset
-        fixed = precision, setting.intercept, np.array(setting.experts.rates), SHARES, POWER
+        fixed = precision, setting.intercept, np.array(setting.experts.rates), POWER
         moves = moving.totals, moving.scale, moving.squares, moving.coef, moving.drawn
         minds = moving.belief, moving.trust, moving.recent
-        scale_free_loops.learn(*given, *fixed, *moves, *minds, raw, loss)
+        scale_free_loops.learn(*given, *fixed, *moves, raws)
+        judge_loops.judge(raws, target, weight, SHARES, seen, *minds, raw, loss)
         for name, part in zip(_WAITING, (raw, target, weight, loss), strict=True):
             setattr(moving, name, np.concatenate([getattr(moving, name), part]))
         while len(moving.lost) >= UNIT:

@@ -38,12 +38,13 @@ Array = NDArray[np.float64]
 Rows = tuple[Array, Array, Array, Array]  # X, target, weight, offset
 
 KAPPAS = (0.0, 1.0)
-WINDOWS = (2.0**10, 2.0**14)  # rows
-RATES = tuple(8.0**-k for k in range(-1, 4))  # of the steps of those that follow, for rows of typical length
+WINDOWS = (2.0**14, 2.0**10)  # rows
+RATES = tuple(8.0**-k for k in range(-1, 3))  # of the steps of those that follow, for rows of typical length
 PSEUDO_ROWS = 0.01  # rows of a column's typical value that hold what has no penalty, in place of a prior
 BLOCK = 1024  # rows, but no fewer than columns
 FIRST_BLOCK = 256  # rows, or four for each column
 SETTLED, SETTLED_FIRST = 0.3, 0.01  # log-odds: a Newton step that moves none further is the last
+NEAR = 0.3  # log-odds in the mean square: models no further apart on a block share its Hessian
 MOST_STEPS = 20
 TRACE_EVERY = 8  # blocks, of which one is asked how much a row tells
 MOST_PARAMETERS = 2000
@@ -153,7 +154,7 @@ class _Moving:
     seen: rows, weight, blocks. A (e, q, q), b (e, q), theta (e, q), mean (e, q) with its total mean_weight (e,);
     effective (e,): the weight that A counts. center (d,). typical (2, p): sums of x^2, and how many were not zero.
     coef (f, outputs, d), intercept (f, outputs), moment (2, d): the followers', with the running mean and square.
-    belief (2, e + f), trust (2,), recent (e + f,): see stream_loops. trace (2,): of H^-1 S, a sum and its weight.
+    belief (2, e + f), trust (2,), recent (e + f,): see judge_loops. trace (2,): of H^-1 S, a sum and its weight.
     X, target, weight, offset: rows that wait for a block.
     """
 
@@ -276,31 +277,43 @@ class NewtonStream:
 
     def _follow(self, rows: Rows) -> None:
         """Predictions of the rows by all experts, and the steps of those that follow row by row."""
+        from torchlogit.kernels import judge_loops, stream_loops
+
         moving, setting = self._moving, self.setting
         X, target, weight, offset = rows
-        raws = self._raws(X, moving.mean) + offset[:, None, :]
+        newton = setting.n_newton
+        raws = np.empty((len(moving.recent), *target.shape))
+        raws[:newton] = self._raws(X, moving.mean) + offset
         rates = np.array(setting.experts.rates) / setting.columns
         raw, loss = np.empty_like(target), np.empty(len(target))
         own = X[:, : len(moving.center)]
-        steps = rates, SHARES, setting.intercept, *moving.seen[:2], *moving.moment, moving.coef, moving.intercept
+        steps: Any = rates, setting.intercept, moving.seen[1], *moving.moment, moving.coef, moving.intercept
+        steps += (raws[newton:],)
+        stream_loops.follow(own, target, weight, offset, *steps)
         minds = moving.belief, moving.trust, moving.recent
-        stream_loops().follow(own, target, weight, offset, raws, *steps, *minds, raw, loss)
+        judge_loops.judge(raws, target, weight, SHARES, moving.seen[0], *minds, raw, loss)
         moving.progressive.add(loss, raw, target, weight)
 
     def _join(self, rows: Rows, weight: float) -> None:
         """The Newton models, each with the rows joined to it."""
+        from torchlogit.kernels import newton_loops
+
         moving = self._moving
-        moving.typical += _typical(rows[0], rows[2])
+        newton_loops.typical(rows[0], rows[2], moving.typical)
         precision, before = self._precision(), moving.seen[1] + self.setting.given
         after, kappas = before + weight, self.setting.experts.kappas
         settled = SETTLED if before > 0 else SETTLED_FIRST
+        near = NEAR if before > 0 else 0.0
+        size = self.setting.size
+        shared: Any = np.full_like(rows[1], np.nan), np.empty((size, size)), np.empty_like(rows[0])
         for e, fade in enumerate(self._fades(before, after)):
             moving.effective[e] = moving.effective[e] * fade + weight
             share = moving.effective[e] / after if e < len(kappas) else 1.0
             moving.A[e] *= fade
             moving.b[e] *= fade
             model = moving.A[e], moving.b[e], moving.theta[e]
-            factor = newton_loops().join(*rows, self._basis, *model, share * precision, settled, MOST_STEPS)
+            limits = settled, near, MOST_STEPS
+            factor = newton_loops.join(*rows, self._basis, *model, share * precision, *limits, *shared)
             kappa = kappas[e] if e < len(kappas) else 0.0
             by = weight * after**kappa
             moving.mean_weight[e] = moving.mean_weight[e] + by if kappa > 0 else by
@@ -319,18 +332,20 @@ class NewtonStream:
 
     def _go_on_from(self, start: Start, rows: Rows) -> None:
         """A past whose rows looked like these, and whose optimum is the start."""
-        moving, setting, loops = self._moving, self.setting, newton_loops()
+        from torchlogit.kernels import newton_loops as loops
+
+        moving, setting = self._moving, self.setting
         X, target, weight, offset = rows
         coef = start.params.coef.numpy()
         intercept = start.params.intercept.numpy() + moving.center @ coef
         theta = np.vstack([coef, intercept]) if setting.intercept else coef
         free = np.ascontiguousarray((theta @ self._basis).T).reshape(-1)
         residual = np.empty_like(target)
-        loops.residuals(self._raws(X, free[None])[:, 0] + offset, target, residual)
+        loops.residuals(self._raws(X, free[None])[0] + offset, target, residual)
         A = moving.A[0]
         loops.gram(X, residual, target, weight, self._basis, np.empty_like(X), np.empty(len(X)), A)
         A *= start.weight / max(weight.sum(), 1.0)
-        moving.typical += _typical(X, weight)
+        loops.typical(X, weight, moving.typical)
         b = A @ free + self._precision() * free
         moving.typical[:] = 0
         moving.A[:], moving.b[:], moving.theta[:], moving.mean[:] = A.copy(), b, free, free
@@ -339,9 +354,11 @@ class NewtonStream:
 
     def _trace(self, rows: Rows, free: Array, lower: Array, scale: Array) -> float:
         """sum_i s_i g_i' H^-1 g_i, g_i the gradient of a row's loss: what these rows say of trace(H^-1 S)."""
+        from torchlogit.kernels import newton_loops
+
         X, target, weight, offset = rows
         residual = np.empty_like(target)
-        newton_loops().residuals(self._raws(X, free[None])[:, 0] + offset, target, residual)
+        newton_loops.residuals(self._raws(X, free[None])[0] + offset, target, residual)
         scores = ((residual @ self._basis)[:, :, None] * X[:, None, :]).reshape(len(X), -1) / scale
         solved = solve_triangular(lower, scores.T, lower=True, check_finite=False)
         return float(np.square(solved).sum(axis=0) @ weight)
@@ -349,9 +366,9 @@ class NewtonStream:
     # -- points ---------------------------------------------------------------------------------
 
     def _raws(self, X: Array, frees: Array) -> Array:
-        """X theta of several points in free coordinates, (n, points, outputs)."""
-        along: Array = (X @ frees.reshape(-1, X.shape[1]).T).reshape(len(X), len(frees), -1)
-        raws: Array = along @ self._basis.T
+        """X theta of several points in free coordinates, (points, n, outputs)."""
+        along = frees.reshape(-1, X.shape[1]) @ X.T  # (points * n_free, n)
+        raws: Array = along.reshape(len(frees), -1, len(X)).transpose(0, 2, 1) @ self._basis.T
         return raws
 
     def _precision(self) -> Array:
@@ -379,26 +396,6 @@ class NewtonStream:
         experts = self.setting.experts
         names = [f"kappa {kappa:g}" for kappa in experts.kappas] + [f"window {window:g}" for window in experts.windows]
         return names + [f"rate {rate:g}" for rate in experts.rates]
-
-
-def _typical(X: Array, weight: Array) -> Array:
-    """Sums of x^2, and of how often x is not zero, by column, over rows that count: (2, p)."""
-    counts = (weight > 0).astype(np.float64)
-    return np.stack([counts @ np.square(X), counts @ (X != 0)])
-
-
-def newton_loops() -> Any:
-    """The compiled loops over blocks: numba is imported on first use."""
-    from torchlogit.kernels import newton_loops
-
-    return newton_loops
-
-
-def stream_loops() -> Any:
-    """The compiled loops over single rows."""
-    from torchlogit.kernels import stream_loops
-
-    return stream_loops
 
 
 def _dense(X: object) -> Array:
