@@ -149,6 +149,13 @@ class Objective:
             return torch.empty_like(self.target)
         return torch.from_numpy(self.storage.empty(self.target.shape, np.float64))
 
+    def vector(self) -> Tensor:
+        """A number for every row, (n,), float32, to be filled."""
+        n = len(self.target)
+        if self.target.device.type != "cpu":
+            return torch.empty(n, dtype=torch.float32, device=self.target.device)
+        return torch.from_numpy(self.storage.empty((n,), np.float32))
+
     def product(self, theta: Tensor) -> Tensor:
         """X theta, (n, n_outputs): half a pass."""
         product = self.empty()

@@ -40,14 +40,17 @@ class Sampler:
         spread = squares - total * mean.square()
         seen = spread > 1e-12 * squares  # a constant column is held up by every row alike
         precision = torch.where(seen, 1 / spread.clamp(min=1e-300), torch.zeros_like(spread))
-        score = torch.empty(objective.design.shape[0], dtype=torch.float32, device=sums.device)
+        score = objective.vector()
         for rows, block in objective.design.blocks():
             score[rows] = block.largest(mean, precision)
         score *= objective.weight
         share = score.div_(2 * score.sum(dtype=torch.float64).clamp(min=1e-30))
         share.add_(objective.weight, alpha=0.5 / float(total))
-        draw = torch.rand(len(share), generator=generator).to(share.device)
-        return cls(objective, share, draw.div_(share))
+        enters = objective.vector()
+        for rows in objective.chunks():
+            draw = torch.rand(rows.stop - rows.start, generator=generator).to(share.device)
+            enters[rows] = draw.div_(share[rows])
+        return cls(objective, share, enters)
 
     def sample(self, rows: int) -> tuple[Objective, Tensor]:
         """An estimate of F from about so many rows, and their indices, ascending."""
