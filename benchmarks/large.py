@@ -88,7 +88,7 @@ def run(command: Sequence[str]) -> tuple[float, int, str]:
         nonlocal most
         while process.poll() is None:
             most = max(most, _anonymous(process.pid))
-            time.sleep(0.02)
+            time.sleep(0.25)  # looking is not free: it walks through all pages
 
     watcher = threading.Thread(target=watch)
     watcher.start()

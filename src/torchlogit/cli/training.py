@@ -67,14 +67,15 @@ class Keeping:
             remedy = "with --update MODEL" if why == "go on" else "use evaluate for other rows"
             raise click.UsageError(f"{option}: --solver streaming reads every row once; {why}: {remedy}.")
 
-    def storage(self, size: int) -> Storage:
-        """Where so many bytes are to live."""
+    def storage(self, size: int | None) -> Storage:
+        """Where so many bytes are to live; None: perhaps a great many."""
         from torchlogit.arrays import IN_MEMORY, OnDisk
 
-        if size <= FEW:
+        if size is not None and size <= FEW:
             return IN_MEMORY
         folder = self.cache or self.checkpoint or self.scratch
-        click.echo(f"torchlogit: the encoded rows take {size / 1e9:.1f} GB, in files in {folder}", err=True)
+        told = "go into" if size is None else f"take {size / 1e9:.1f} GB, in"
+        click.echo(f"torchlogit: the encoded rows {told} files in {folder}", err=True)
         return OnDisk(folder)
 
     @contextmanager

@@ -22,8 +22,8 @@ from torchlogit.data.source import Source
 from torchlogit.data.weights import weights_in
 from torchlogit.errors import DataError
 
-Room = Callable[[int], Storage]
-"""Where so many bytes are to live."""
+Room = Callable[[int | None], Storage]
+"""Where so many bytes are to live; None: nobody knows how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,8 @@ def prepare(source: Source, encoder: TableEncoder, plan: Plan, room: Room | None
         keep=plan.keep,
         sample_rows=plan.sample_rows,
     )
-    storage = IN_MEMORY if room is None else room(bytes_of(encoder, learned.rows))
+    all_read = plan.sample_rows is None or learned.rows < plan.sample_rows
+    storage = IN_MEMORY if room is None else room(bytes_of(encoder, learned.rows) if all_read else None)
     kept, held = encode(source, encoder, learned.classes.classes, plan, storage, features=room is not None)
     notices = [*learned.notices, *kept.notices]
     if held is None:
