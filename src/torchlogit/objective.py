@@ -70,14 +70,16 @@ class Objective:
         target = target.to(torch.float64).contiguous()
         if target.shape != (n, loss.n_outputs):
             raise InputError(f"target has shape {tuple(target.shape)}: expected {(n, loss.n_outputs)}, one row a row")
-        if not bool(((target >= 0) & (target <= 1)).all()):
+        if not _within(target, 1.0):
             raise InputError("target holds values outside [0, 1]: expected class probabilities, 0 and 1 for labels")
-        weight = torch.ones((), dtype=target.dtype, device=target.device).expand(n) if weight is None else weight
-        weight = weight.to(target)
-        if weight.shape != (n,) or not bool((torch.isfinite(weight) & (weight >= 0)).all()):
-            raise InputError(f"sample_weight: expected {n} finite numbers, none negative")
-        if not bool((weight > 0).any()):
-            raise InputError("sample_weight is zero on every row: expected at least one positive weight")
+        if weight is None:
+            weight = torch.ones((), dtype=target.dtype, device=target.device).expand(n)
+        else:
+            weight = weight.to(target)
+            if weight.shape != (n,) or not _within(weight, torch.finfo(weight.dtype).max):
+                raise InputError(f"sample_weight: expected {n} finite numbers, none negative")
+            if not float(weight.max()) > 0:
+                raise InputError("sample_weight is zero on every row: expected at least one positive weight")
         if offset is not None:
             offset = offset.to(target)
             if offset.shape != target.shape or not bool(torch.isfinite(offset).all()):
@@ -335,3 +337,9 @@ class Objective:
     def columns(self, indices: Tensor) -> Objective:
         """The objective of these features and the intercept, all other coefficients being zero."""
         return replace(self, design=self.design.columns(indices), penalty=self.penalty.columns(indices))
+
+
+def _within(values: Tensor, most: float) -> bool:
+    """Whether all are numbers from 0 to `most`: without a copy, for they are as many as the rows."""
+    low, high = (float(end) for end in values.aminmax()) if values.numel() else (0.0, 0.0)
+    return low >= 0 and high <= most
