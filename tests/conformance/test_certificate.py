@@ -264,7 +264,7 @@ def assert_holds_anywhere(objective: Objective, seed: int, certify: Certifier = 
 
 
 @given(recipe=recipes())
-@settings(max_examples=400, phases=UNSHRUNK)
+@settings(max_examples=200, phases=UNSHRUNK)
 def test_no_bound_along_newtons_way_is_below_the_gap(recipe: Recipe) -> None:
     assert_holds(recipe.objective())
 
@@ -306,7 +306,7 @@ def test_what_is_left_unbalanced_is_allowed_for(recipe: Recipe, seed: int) -> No
 
 
 @given(recipe=recipes(), seed=st.integers(0, 2**31))
-@settings(max_examples=150, phases=UNSHRUNK)
+@settings(max_examples=80, phases=UNSHRUNK)
 def test_no_bound_at_any_point_from_any_dual_is_below_the_gap(recipe: Recipe, seed: int) -> None:
     assert_holds_anywhere(recipe.objective(), seed)
 

@@ -192,19 +192,19 @@ def check_against_the_truth(recipe: Recipe) -> str:
 
 
 @given(recipe=recipes("complete", "ties"))
-@settings(max_examples=150, phases=UNSHRUNK)
+@settings(max_examples=80, phases=UNSHRUNK)
 def test_separated_classes_are_never_certified_and_always_named(recipe: Recipe) -> None:
     check_against_the_truth(recipe)
 
 
 @given(recipe=recipes("overlap", "random", "random"))
-@settings(max_examples=150, phases=UNSHRUNK)
+@settings(max_examples=80, phases=UNSHRUNK)
 def test_whatever_the_labels_the_status_is_the_truth(recipe: Recipe) -> None:
     check_against_the_truth(recipe)
 
 
 @given(recipe=recipes("complete", "ties", "overlap", "random", weighted=True))
-@settings(max_examples=80, phases=UNSHRUNK)
+@settings(max_examples=50, phases=UNSHRUNK)
 def test_rows_of_weight_zero_are_not_there(recipe: Recipe) -> None:
     check_against_the_truth(recipe)
 
