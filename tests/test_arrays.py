@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from torchlogit.arrays import IN_MEMORY, Keeping, Kept, OnDisk, Storage
-from torchlogit.data.encoded_rows import RowWriter
+from torchlogit.arrays import IN_MEMORY, Keeping, Kept, OnDisk, Spilling, Storage
+from torchlogit.data.encoded_rows import EncodedRows, RowWriter
 from torchlogit.errors import InputError
 
 
@@ -32,7 +32,7 @@ def write(storage: Storage, sparse: bool, weighted: bool) -> RowWriter:
     for n in (3, 0, 1, 1000):
         values = (random.normal(size=(n, 5)) * (random.random((n, 5)) < 0.5)).astype(np.float32)
         features = scipy.sparse.csr_array(values) if sparse else values
-        writer.append(features, random.integers(0, 3, n), random.random(n) if weighted else None)
+        writer.append(EncodedRows(features, random.integers(0, 3, n), random.random(n) if weighted else None))
     return writer
 
 
@@ -41,7 +41,11 @@ def write(storage: Storage, sparse: bool, weighted: bool) -> RowWriter:
 def test_rows_are_the_same_wherever_they_live(sparse: bool, weighted: bool, tmp_path: Path) -> None:
     expected = write(IN_MEMORY, sparse, weighted).rows()
     keeping = Keeping(tmp_path)
-    found = [write(OnDisk(tmp_path), sparse, weighted).rows(), write(keeping, sparse, weighted).rows()]
+    found = [write(storage, sparse, weighted).rows() for storage in (OnDisk(tmp_path), keeping)]
+    for most in (0, 100, 5000, 10**9):  # bytes: moved at once, in the middle, or never
+        spilling = Spilling(tmp_path, most)
+        found.append(write(spilling, sparse, weighted).rows())
+        assert spilling.spilled == (most < 10**9)
     kept = Kept(tmp_path, keeping.finished())
     found.append(RowWriter.into(kept, width=5, sparse=sparse, weighted=weighted).rows())
     for rows in found:

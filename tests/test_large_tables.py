@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -82,6 +83,19 @@ def test_the_same_model_however_rows_are_kept(options: str, here: Path, monkeypa
     monkeypatch.setattr("torchlogit.cli.training.FEW", 0)
     assert trained(here, f"{TRAIN} {options}") == expected, "on disk"
     assert {path.name for path in here.iterdir()} == {*LEFT}
+
+
+def test_rows_to_measure_on_are_spilled_as_those_to_train_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchlogit.arrays import Spilling
+
+    made, command = list[Spilling](), f"{TRAIN} --valid whole.parquet --json"
+    expected = torchlogit(here, *shlex.split(command)).stdout
+    monkeypatch.setattr("torchlogit.cli.training.FEW", 1000)
+    monkeypatch.setattr("torchlogit.arrays.Spilling", lambda *given: made.append(Spilling(*given)) or made[-1])
+    found = torchlogit(here, *shlex.split(command))
+    assert [storage.spilled for storage in made] == [True, True]
+    assert json.loads(found.stdout)["metrics"] == json.loads(expected)["metrics"]
+    assert "torchlogit: the encoded rows take 0.0 GB, in files in" in found.stderr
 
 
 LEFT = ("data", "whole.parquet", "sorted.csv", "model.safetensors", "rows", "run", "other")

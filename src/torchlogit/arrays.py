@@ -108,6 +108,50 @@ class OnDisk:
             os.close(handle)
 
 
+@dataclass(slots=True)
+class Spilling:
+    """Main memory, until what has grown there takes more than `most` bytes in all; from then on, all of it, a folder.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     storage = Spilling(Path(folder), most=8)
+    ...     rows = storage.growing(np.int32)
+    ...     for part in ([1, 2], [3]):
+    ...         rows.append(np.array(part))
+    ...     storage.spilled, rows.array().tolist()
+    (True, [1, 2, 3])
+    """
+
+    folder: Path
+    most: int
+    size: int = 0
+    grown: list[_Movable] = field(default_factory=list)
+
+    @property
+    def spilled(self) -> bool:
+        """Whether it was too much for main memory."""
+        return self.size > self.most
+
+    def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
+        """An array to be filled, where those that have grown are by now."""
+        return self._place.empty(shape, dtype)
+
+    def growing(self, dtype: DTypeLike) -> Growing:
+        """An array to be added to."""
+        self.grown.append(_Movable(self, np.dtype(dtype), self._place.growing(dtype)))
+        return self.grown[-1]
+
+    @property
+    def _place(self) -> Storage:
+        return OnDisk(self.folder) if self.spilled else IN_MEMORY
+
+    def take(self, size: int) -> None:
+        """Counts more bytes, and moves all that has grown so far when they are too many."""
+        before, self.size = self.spilled, self.size + size
+        if self.spilled and not before:
+            for moved in self.grown:
+                moved.move(OnDisk(self.folder).growing(moved.dtype))
+
+
 @dataclass(frozen=True, slots=True)
 class Keeping:
     """Files in a folder, of which those that grow stay there; `sizes` of these in bytes, for `Kept`.
@@ -201,6 +245,24 @@ def _explained(folder: Path) -> Iterator[None]:
         else:
             why = f"cannot write there ({error.strerror}); choose another folder (TMPDIR or --cache)"
         raise InputError(f"{folder}: {why}") from None
+
+
+@dataclass(slots=True)
+class _Movable:
+    storage: Spilling
+    dtype: np.dtype[Any]
+    held: Growing
+
+    def append(self, part: AnyArray) -> None:
+        self.storage.take(part.size * self.dtype.itemsize)
+        self.held.append(part)
+
+    def array(self) -> AnyArray:
+        return self.held.array()
+
+    def move(self, place: Growing) -> None:
+        place.append(self.held.array())
+        self.held = place
 
 
 @dataclass(slots=True)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from torchlogit.cli.summary import Run
+
 if TYPE_CHECKING:
-    from torchlogit.cli.summary import Run
     from torchlogit.data.encoded_rows import EncodedRows
     from torchlogit.data.encoder import TableEncoder
     from torchlogit.data.preparation import Plan
-    from torchlogit.data.remarks import Remarks
     from torchlogit.data.source import Source
     from torchlogit.estimator import LogisticRegression
     from torchlogit.model import Label, LogisticModel
@@ -24,59 +24,14 @@ if TYPE_CHECKING:
 FIRST_ROWS = 100_000  # that say what columns hold, unless others are asked for
 
 
-@dataclass(slots=True)
-class Reading:
-    """One reading of a source, encoded; what deserved a look, and how many rows there were of each class."""
-
-    source: Source
-    encoder: TableEncoder
-    classes: Sequence[Label]
-    plan: Plan
-    counts: list[int] = field(default_factory=list)
-    remarks: Remarks = ()
-
-    def blocks(self) -> Iterator[EncodedRows]:
-        """The rows."""
-        import numpy as np
-
-        from torchlogit.data.ahead import ahead
-        from torchlogit.data.encoded_rows import EncodedRows
-        from torchlogit.data.labels import check_labels
-        from torchlogit.data.preparation import pieces_of
-        from torchlogit.data.remarks import added
-        from torchlogit.data.weights import weights_in
-        from torchlogit.errors import DataError
-
-        self.counts = [0] * len(self.classes)
-        try:
-            for piece in ahead(pieces_of(self.source, self.encoder, self.plan.own_columns)):
-                with piece.blamed():
-                    codes = check_labels(piece.table, self.plan.target, self.classes)
-                    weight = None if self.plan.weight is None else weights_in(piece.table, self.plan.weight)
-                    encoded = self.encoder.encode(piece.table)
-                self.remarks = added(self.remarks, encoded.remarks) if self.remarks else encoded.remarks
-                found = np.bincount(codes, minlength=len(self.classes)).tolist()
-                self.counts = [one + more for one, more in zip(self.counts, found, strict=True)]
-                yield EncodedRows(encoded.values, codes, weight)
-        except DataError as error:
-            raise error.located(self.source.files) from None
-
-
 def streamed(
     source: Source, encoder: TableEncoder, plan: Plan, classifier: LogisticRegression, path: Path, notices: list[str]
 ) -> Run:
     """A model of one pass over the source."""
-    from torchlogit.data.learning import learn_table
+    from torchlogit.data.preparation import learn
 
     plan = replace(plan, sample_rows=plan.sample_rows or FIRST_ROWS)
-    learned = learn_table(
-        source,
-        encoder,
-        target=plan.target,
-        positive=plan.positive,
-        weight=plan.weight,
-        sample_rows=plan.sample_rows,
-    )
+    learned = learn(source, encoder, plan)
     return _passed(source, encoder, learned.classes.classes, plan, classifier, path, [*notices, *learned.notices])
 
 
@@ -89,6 +44,7 @@ def updated(
 
     if model.encoder is None:
         raise InputError("the model was trained on an array, not on a table; go on from Python, with partial_fit")
+    classifier.set_params(l1=model.facts.penalty["l1"], l2=model.facts.penalty["l2"])
     go_on(model, classifier)
     return _passed(source, model.encoder, model.classes, plan, classifier, path, notices)
 
@@ -103,29 +59,25 @@ def _passed(
     notices: list[str],
 ) -> Run:
     import numpy as np
-    from sklearn.pipeline import make_pipeline
 
-    from torchlogit.cli.summary import Run
+    from torchlogit.cli.training import finished
+    from torchlogit.data.preparation import Reading
     from torchlogit.data.remarks import sentences
-    from torchlogit.estimator import learn_blocks, save, to_model
+    from torchlogit.estimator import learn_blocks
 
-    reading = Reading(source, encoder, classes, plan)
+    reading, counts = Reading(source, encoder, classes, plan), np.zeros(len(classes), np.int64)
+
+    def blocks() -> Iterator[EncodedRows]:
+        for piece in reading.pieces():
+            rows = reading.encoded(piece)
+            counts[:] += np.bincount(rows.codes, minlength=len(classes))
+            yield rows
+
     progress = _Progress() if classifier.verbose else None
-    learn_blocks(classifier, reading.blocks(), len(encoder.schema_.feature_names), len(classes), progress)
-    classifier.n_features_in_ = len(encoder.schema_.feature_names)
-    classifier.feature_names_in_ = encoder.get_feature_names_out()
-    classifier.classes_ = np.array(classes, dtype=object)
-    fitted = make_pipeline(encoder, classifier)
-    save(fitted, path, target=plan.target)
-    return Run(
-        files=source.files,
-        model=to_model(fitted, target=plan.target),
-        classifier=classifier,
-        counts=reading.counts,
-        metrics={},
-        path=str(path),
-        warnings=(*notices, *source.notices, *sentences(reading.remarks)),
-    )
+    learn_blocks(classifier, blocks(), len(encoder.schema_.feature_names), len(classes), progress)
+    model = finished(encoder, classifier, classes, plan, path)
+    told = (*notices, *source.notices, *sentences(reading.remarks))
+    return Run(source.files, model, classifier, counts.tolist(), {}, str(path), told)
 
 
 class _Progress:

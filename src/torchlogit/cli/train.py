@@ -151,7 +151,6 @@ def command(
     if update is not None:
         _refuse_for_update(click.get_current_context(), roles)
         model = LogisticModel.load(update)
-        classifier.set_params(l1=model.facts.penalty["l1"], l2=model.facts.penalty["l2"])
         plan = Plan(_target(table, target or model.facts.target), weight=weight)
         run = updated(model, table, plan, classifier, path, notices)
     else:

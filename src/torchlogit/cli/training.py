@@ -15,14 +15,15 @@ import click
 from torchlogit.cli.rows import measure
 
 if TYPE_CHECKING:
-    from torchlogit.arrays import Storage
+    from torchlogit.arrays import Spilling, Storage
     from torchlogit.checkpoints import Checkpoints
     from torchlogit.cli.summary import Run
+    from torchlogit.data.encoded_rows import EncodedRows
     from torchlogit.data.encoder import TableEncoder
     from torchlogit.data.preparation import Plan, Prepared
     from torchlogit.data.source import Source
     from torchlogit.estimator import LogisticRegression
-    from torchlogit.model import LogisticModel
+    from torchlogit.model import Label, LogisticModel
     from torchlogit.records import Certificate
 
 FEW = 256 << 20  # bytes of encoded rows that are kept in memory
@@ -55,28 +56,29 @@ class Keeping:
 
     def refuse_for_streams(self, plan: Plan, valid: Sequence[str]) -> None:
         """Usage errors for what a single reading has no use for."""
+        measured = "predicts every row before it learns from it; leave it out, and use evaluate for other rows"
+        kept = "reads every row once and keeps none; leave it out, and go on with --update MODEL"
         asked = {
-            "--holdout": plan.holdout is not None,
-            "--valid": bool(valid),
-            "--cache": self.cache is not None,
-            "--no-cache": self.anew,
-            "--checkpoint": self.checkpoint is not None,
+            "--holdout": (plan.holdout is not None, measured),
+            "--valid": (bool(valid), measured),
+            "--cache": (self.cache is not None, kept),
+            "--no-cache": (self.anew, kept),
+            "--checkpoint": (self.checkpoint is not None, kept),
         }
-        for option in (option for option, given in asked.items() if given):
-            why = "each row is measured before it is learned from" if option in ("--holdout", "--valid") else "go on"
-            remedy = "with --update MODEL" if why == "go on" else "use evaluate for other rows"
-            raise click.UsageError(f"{option}: --solver streaming reads every row once; {why}: {remedy}.")
+        for option, (given, why) in asked.items():
+            if given:
+                raise click.UsageError(f"{option}: --solver streaming {why}.")
 
-    def storage(self, size: int | None) -> Storage:
-        """Where so many bytes are to live; None: perhaps a great many."""
-        from torchlogit.arrays import IN_MEMORY, OnDisk
+    @property
+    def folder(self) -> Path:
+        """Where files go."""
+        return self.cache or self.checkpoint or self.scratch
 
-        if size is not None and size <= FEW:
-            return IN_MEMORY
-        folder = self.cache or self.checkpoint or self.scratch
-        told = "go into" if size is None else f"take {size / 1e9:.1f} GB, in"
-        click.echo(f"torchlogit: the encoded rows {told} files in {folder}", err=True)
-        return OnDisk(folder)
+    def storage(self) -> Spilling:
+        """Where rows are to live: in memory, if they are few."""
+        from torchlogit.arrays import Spilling
+
+        return Spilling(self.folder, FEW)
 
     @contextmanager
     def rows(self, source: Source, encoder: TableEncoder, plan: Plan) -> Iterator[Prepared]:
@@ -85,23 +87,28 @@ class Keeping:
         from torchlogit.data.preparation import prepare
         from torchlogit.storage import locked
 
-        folder = self.cache or self.checkpoint
-        if folder is None or self.anew:
-            yield prepare(source, encoder, plan, None if self.anew else self.storage)
+        if self.anew:
+            yield prepare(source, encoder, plan, None)
             return
-        with locked(folder / "rows.lock"):
-            cache = Cache(folder)
+        if self.folder is self.scratch:
+            storage = self.storage()
+            prepared = prepare(source, encoder, plan, storage)
+            if storage.spilled:
+                told = f"the encoded rows take {storage.size / 1e9:.1f} GB, in files in {self.folder}"
+                click.echo(f"torchlogit: {told}, gone at the end", err=True)
+            yield prepared
+            return
+        with locked(self.folder / "rows.lock"):
+            cache = Cache(self.folder)
             yield cache.prepared(source, encoder, plan)
             if self.cache is None:
                 cache.clear()
 
-    def vectors(self, prepared: Prepared) -> Storage:
+    def vectors(self, rows: EncodedRows) -> Storage:
         """Where vectors as long as the rows live: where the rows do."""
         from torchlogit.arrays import IN_MEMORY, OnDisk
-        from torchlogit.data.preparation import bytes_of
 
-        size = bytes_of(prepared.encoder, len(prepared.train))
-        return IN_MEMORY if size <= FEW else OnDisk(self.cache or self.checkpoint or self.scratch)
+        return IN_MEMORY if rows.nbytes <= FEW else OnDisk(self.folder)
 
     def checkpoints(self, source: Source) -> Checkpoints | None:
         """Those of the fit."""
@@ -117,7 +124,7 @@ def with_others(prepared: Prepared, others: Source, plan: Plan, keeping: Keeping
     from torchlogit.data.preparation import encode
 
     all_of_it = replace(plan, holdout=None)
-    part, _ = encode(others, prepared.encoder, prepared.classes.classes, all_of_it, keeping.storage(0))
+    part, _ = encode(others, prepared.encoder, prepared.classes.classes, all_of_it, keeping.storage())
     notices = [*others.notices, *(f"{others.files}: {notice}" for notice in part.notices)]
     return replace(prepared, held=part.rows()), notices
 
@@ -150,23 +157,17 @@ def _fitted(
     path: Path,
     notices: list[str],
 ) -> Run:
-    import numpy as np
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.pipeline import make_pipeline
 
     from torchlogit.cli.summary import Run
-    from torchlogit.estimator import fit_rows, save, table_rows, to_model
+    from torchlogit.estimator import fit_rows, table_rows
 
     encoder, totals, train = prepared.encoder, prepared.classes, prepared.train
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("ignore", ConvergenceWarning)  # told below, with the features' names
         rows = table_rows(train, len(totals.classes), classifier.class_weight)
-        fit_rows(classifier, rows, keeping.vectors(prepared), keeping.checkpoints(source))
-    classifier.feature_names_in_ = encoder.get_feature_names_out()
-    classifier.classes_ = np.array(totals.classes, dtype=object)
-    fitted = make_pipeline(encoder, classifier)
-    save(fitted, path, target=plan.target)
-    model, certificate = to_model(fitted, target=plan.target), classifier.certificate_
+        fit_rows(classifier, rows, keeping.vectors(train), keeping.checkpoints(source))
+    model = finished(encoder, classifier, totals.classes, plan, path)
     measured = {"train": train} | ({"valid": prepared.held} if prepared.held is not None else {})
     return Run(
         files=source.files,
@@ -175,8 +176,25 @@ def _fitted(
         counts=totals.counts.tolist(),
         metrics={name: measure(model, rows) for name, rows in measured.items()},
         path=str(path),
-        warnings=(*notices, *(str(warning.message) for warning in told), *_explained(certificate, model)),
+        warnings=(*notices, *(str(warning.message) for warning in told), *_explained(classifier.certificate_, model)),
     )
+
+
+def finished(
+    encoder: TableEncoder, classifier: LogisticRegression, classes: Sequence[Label], plan: Plan, path: Path
+) -> LogisticModel:
+    """The model, saved: the classifier knows its features by name from now on, and its classes."""
+    import numpy as np
+    from sklearn.pipeline import make_pipeline
+
+    from torchlogit.estimator import to_model
+
+    classifier.n_features_in_ = len(encoder.schema_.feature_names)
+    classifier.feature_names_in_ = encoder.get_feature_names_out()
+    classifier.classes_ = np.array(classes, dtype=object)
+    model = to_model(make_pipeline(encoder, classifier), target=plan.target)
+    model.save(path)
+    return model
 
 
 def _explained(certificate: Certificate, model: LogisticModel) -> list[str]:

@@ -75,7 +75,7 @@ class Cache:
         except OSError as error:
             raise InputError(f"{self.folder}: cannot write there ({error.strerror}); choose another folder") from None
         keeping = Keeping(self.folder)
-        prepared = prepare(source, encoder, plan, lambda size: keeping)
+        prepared = prepare(source, encoder, plan, keeping)
         facts = _facts(prepared)
         save_json(self.folder / NOTE, {"key": key, "sizes": keeping.finished(), **facts})
         # What is kept is what is used, the first time as later.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -59,6 +60,16 @@ class EncodedRows:
     def __len__(self) -> int:
         return len(self.codes)
 
+    @property
+    def nbytes(self) -> int:
+        """What the features take; of features that are read anew, what they would take as a dense matrix."""
+        features = self.features
+        if isinstance(features, np.ndarray):
+            return int(features.nbytes)
+        if isinstance(features, ReadAnew):
+            return 4 * math.prod(features.shape)
+        return int(features.data.nbytes + features.indices.nbytes + features.indptr.nbytes)
+
     def parts(self, rows: int) -> Iterator[EncodedRows]:
         """The rows, so many at a time."""
         cuts = [slice(start, start + rows) for start in range(0, len(self), rows)]
@@ -74,8 +85,8 @@ class RowWriter:
 
     >>> from torchlogit.arrays import InMemory
     >>> writer = RowWriter.into(InMemory(), width=2, sparse=True, weighted=False)
-    >>> writer.append(csr_array(np.array([[1.0, 0.0]], np.float32)), np.array([1]), None)
-    >>> writer.append(csr_array(np.array([[0.0, 4.0]], np.float32)), np.array([0]), None)
+    >>> writer.append(EncodedRows(csr_array(np.array([[1.0, 0.0]], np.float32)), np.array([1]), None))
+    >>> writer.append(EncodedRows(csr_array(np.array([[0.0, 4.0]], np.float32)), np.array([0]), None))
     >>> writer.rows().features.toarray().tolist(), writer.rows().codes.tolist()
     ([[1.0, 0.0], [0.0, 4.0]], [1, 0])
     """
@@ -96,13 +107,13 @@ class RowWriter:
         weights = storage.growing(np.float64) if weighted else None
         return cls(_Counter(read, width), storage.growing(np.int16), weights)
 
-    def append(self, features: Matrix, codes: Codes, weight: Floats | None) -> None:
+    def append(self, rows: EncodedRows) -> None:
         """Adds rows."""
-        self.features.append(features)
-        self.codes.append(codes)
+        self.features.append(rows.features)
+        self.codes.append(rows.codes)
         if self.weights is not None:
-            assert weight is not None
-            self.weights.append(weight)
+            assert rows.weight is not None
+            self.weights.append(rows.weight)
 
     def rows(self) -> EncodedRows:
         """All that was written."""

@@ -6,7 +6,7 @@ numbers, in the order of the source. A cache keeps them, and what was learned, f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torchlogit.arrays import IN_MEMORY, Storage
@@ -15,15 +15,12 @@ from torchlogit.data.encoded_rows import EncodedRows, RowWriter
 from torchlogit.data.encoder import TableEncoder
 from torchlogit.data.features import Matrix
 from torchlogit.data.labels import ClassTotals, Label, check_labels
-from torchlogit.data.learning import Keep, drawn, learn_table
+from torchlogit.data.learning import Keep, LearnedTable, drawn, learn_table
 from torchlogit.data.pieces import PIECE, Piece, piece_of, rechunked
 from torchlogit.data.remarks import Remarks, added, sentences
 from torchlogit.data.source import Source
 from torchlogit.data.weights import weights_in
 from torchlogit.errors import DataError
-
-Room = Callable[[int | None], Storage]
-"""Where so many bytes are to live; None: nobody knows how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +57,13 @@ class Prepared:
     notices: tuple[str, ...]
 
 
-def prepare(source: Source, encoder: TableEncoder, plan: Plan, room: Room | None) -> Prepared:
+def prepare(source: Source, encoder: TableEncoder, plan: Plan, storage: Storage | None) -> Prepared:
     """The rows of a source, ready to train on; DataError, which names file and row, for those that cannot be used.
 
-    room: where their features are to live; None: they are not kept, but encoded again for every reading.
+    storage: where they are to live; None: their features are not kept, but encoded again for every reading.
     """
-    learned = learn_table(
-        source,
-        encoder,
-        target=plan.target,
-        positive=plan.positive,
-        weight=plan.weight,
-        keep=plan.keep,
-        sample_rows=plan.sample_rows,
-    )
-    all_read = plan.sample_rows is None or learned.rows < plan.sample_rows
-    storage = IN_MEMORY if room is None else room(bytes_of(encoder, learned.rows) if all_read else None)
-    kept, held = encode(source, encoder, learned.classes.classes, plan, storage, features=room is not None)
+    learned = learn(source, encoder, plan)
+    kept, held = encode(source, encoder, learned.classes.classes, plan, storage)
     notices = [*learned.notices, *kept.notices]
     if held is None:
         return Prepared(encoder, learned.classes, kept.rows(), None, tuple(notices))
@@ -87,37 +74,68 @@ def prepare(source: Source, encoder: TableEncoder, plan: Plan, room: Room | None
     return Prepared(encoder, learned.classes, kept.rows(), held.rows(), tuple(notices))
 
 
-def bytes_of(encoder: TableEncoder, rows: int) -> int:
-    """What so many encoded rows take, about."""
-    schema = encoder.schema_
-    return int(rows * (8 * schema.filled + 16 if encoder.is_sparse else 4 * len(schema.feature_names) + 8))
+def learn(source: Source, encoder: TableEncoder, plan: Plan) -> LearnedTable:
+    """What the source holds, by the plan; the encoder is fitted."""
+    return learn_table(
+        source,
+        encoder,
+        target=plan.target,
+        positive=plan.positive,
+        weight=plan.weight,
+        keep=plan.keep,
+        sample_rows=plan.sample_rows,
+    )
+
+
+@dataclass(slots=True)
+class Reading:
+    """One reading of a source's rows, encoded; `remarks`: what deserved a look so far."""
+
+    source: Source
+    encoder: TableEncoder
+    classes: Sequence[Label]
+    plan: Plan
+    remarks: Remarks = ()
+
+    def pieces(self) -> Iterator[Piece]:
+        """The rows as they are, of the columns that are needed."""
+        try:
+            yield from ahead(pieces_of(self.source, self.encoder, self.plan.own_columns))
+        except DataError as error:
+            raise error.located(self.source.files) from None
+
+    def encoded(self, piece: Piece) -> EncodedRows:
+        """Some of them, encoded."""
+        plan = self.plan
+        try:
+            with piece.blamed():
+                codes = check_labels(piece.table, plan.target, self.classes)
+                weight = None if plan.weight is None else weights_in(piece.table, plan.weight)
+                encoded = self.encoder.encode(piece.table)
+        except DataError as error:
+            raise error.located(self.source.files) from None
+        self.remarks = added(self.remarks, encoded.remarks) if self.remarks else encoded.remarks
+        return EncodedRows(encoded.values, codes, weight)
 
 
 @dataclass(slots=True)
 class Part:
-    """Encoded rows on their way, and what deserves a look in them."""
+    """Encoded rows on their way to where they are kept, and what deserves a look in them."""
 
-    encoder: TableEncoder
+    reading: Reading
     writer: RowWriter
-    remarks: Remarks | None = None
     n_rows: int = 0
 
-    def append(self, piece: Piece, classes: tuple[Label, ...], plan: Plan) -> None:
+    def append(self, piece: Piece) -> None:
         """Encodes and adds some rows."""
-        if not len(piece):
-            return
-        with piece.blamed():
-            codes = check_labels(piece.table, plan.target, classes)
-            weight = None if plan.weight is None else weights_in(piece.table, plan.weight)
-            encoded = self.encoder.encode(piece.table)
-        self.writer.append(encoded.values, codes, weight)
-        self.remarks = encoded.remarks if self.remarks is None else added(self.remarks, encoded.remarks)
-        self.n_rows += len(piece)
+        if len(piece):
+            self.writer.append(self.reading.encoded(piece))
+            self.n_rows += len(piece)
 
     @property
     def notices(self) -> tuple[str, ...]:
         """One sentence each."""
-        return sentences(self.remarks or ())
+        return sentences(self.reading.remarks)
 
     def rows(self) -> EncodedRows:
         """All that were added."""
@@ -125,36 +143,26 @@ class Part:
 
 
 def encode(
-    source: Source,
-    encoder: TableEncoder,
-    classes: tuple[Label, ...],
-    plan: Plan,
-    storage: Storage,
-    *,
-    features: bool = True,
+    source: Source, encoder: TableEncoder, classes: Sequence[Label], plan: Plan, storage: Storage | None
 ) -> tuple[Part, Part | None]:
-    """The rows to train on and those held out, encoded in one reading; without `features`, to be read anew."""
+    """The rows to train on and those held out, encoded in one reading; without a storage, to be read anew."""
     keep = plan.keep
-    kept = Part(encoder, _writer(source, encoder, plan, storage, keep, features))
-    held = None
-    if keep is not None:
-        held = Part(encoder, _writer(source, encoder, plan, storage, lambda first, n: ~keep(first, n), features))
-    try:
-        for piece in ahead(pieces_of(source, encoder, plan.own_columns)):
-            chosen = None if keep is None else keep(piece.first, len(piece))
-            kept.append(piece if chosen is None else piece.where(chosen), classes, plan)
-            if held is not None and chosen is not None:
-                held.append(piece.where(~chosen), classes, plan)
-    except DataError as error:
-        raise error.located(source.files) from None
+
+    def part(chosen: Keep | None) -> Part:
+        return Part(Reading(source, encoder, classes, plan), _writer(source, encoder, plan, storage, chosen))
+
+    kept, held = part(keep), None if keep is None else part(lambda first, n: ~keep(first, n))
+    for piece in kept.reading.pieces():
+        chosen = None if keep is None else keep(piece.first, len(piece))
+        kept.append(piece if chosen is None else piece.where(chosen))
+        if held is not None and chosen is not None:
+            held.append(piece.where(~chosen))
     return kept, held
 
 
-def _writer(
-    source: Source, encoder: TableEncoder, plan: Plan, storage: Storage, keep: Keep | None, features: bool
-) -> RowWriter:
+def _writer(source: Source, encoder: TableEncoder, plan: Plan, storage: Storage | None, keep: Keep | None) -> RowWriter:
     width, weighted = len(encoder.schema_.feature_names), plan.weight is not None
-    if features:
+    if storage is not None:
         return RowWriter.into(storage, width=width, sparse=encoder.is_sparse, weighted=weighted)
 
     def read() -> Iterator[Matrix]:
@@ -163,7 +171,7 @@ def _writer(
             if len(part):
                 yield encoder.encode(part.table).values
 
-    return RowWriter.reading(read, storage, width=width, weighted=weighted)
+    return RowWriter.reading(read, IN_MEMORY, width=width, weighted=weighted)
 
 
 def pieces_of(source: Source, encoder: TableEncoder, also: Sequence[str], rows: int = PIECE) -> Iterator[Piece]:
