@@ -108,7 +108,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "l1": (
         lambda: LogisticRegression(l1=1.0, solver="streaming").fit([[1.0], [2.0]], [0, 1]),
-        "l1 or bounds: one pass of Newton's method takes l2 alone; set l1=0, or fit without streaming",
+        "l1 or bounds: learning in one pass takes l2 alone; set l1=0, or fit without streaming",
     ),
     "l2 to be chosen": (
         lambda: LogisticRegression(l2="auto").partial_fit([[1.0], [2.0]], [0, 1]),

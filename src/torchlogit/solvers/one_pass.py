@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from torchlogit.errors import InputError
 from torchlogit.losses import Loss
+from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, StreamState
 from torchlogit.solvers.progressive import Progressive, ProgressiveSums
 
@@ -61,6 +62,12 @@ class Stream(Protocol):
     def record(self) -> StreamState:
         """All that it takes to go on, copied."""
         ...
+
+
+def refuse_kinks(penalty: ElasticNet) -> None:
+    """InputError for a penalty that rows read once cannot be held to."""
+    if not penalty.smooth:
+        raise InputError("l1 or bounds: learning in one pass takes l2 alone; set l1=0, or fit without streaming")
 
 
 def beliefs(names: Sequence[str], by: Array) -> dict[str, float]:

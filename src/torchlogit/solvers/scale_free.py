@@ -23,11 +23,19 @@ import scipy.sparse
 import torch
 from numpy.typing import NDArray
 
-from torchlogit.errors import InputError
 from torchlogit.losses import Loss, loss_for
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, StreamState
-from torchlogit.solvers.one_pass import SHARES, Answer, Start, arrays_of, beliefs, moving_of, setting_facts
+from torchlogit.solvers.one_pass import (
+    SHARES,
+    Answer,
+    Start,
+    arrays_of,
+    beliefs,
+    moving_of,
+    refuse_kinks,
+    setting_facts,
+)
 from torchlogit.solvers.progressive import ProgressiveSums
 
 Array = NDArray[np.float64]
@@ -64,8 +72,7 @@ class ScaleFree:
 
         InputError for l1 or bounds.
         """
-        if not penalty.smooth:
-            raise InputError("l1 or bounds: learning in one pass takes l2 alone; set l1=0, or fit without streaming")
+        refuse_kinks(penalty)
         setting = _Setting(self, loss_for(n_classes), penalty.precision(n_features).numpy(), intercept)
         moving = _Moving.at_rest(setting)
         if start is not None:

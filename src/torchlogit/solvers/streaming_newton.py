@@ -31,7 +31,16 @@ from torchlogit.errors import InputError
 from torchlogit.losses import Loss, loss_for
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, StreamState
-from torchlogit.solvers.one_pass import SHARES, Answer, Start, arrays_of, beliefs, moving_of, setting_facts
+from torchlogit.solvers.one_pass import (
+    SHARES,
+    Answer,
+    Start,
+    arrays_of,
+    beliefs,
+    moving_of,
+    refuse_kinks,
+    setting_facts,
+)
 from torchlogit.solvers.progressive import ProgressiveSums
 
 Array = NDArray[np.float64]
@@ -78,10 +87,7 @@ class StreamingNewton:
         start: Start | None = None,
     ) -> NewtonStream:
         """A stream that has seen no row, or one that goes on from a model that rows elsewhere gave."""
-        if not penalty.smooth:
-            raise InputError(
-                "l1 or bounds: one pass of Newton's method takes l2 alone; set l1=0, or fit without streaming"
-            )
+        refuse_kinks(penalty)
         loss = loss_for(n_classes)
         setting = Setting(self, loss, penalty.precision(n_features).numpy(), intercept, start)
         size = setting.size
