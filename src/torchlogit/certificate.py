@@ -109,8 +109,7 @@ def features_are_free(objective: Objective) -> bool:
 
 def too_many_free(objective: Objective) -> bool:
     """Whether some feature is free, and the parameters are too many for a bound, or for a search for separation."""
-    parameters = objective.design.shape[1] * objective.basis().shape[1]
-    return parameters > MOST_FREE and features_are_free(objective)
+    return objective.n_free > MOST_FREE and features_are_free(objective)
 
 
 def _losses(objective: Objective, raw: Tensor, residual: Tensor) -> _Losses:

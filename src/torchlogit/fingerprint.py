@@ -9,6 +9,7 @@ from functools import cache, partial
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,14 +29,14 @@ class Difference:
 
 
 def first_difference(old: Any, new: Any, name: str = "") -> Difference | None:
-    """The first of the new values, of JSON values within each other, that the old ones do not have.
+    """The first of the values, of JSON values within each other, that are not the same in both; one may lack some.
 
     >>> first_difference({"solver": {"seed": 0}}, {"solver": {"seed": 1}})
     Difference(name='solver.seed', old=0, new=1)
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key, value in new.items():
-            if found := first_difference(old.get(key), value, f"{name}.{key}" if name else key):
+        for key in {**new, **old}:
+            if found := first_difference(old.get(key), new.get(key), f"{name}.{key}" if name else key):
                 return found
         return None
     return None if old == new else Difference(name, old, new)
@@ -84,6 +85,7 @@ def described(value: object) -> Any:
     >>> described(partial(torch.optim.SGD, momentum=0.9))
     {'name': 'torch.optim.sgd.SGD', 'momentum': 0.9}
     """
+    value = value.item() if isinstance(value, np.generic) else value
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Tensor):

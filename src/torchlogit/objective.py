@@ -135,6 +135,11 @@ class Objective:
         basis = self.loss.basis() if self.penalty.smooth else torch.eye(self.loss.n_outputs, dtype=torch.float64)
         return basis.to(self.target.device)
 
+    @property
+    def n_free(self) -> int:
+        """How many free coordinates there are."""
+        return self.design.shape[1] * self.basis().shape[1]
+
     def to_free(self, theta: Tensor) -> Tensor:
         """The free coordinates of theta, (n_free p,)."""
         return (theta @ self.basis()).T.reshape(-1)

@@ -116,3 +116,19 @@ def test_what_cannot_be_done_without_keeping_rows_is_said() -> None:
         fit(objective(design, 2), BY_NAME["dual"](objective(design, 2), 0, 1e-6))
     with pytest.raises(InputError, match="no rows"):
         Streamed.of(lambda: iter([]), intercept=True)
+
+
+@pytest.mark.parametrize(("factor", "said"), [(0.5, "fewer now"), (2, "more now")])
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+def test_rows_that_are_not_as_many_as_before_are_refused(sparse: bool, factor: float, said: str) -> None:
+    X, readings = table(sparse), []
+
+    def read() -> Iterator[np.ndarray | scipy.sparse.csr_array]:
+        readings.append(1)
+        changed = int(N * factor) if len(readings) > 1 else N
+        yield from [X, X][: max(1, int(factor))] if changed > N else [X[:changed]]
+
+    design = Streamed.of(read, intercept=True)
+    with pytest.raises(InputError, match=f"5,000 rows were read at first, and {said}; start again"):
+        for _ in design.blocks():
+            pass

@@ -124,7 +124,7 @@ def command(
     refuse_overwriting(path, (*data, *valid))
     table = source(data, no_header, names)
     roles = {"numeric": split(numeric), "categorical": split(categorical), "drop": split(drop), "text": split(text)}
-    keeping = Keeping.asked(path, cache=cache, checkpoint=checkpoint, resume=resume, anew=no_cache)
+    keeping = Keeping.asked(path, solver, cache=cache, checkpoint=checkpoint, resume=resume, anew=no_cache)
 
     from torchlogit.data.encoder import TableEncoder
     from torchlogit.data.preparation import Plan

@@ -44,10 +44,14 @@ class Keeping:
     anew: bool = False
 
     @classmethod
-    def asked(cls, model: Path, *, cache: str | None, checkpoint: str | None, resume: bool, anew: bool) -> Keeping:
+    def asked(
+        cls, model: Path, solver: str, *, cache: str | None, checkpoint: str | None, resume: bool, anew: bool
+    ) -> Keeping:
         """What the options ask for; usage errors for those that contradict each other."""
         if anew and cache is not None:
             raise click.UsageError("--cache keeps encoded rows and --no-cache keeps none; give one of them.")
+        if anew and solver in ("dual", "sgd"):
+            raise click.UsageError(f"--no-cache reads all rows for a pass, and {solver} goes by few; leave it out.")
         if resume and checkpoint is None:
             raise click.UsageError("--resume goes on from a checkpoint; name its folder with --checkpoint.")
         # What is called temporary may lie in memory: the model's folder is on a disk.

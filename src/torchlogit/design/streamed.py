@@ -25,8 +25,9 @@ Read: TypeAlias = Callable[[], Iterator[Part]]
 class Streamed:
     """The n rows of d features that `read` yields, in parts of any size, the same ones every time.
 
-    Blocks are those of a Sparse or a Dense design of the same rows, and so are all sums, bit for bit. edges: None for
-    dense rows; for sparse ones, ranges of columns with about as many values each. n_values: those that are stored.
+    Blocks are those of a Sparse or a Dense design of the same rows, float32, and so are all sums, bit for bit. edges:
+    None for dense rows; for sparse ones, ranges of columns with about as many values each. n_values: those that are stored.
+    compiled: by which loops dense rows are read.
 
     >>> parts = [np.array([[1.0], [2.0]], np.float32), np.array([[3.0]], np.float32)]
     >>> design = Streamed.of(lambda: iter(parts), intercept=True)
@@ -40,6 +41,7 @@ class Streamed:
     n_values: int
     has_intercept: bool
     edges: tuple[int, ...] | None
+    compiled: bool = False
 
     @classmethod
     def of(cls, read: Read, *, intercept: bool) -> Streamed:
@@ -52,7 +54,7 @@ class Streamed:
                 edges = kernels.edges(part.indices, d)
         if not n:
             raise InputError("X has no rows: expected at least one of each class")
-        return cls(read, n, d, n_values, intercept, edges)
+        return cls(read, n, d, n_values, intercept, edges, worth_compiling(n_values))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -62,7 +64,7 @@ class Streamed:
     def blocks(self) -> Iterator[tuple[slice, Rows]]:
         """The rows, read anew."""
         if self.edges is None:
-            for rows, part in self._cut(dense_blocks(self.n, self.shape[1], 4, compiled=self._compiled)):
+            for rows, part in self._cut(dense_blocks(self.n, self.shape[1], 4, compiled=self.compiled)):
                 ((_, block),) = self._dense(part).blocks()
                 yield rows, block
             return
@@ -114,25 +116,27 @@ class Streamed:
         read, chosen = self.read, indices.numpy()
         return Streamed.of(lambda: (part[:, chosen] for part in read()), intercept=self.has_intercept)
 
-    @property
-    def _compiled(self) -> bool:
-        return worth_compiling(self.n_values)
-
     def _dense(self, part: Part) -> Dense:
         """The design of some rows, read as all of them would be."""
-        return Dense(torch.from_numpy(part), self.has_intercept, self._compiled)
+        return Dense(torch.from_numpy(part), self.has_intercept, self.compiled)
 
     def _cut(self, slices: list[slice]) -> Iterator[tuple[slice, Any]]:
         """The rows of each slice, in one piece."""
         parts, held, waiting = self.read(), list[Part](), 0
         for rows in slices:
             size = rows.stop - rows.start
-            while waiting < size:
-                held.append(next(parts))
-                waiting += held[-1].shape[0]
+            while waiting < size and (part := next(parts, None)) is not None:
+                held.append(part)
+                waiting += part.shape[0]
+            if waiting < size:
+                raise InputError(
+                    f"{self.n:,} rows were read at first, and fewer now; start again with the data at rest"
+                )
             whole = _joined(held)
             yield rows, whole[:size]
             held, waiting = [whole[size:]], waiting - size
+        if waiting or next(parts, None) is not None:
+            raise InputError(f"{self.n:,} rows were read at first, and more now; start again with the data at rest")
 
 
 def _joined(parts: list[Part]) -> Any:

@@ -20,6 +20,12 @@ def with_l2(objective: Objective, l2: float) -> Objective:
     return replace(objective, penalty=replace(objective.penalty, l2=l2))
 
 
+def precisions(objective: Objective) -> tuple[Tensor, Tensor]:
+    """Omega's second derivative by each row of theta, (p,) each: what it is without l2, what each unit of l2 adds."""
+    fixed, both = (with_l2(objective, l2).precision() for l2 in (0.0, 1.0))
+    return fixed, both - fixed
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """Of every fit: F (m,), its gradient (p, m, n_outputs), and over the rows that it holds out, by weight s,
@@ -85,8 +91,8 @@ class Batch:
 
     def precision(self) -> Tensor:
         """Omega's second derivative by each row of theta, (p, m)."""
-        ridge, both = (with_l2(self.objective, l2).precision()[:, None] for l2 in (0.0, 1.0))
-        return ridge + self.l2s * (both - ridge)
+        fixed, by_l2 = (part[:, None] for part in precisions(self.objective))
+        return fixed + self.l2s * by_l2
 
     def evaluate(self, theta: Tensor) -> Evaluation:
         """F, gradient and held-out losses of all fits: one reading of X."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from torchlogit.objective import Objective
-from torchlogit.path.batch import with_l2
+from torchlogit.path.batch import precisions
 
 COARSE, FINE = 20, 7  # points of the two grids
 FREE = 1.0  # coefficients, in all, that the data determine at the largest penalty
@@ -24,8 +24,7 @@ def span(objective: Objective) -> tuple[float, float]:
     sums, squares = (objective.coef(part[:, None])[:, 0] for part in objective.moments)
     centre = sums.square() / objective.total_weight if objective.design.has_intercept else torch.zeros_like(sums)
     spread = (squares - centre).clamp(min=0)
-    ridge, both = (objective.coef(with_l2(objective, l2).precision()[:, None])[:, 0] for l2 in (0.0, 1.0))
-    factor = both - ridge
+    factor = objective.coef(precisions(objective)[1][:, None])[:, 0]
     seen = (spread > 1e-12 * squares) & (factor > 0)
     if not bool(seen.any()):
         return 1.0, 1.0

@@ -11,9 +11,10 @@ from torch import Tensor
 from torchlogit.objective import Objective
 from torchlogit.path.batch import ALL, Batch, Evaluation
 from torchlogit.path.curve import By, Held
-from torchlogit.path.leave_one_out import degrees_of_freedom, left_out
+from torchlogit.path.leave_one_out import left_out
 from torchlogit.path.newton import Curvature
 from torchlogit.path.samples import Sample
+from torchlogit.quadratic import Factor
 
 NO_FOLD = -1
 
@@ -31,8 +32,8 @@ class Measure(Protocol):
         """The fold of every row, (n,), where fits without them are asked for; -1: of none."""
         ...
 
-    def held(self, fits: Fits) -> list[Held]:
-        """The estimates, one for each penalty."""
+    def held(self, fits: Fits, k: int, factored: Factor | None) -> Held:
+        """The estimate for the k-th penalty; factored: the Hessian there, where one is formed."""
         ...
 
 
@@ -51,11 +52,9 @@ class Fits:
     curvature: Curvature | None = None
     left_out: Sample | None = None
 
-    def degrees(self, k: int) -> float | None:
-        """The parameters that the data determine."""
-        if self.curvature is None:
-            return None
-        return degrees_of_freedom(self.batch.single(k), self.curvature.at(k, self.theta[:, k]))
+    def factored(self, k: int) -> Factor | None:
+        """The Hessian at the k-th optimum, where one is formed."""
+        return None if self.curvature is None else self.curvature.at(k, self.theta[:, k])
 
 
 def batch_of(objective: Objective, unit: Tensor, l2s: list[float], measure: Measure) -> Batch:
@@ -77,17 +76,14 @@ class LeaveOneOut:
     by: By = "alo"
     fold: Tensor | None = None
 
-    def held(self, fits: Fits) -> list[Held]:
+    def held(self, fits: Fits, k: int, factored: Factor | None) -> Held:
         """Of the losses at the optimum, and what leaving out adds."""
-        return [self._one(fits, k) for k in range(fits.n_l2s)]
-
-    def _one(self, fits: Fits, k: int) -> Held:
-        assert fits.curvature is not None
+        assert factored is not None
         assert fits.left_out is not None
         theta, whole, sample = fits.theta[:, k], fits.batch.objective, fits.left_out
         rows = sample.objective
         seen = rows.loss.value(rows.raw(theta), rows.target)
-        unseen = left_out(rows, theta, fits.curvature.at(k, theta), sample.unit)
+        unseen = left_out(rows, theta, factored, sample.unit)
         added = float((rows.weight * (unseen - seen)).sum())
         penalty = float(0.5 * (fits.batch.precision()[:, k, None] * theta.square()).sum())
         spread = Held.of(unseen, sample.unit, sample.multiplier).standard_error
@@ -101,16 +97,13 @@ class Folds:
     fold: Tensor
     by: By = "cv"
 
-    def held(self, fits: Fits) -> list[Held]:
+    def held(self, fits: Fits, k: int, factored: Factor | None) -> Held:
         """Of all rows that are in a fold."""
         weight = torch.where(self.fold == NO_FOLD, 0.0, fits.batch.objective.weight)
         total, squares = float(weight.sum()), float(weight @ fits.batch.unit)
-        sums = (part[fits.n_l2s :].reshape(-1, fits.n_l2s).sum(dim=0).tolist() for part in fits.seen.held_sums())
-        result = []
-        for loss, square, cross in zip(*sums, strict=True):
-            mean = loss / total
-            result.append(Held(mean, max(0.0, square - 2 * mean * cross + mean * mean * squares) ** 0.5 / total))
-        return result
+        loss, square, cross = (float(part[fits.n_l2s + k :: fits.n_l2s].sum()) for part in fits.seen.held_sums())
+        mean = loss / total
+        return Held(mean, max(0.0, square - 2 * mean * cross + mean * mean * squares) ** 0.5 / total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +114,7 @@ class Validation:
     by: By = "validation"
     fold: Tensor | None = None
 
-    def held(self, fits: Fits) -> list[Held]:
+    def held(self, fits: Fits, k: int, factored: Factor | None) -> Held:
         """Of the rows set aside."""
-        rows, result = self.rows, []
-        for k in range(fits.n_l2s):
-            losses = rows.loss.value(rows.raw(fits.theta[:, k]), rows.target)
-            result.append(Held.of(losses, rows.weight))
-        return result
+        rows = self.rows
+        return Held.of(rows.loss.value(rows.raw(fits.theta[:, k]), rows.target), rows.weight)

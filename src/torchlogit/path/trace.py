@@ -13,6 +13,7 @@ from torchlogit.objective import Objective
 from torchlogit.path.batch import Batch
 from torchlogit.path.curve import Path, PathPoint, best
 from torchlogit.path.grid import coarse, fine
+from torchlogit.path.leave_one_out import degrees_of_freedom
 from torchlogit.path.measures import Fits, Measure, batch_of
 from torchlogit.path.newton import Curvature, solve
 from torchlogit.path.samples import Samples
@@ -62,7 +63,7 @@ def trace(
 
 def parameters(objective: Objective) -> int:
     """Free ones, of all outputs."""
-    return objective.design.shape[1] * objective.basis().shape[1]
+    return objective.n_free
 
 
 def _refuse_kinks(objective: Objective) -> None:
@@ -136,16 +137,19 @@ class InTurn:
 
 
 def _measured(fits: Fits, measure: Measure) -> list[Traced]:
-    values, l2s, held = fits.seen.value.tolist(), fits.batch.l2s.tolist(), measure.held(fits)
-    return [
-        Traced(PathPoint(l2, values[k], None, held[k].loss, held[k].standard_error, fits.degrees(k)), fits.theta[:, k])
-        for k, l2 in enumerate(l2s[: fits.n_l2s])
-    ]
+    return [_one_measured(fits, k, measure) for k in range(fits.n_l2s)]
+
+
+def _one_measured(fits: Fits, k: int, measure: Measure) -> Traced:
+    factored, l2, value = fits.factored(k), float(fits.batch.l2s[k]), float(fits.seen.value[k])
+    held = measure.held(fits, k, factored)
+    df = None if factored is None else degrees_of_freedom(fits.batch.single(k), factored)
+    return Traced(PathPoint(l2, value, None, held.loss, held.standard_error, df), fits.theta[:, k])
 
 
 def _between(batch: Batch, known: list[Traced]) -> Tensor:
     """For every fit, on a straight line in log l2 between the neighbours that are known."""
-    logs = torch.tensor([-one.point.l2 for one in known]).neg().log()
+    logs = torch.tensor([one.point.l2 for one in known], dtype=torch.float64).log()
     theta = batch.start()
     for k, l2 in enumerate(batch.l2s.log().tolist()):
         after = min(max(1, int((logs > l2).sum())), len(known) - 1)

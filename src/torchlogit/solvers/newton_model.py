@@ -179,7 +179,7 @@ class Preconditioned:
 
     def step(self, objective: Objective, point: Point, exact: bool) -> Step:
         """The sample's step where that will do; conjugate gradients otherwise; all rows' Hessian where it has to be."""
-        size, kept = objective.design.shape[1] * objective.basis().shape[1], self._kept
+        size, kept = objective.n_free, self._kept
         if exact and not _penalised(objective) and size <= self.max_dense:
             return _minimise(objective, point, objective.hessian(point.residual), 0.5, exact=True)
         direct = self.trusted and not exact
