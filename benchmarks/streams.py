@@ -22,9 +22,9 @@ from benchmarks.peers.vowpal_wabbit import VowpalWabbit
 from benchmarks.problems import PROBLEMS, _file, flights_table
 from torchlogit import LogisticRegression, TableEncoder
 from torchlogit.penalties import ElasticNet
-from torchlogit.solvers.one_pass import Stream
-from torchlogit.solvers.scale_free import ScaleFree
-from torchlogit.solvers.streaming_newton import StreamingNewton
+from torchlogit.streaming.newton import StreamingNewton
+from torchlogit.streaming.scale_free import ScaleFree
+from torchlogit.streaming.stream import Stream
 
 Array = NDArray[np.float64]
 BLOCK = 4096

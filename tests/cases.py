@@ -23,11 +23,11 @@ from torchlogit.losses import Logistic, Loss, Softmax, loss_for
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet, Penalty
 from torchlogit.solvers import Solver
-from torchlogit.solvers.dual_ascent import DualAscent
-from torchlogit.solvers.newton_model import AllRows, BlocksWithKinks, Preconditioned, SampleWithKinks
-from torchlogit.solvers.sgd import SGD
-from torchlogit.solvers.stochastic_newton import StochasticNewton
-from torchlogit.solvers.tuning_free import SAGA, DoG, ImplicitSGD
+from torchlogit.solvers.dual.dual_ascent import DualAscent
+from torchlogit.solvers.newton.models import AllRows, BlocksWithKinks, Preconditioned, SampleWithKinks
+from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
+from torchlogit.solvers.stochastic.sgd import SGD
+from torchlogit.solvers.stochastic.tuning_free import SAGA, DoG, ImplicitSGD
 
 Array = NDArray[np.float64]
 

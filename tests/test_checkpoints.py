@@ -23,6 +23,7 @@ import cases
 import torchlogit
 from cases import KINKED, PROBLEMS
 from torchlogit import checkpoints as checkpoints_room
+from torchlogit.atomic import load_json, load_tree, locked, mapped, save_json, save_tree
 from torchlogit.checkpoints import FILE, FORMAT, KIND, Checkpoints
 from torchlogit.errors import CheckpointError, InputError, TorchlogitWarning
 from torchlogit.fit import Goal, fit
@@ -30,13 +31,13 @@ from torchlogit.losses import Logistic
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import FitResult, Params, State, Status, Step
-from torchlogit.solvers import Resumable, stochastic_newton
-from torchlogit.solvers.dual_ascent import DualAscent
-from torchlogit.solvers.sgd import SGD
-from torchlogit.solvers.softmax_ascent import SoftmaxAscent
-from torchlogit.solvers.stochastic_newton import StochasticNewton
-from torchlogit.solvers.tuning_free import SAGA
-from torchlogit.storage import load_json, load_tree, locked, mapped, save_json, save_tree
+from torchlogit.solvers import Resumable
+from torchlogit.solvers.dual.dual_ascent import DualAscent
+from torchlogit.solvers.dual.softmax_ascent import SoftmaxAscent
+from torchlogit.solvers.newton import stochastic_newton
+from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
+from torchlogit.solvers.stochastic.sgd import SGD
+from torchlogit.solvers.stochastic.tuning_free import SAGA
 
 BY_NAME = {problem.name: problem for problem in PROBLEMS + KINKED}
 PLAIN = BY_NAME["well-conditioned"]
@@ -264,9 +265,9 @@ sys.path.insert(0, {tests!r})
 import cases
 from torchlogit.checkpoints import Checkpoints
 from torchlogit.fit import Goal, fit
-from torchlogit.solvers.dual_ascent import DualAscent
-from torchlogit.solvers.stochastic_newton import StochasticNewton
-from torchlogit.storage import save_tree
+from torchlogit.solvers.dual.dual_ascent import DualAscent
+from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
+from torchlogit.atomic import save_tree
 
 problem = next(p for p in cases.PROBLEMS + cases.KINKED if p.name == {problem!r})
 solver, goal = {solver}, Goal({goal})
@@ -593,7 +594,7 @@ def test_one_fit_at_a_time(tmp_path: Path) -> None:
 
 
 def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
-    held = "import sys, time; from pathlib import Path; from torchlogit.storage import locked\n" + (
+    held = "import sys, time; from pathlib import Path; from torchlogit.atomic import locked\n" + (
         f"with locked(Path({str(tmp_path / 'fit.lock')!r})): print('held', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", held], env=HERE, stdout=subprocess.PIPE, text=True) as process:

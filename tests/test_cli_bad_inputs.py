@@ -530,7 +530,7 @@ def test_a_full_disk_leaves_the_old_predictions(suffix: str, folder: Path, monke
 
 
 def test_ctrl_c_before_the_first_step_leaves_the_old_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchlogit.data import file_source
+    from torchlogit.data.reading import file_source
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -544,7 +544,7 @@ def test_ctrl_c_before_the_first_step_leaves_the_old_model(folder: Path, monkeyp
 
 
 def test_running_out_of_memory_is_told_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchlogit.data import file_source
+    from torchlogit.data.reading import file_source
 
     def exhausted(*_: object, **__: object) -> None:
         raise MemoryError

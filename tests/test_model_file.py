@@ -41,7 +41,7 @@ from torchlogit import (
     save,
 )
 from torchlogit import model as model_file
-from torchlogit.data import encoder as encoding
+from torchlogit.data.encoding import encoder as encoding
 from torchlogit.model import Facts, Label, write_atomically
 
 GOLDEN = Path(__file__).parent / "golden"

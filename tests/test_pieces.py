@@ -1,4 +1,4 @@
-"""Work in pieces, on threads."""
+"""Work on threads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from torchlogit.kernels import pieces
+from torchlogit.kernels import parallel
 
 
 def test_an_interrupted_task_leaves_none_running(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,5 +21,5 @@ def test_an_interrupted_task_leaves_none_running(monkeypatch: pytest.MonkeyPatch
         ended.append(index)
 
     with pytest.raises(KeyboardInterrupt):
-        pieces.each(task, [slice(0, 1), slice(1, 2)])
+        parallel.each(task, [slice(0, 1), slice(1, 2)])
     assert ended == [1]

@@ -17,10 +17,10 @@ from torchlogit import LogisticRegression
 from torchlogit.errors import InputError
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Status
-from torchlogit.solvers.progressive import WINDOW, ProgressiveSums
-from torchlogit.solvers.scale_free import ScaleFree
-from torchlogit.solvers.streaming_newton import StreamingNewton
-from torchlogit.stream import Block, Passed, stream
+from torchlogit.streaming.loop import Block, Passed, stream
+from torchlogit.streaming.newton import StreamingNewton
+from torchlogit.streaming.progressive import WINDOW, ProgressiveSums
+from torchlogit.streaming.scale_free import ScaleFree
 
 Array = NDArray[np.float64]
 DATA = Path(os.environ.get("TORCHLOGIT_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")

@@ -25,14 +25,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from commands import torchlogit
-from torchlogit.cli import evaluate, predict, tables
-from torchlogit.cli import rows as measuring
-from torchlogit.cli.rows import measure
+from torchlogit.cli import evaluate, options, predict
+from torchlogit.cli import measuring as measuring
+from torchlogit.cli.measuring import measure
 from torchlogit.data.ahead import ahead
 from torchlogit.data.encoded_rows import EncodedRows
 from torchlogit.data.labels import check_labels
-from torchlogit.data.source import START, Block, Cursor
-from torchlogit.data.tables import read_table
+from torchlogit.data.reading.source import START, Block, Cursor
+from torchlogit.data.reading.tables import read_table
 from torchlogit.errors import DataError
 from torchlogit.model import LogisticModel, load
 
@@ -433,7 +433,7 @@ def test_adult_in_pieces_of_any_size_gives_the_same_metrics(
     assert torchlogit(tmp_path, "train", str(train), "--target", "income", "--quiet", "-o", "m").code == 0
     monkeypatch.setattr(measuring, "MOST_ROWS", rows)
     model, table = load(tmp_path / "m"), read_table([test]).table
-    found = evaluate.evaluate(model, tables.source([str(test)], False, None), "income", None)
+    found = evaluate.evaluate(model, options.source([str(test)], False, None), "income", None)
     truth, p = np.array(table.column("income").to_pylist()) == ">50K", model.predict_proba(table)[:, 1]
     assert found.rows == 16_281
     assert found.log_loss == pytest.approx(log_loss(truth, p), rel=1e-10)

@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torchlogit.data.encoder import TableEncoder
+    from torchlogit.data.encoding.encoder import TableEncoder
     from torchlogit.data.loading import load_table
-    from torchlogit.data.svmlight import load_svmlight
+    from torchlogit.data.reading.svmlight import load_svmlight
     from torchlogit.errors import (
         CheckpointError,
         DataError,
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from torchlogit.nn import LogisticHead, LogisticLoss
     from torchlogit.path import L2Choice
     from torchlogit.records import Certificate, Status
-    from torchlogit.solvers.dual_ascent import DualAscent
-    from torchlogit.solvers.scale_free import ScaleFree
-    from torchlogit.solvers.sgd import SGD
-    from torchlogit.solvers.softmax_ascent import SoftmaxAscent
-    from torchlogit.solvers.stochastic_newton import StochasticNewton
-    from torchlogit.solvers.streaming_newton import StreamingNewton
-    from torchlogit.solvers.tuning_free import SAGA, DoG, ImplicitSGD
+    from torchlogit.solvers.dual.dual_ascent import DualAscent
+    from torchlogit.solvers.dual.softmax_ascent import SoftmaxAscent
+    from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
+    from torchlogit.solvers.stochastic.sgd import SGD
+    from torchlogit.solvers.stochastic.tuning_free import SAGA, DoG, ImplicitSGD
+    from torchlogit.streaming.newton import StreamingNewton
+    from torchlogit.streaming.scale_free import ScaleFree
 
 __version__ = "0.1.0"
 
@@ -41,9 +41,9 @@ _HOMES = {
     "CheckpointError": "errors",
     "DataError": "errors",
     "DivergedError": "errors",
-    "DoG": "solvers.tuning_free",
-    "DualAscent": "solvers.dual_ascent",
-    "ImplicitSGD": "solvers.tuning_free",
+    "DoG": "solvers.stochastic.tuning_free",
+    "DualAscent": "solvers.dual.dual_ascent",
+    "ImplicitSGD": "solvers.stochastic.tuning_free",
     "InputError": "errors",
     "LogisticHead": "nn",
     "LogisticLoss": "nn",
@@ -52,18 +52,18 @@ _HOMES = {
     "LogisticRegression": "estimator",
     "LogisticRegressionPath": "estimator",
     "ModelFileError": "errors",
-    "SAGA": "solvers.tuning_free",
-    "SGD": "solvers.sgd",
-    "ScaleFree": "solvers.scale_free",
-    "SoftmaxAscent": "solvers.softmax_ascent",
+    "SAGA": "solvers.stochastic.tuning_free",
+    "SGD": "solvers.stochastic.sgd",
+    "ScaleFree": "streaming.scale_free",
+    "SoftmaxAscent": "solvers.dual.softmax_ascent",
     "Status": "records",
-    "StochasticNewton": "solvers.stochastic_newton",
-    "StreamingNewton": "solvers.streaming_newton",
-    "TableEncoder": "data.encoder",
+    "StochasticNewton": "solvers.newton.stochastic_newton",
+    "StreamingNewton": "streaming.newton",
+    "TableEncoder": "data.encoding.encoder",
     "TorchlogitError": "errors",
     "TorchlogitWarning": "errors",
     "load": "model",
-    "load_svmlight": "data.svmlight",
+    "load_svmlight": "data.reading.svmlight",
     "load_table": "data.loading",
     "save": "estimator",
 }

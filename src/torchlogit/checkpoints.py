@@ -18,12 +18,12 @@ from typing import Any, Protocol
 
 import torch
 
+from torchlogit.atomic import ANEW, load_tree, locked, mapped, save_tree
 from torchlogit.errors import CheckpointError, InputError, TorchlogitWarning
 from torchlogit.fingerprint import circumstances, contents, first_difference, settings
 from torchlogit.objective import Objective
 from torchlogit.records import Certificate, FitResult, Params, Separation, State, Status, Step
 from torchlogit.solvers import Resumable, Solver
-from torchlogit.storage import ANEW, load_tree, locked, mapped, save_tree
 
 FILE, LOCK = "fit.safetensors", "fit.lock"
 KIND, FORMAT = "checkpoint", 1

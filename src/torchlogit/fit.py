@@ -14,7 +14,7 @@ from torchlogit.objective import Objective
 from torchlogit.records import Certificate, FitResult, Params, Separation, State, Status, Step
 from torchlogit.separation import all_classified, find_separation
 from torchlogit.solvers import Resumable, Solver
-from torchlogit.solvers.stochastic_newton import StochasticNewton
+from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 
 WORTH_CERTIFYING = 100.0  # a step that promises this many times the tolerance may already have reached it
 NEARLY = 1.5  # a bound that is expected to be this many times the tolerance is worth a look

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torchlogit.data.encoder import TableEncoder
-from torchlogit.data.features import Matrix
-from torchlogit.data.schema import schema_from_json, schema_to_json
+from torchlogit.atomic import write_atomically
+from torchlogit.data.encoding.encoder import TableEncoder
+from torchlogit.data.encoding.features import Matrix
+from torchlogit.data.encoding.schema import schema_from_json, schema_to_json
 from torchlogit.errors import InputError, ModelFileError
 from torchlogit.prediction import likeliest, probability_of, raw_prediction
 from torchlogit.prediction import probabilities as probabilities  # for those who look for it here
 from torchlogit.records import StreamState
-from torchlogit.storage import write_atomically
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from torchlogit.data.features import Matrix
+from torchlogit.data.encoding.features import Matrix
 
 Array = NDArray[np.float64]
 Features = NDArray[np.floating[Any]] | Matrix

@@ -238,7 +238,7 @@ class _Boxed:
 
     def descend(self, x: Tensor, gradient: Tensor, goal: float, max_sweeps: int, max_steps: int) -> tuple[Tensor, int]:
         """x after some sweeps, and Newton steps until one is not stopped; and the number of sweeps."""
-        from torchlogit.kernels.sweeps import sweep
+        from torchlogit.kernels.coordinate_loops import sweep
 
         arrays = [part.numpy() for part in (self.hessian, x, gradient, self.rates, self.lower, self.upper)]
         for taken in range(1, min(max_sweeps, SWEEPS) + 1):

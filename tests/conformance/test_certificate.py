@@ -30,7 +30,7 @@ from torchlogit.losses import loss_for
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, State
-from torchlogit.solvers.stochastic_newton import StochasticNewton
+from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 
 pytestmark = pytest.mark.skipif(not EXTENDED, reason=REASON)
 Certifier = Callable[[Objective, Tensor, Tensor], Bound]

@@ -14,9 +14,9 @@ from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Status
 from torchlogit.solvers.choice import BY_NAME, automatic
-from torchlogit.solvers.dual_ascent import DualAscent
-from torchlogit.solvers.softmax_ascent import SoftmaxAscent
-from torchlogit.solvers.stochastic_newton import StochasticNewton
+from torchlogit.solvers.dual.dual_ascent import DualAscent
+from torchlogit.solvers.dual.softmax_ascent import SoftmaxAscent
+from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 
 
 def objective_of(

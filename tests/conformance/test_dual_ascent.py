@@ -25,7 +25,7 @@ from torchlogit.losses import Logistic, Softmax
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, State, Status
-from torchlogit.solvers.dual_ascent import DualAscent
+from torchlogit.solvers.dual.dual_ascent import DualAscent
 
 Array = NDArray[np.float64]
 seeds = st.integers(0, 2**32 - 1)

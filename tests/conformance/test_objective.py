@@ -19,8 +19,8 @@ from torchlogit.design import Dense
 from torchlogit.design import dense as dense_design
 from torchlogit.design import matrix as design_matrix
 from torchlogit.errors import InputError
-from torchlogit.kernels import pieces
-from torchlogit.kernels import rows as kernels
+from torchlogit.kernels import dense as kernels
+from torchlogit.kernels import parallel
 from torchlogit.losses import Logistic
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
@@ -372,7 +372,7 @@ def test_design_rows_answer_what_a_matrix_would(
     monkeypatch.setattr(dense_design, "COMPILED_VALUES", 0 if compiled else 10**9)
     monkeypatch.setattr(design_matrix, "MIN_BLOCK_ROWS", 7)
     monkeypatch.setattr(kernels, "MIN_PIECE", 2)
-    monkeypatch.setattr(pieces, "MIN_PIECE", 2)
+    monkeypatch.setattr(parallel, "MIN_PIECE", 2)
     table = cases.table(cases.rare, n=30, d=4)
     matrix = torch.from_numpy(table.x).to(dtype)
     dense = Dense.of(matrix, intercept=intercept)

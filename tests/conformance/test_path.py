@@ -31,7 +31,7 @@ from torchlogit.path.trace import InTurn, Together
 from torchlogit.penalties import ElasticNet
 from torchlogit.quadratic import factor
 from torchlogit.records import Certificate, Status
-from torchlogit.solvers.stochastic_newton import StochasticNewton
+from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 
 
 def weights(rng: np.random.Generator, n: int) -> Any:

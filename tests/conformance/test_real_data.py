@@ -21,7 +21,7 @@ from torchlogit.fit import Goal, fit
 from torchlogit.losses import loss_for
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Status
-from torchlogit.solvers.stochastic_newton import StochasticNewton
+from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 pytestmark = [

@@ -20,18 +20,20 @@ from torch import Tensor
 import cases
 import torchlogit.objective
 from cases import KINKED, PROBLEMS
+from torchlogit.atomic import load_tree, mapped, save_tree
 from torchlogit.design import Sparse
 from torchlogit.losses import Logistic, Softmax
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, State
-from torchlogit.solvers import Resumable, dual_ascent, newton_model, working_set
-from torchlogit.solvers.dual_ascent import DualAscent
-from torchlogit.solvers.sgd import SGD
-from torchlogit.solvers.softmax_ascent import SoftmaxAscent
-from torchlogit.solvers.stochastic_newton import StochasticNewton
-from torchlogit.solvers.tuning_free import SAGA, DoG, ImplicitSGD
-from torchlogit.storage import load_tree, mapped, save_tree
+from torchlogit.solvers import Resumable
+from torchlogit.solvers.dual import dual_ascent
+from torchlogit.solvers.dual.dual_ascent import DualAscent
+from torchlogit.solvers.dual.softmax_ascent import SoftmaxAscent
+from torchlogit.solvers.newton import models, working_set
+from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
+from torchlogit.solvers.stochastic.sgd import SGD
+from torchlogit.solvers.stochastic.tuning_free import SAGA, DoG, ImplicitSGD
 
 BY_NAME = {problem.name: problem for problem in PROBLEMS + KINKED}
 STEPS = 7
@@ -103,10 +105,10 @@ def empty_columns() -> Objective:
     return Objective.of(Sparse.of(x), torch.from_numpy(table.target), loss=Logistic(), penalty=ElasticNet(l2=1.0))
 
 
-SMALL_SAMPLES: Patches = {(newton_model, "CHEAP"): 0.0}
-FEW_COLUMNS: Patches = {(newton_model, "KINKED_WIDE"): 0, (working_set, "AT_FIRST"): 1}
-SCARCE: Patches = {(newton_model, "WIDE"): 1, (newton_model, "SCARCE"): 1.0}
-DEAR: Patches = {**SCARCE, (newton_model, "FACTORED"): 1e9}
+SMALL_SAMPLES: Patches = {(models, "CHEAP"): 0.0}
+FEW_COLUMNS: Patches = {(models, "KINKED_WIDE"): 0, (working_set, "AT_FIRST"): 1}
+SCARCE: Patches = {(models, "WIDE"): 1, (models, "SCARCE"): 1.0}
+DEAR: Patches = {**SCARCE, (models, "FACTORED"): 1e9}
 matrix_free = StochasticNewton(max_dense=1)
 
 CASES = [
@@ -121,14 +123,14 @@ CASES = [
     Case("newton, all rows by output", matrix_free, named("softmax 5"), holds=("taken.samples.4.weight",)),
     Case("newton, exact steps that leave a little", StochasticNewton(aim=1e-2, max_dense=1), named("thirty columns")),
     Case("newton, ever more rows", StochasticNewton(aim=1e-9, exact_below=1e-9, hessian_rows=1), heavy_tails,
-         {**SMALL_SAMPLES, (newton_model, "PRECONDITION_ROWS"): 1}, ("growth=16",), after=(2, 3, 5)),
+         {**SMALL_SAMPLES, (models, "PRECONDITION_ROWS"): 1}, ("growth=16",), after=(2, 3, 5)),
     Case("newton, l1", StochasticNewton(), named("l1")),
     Case("newton, l1, a sample", StochasticNewton(hessian_rows=1), named("softmax 5, l1, some columns free"),
          SMALL_SAMPLES),
     Case("newton, l1, by output", matrix_free, named("softmax 5, l1, some columns free"), SMALL_SAMPLES, ("draw",)),
     Case("newton, working sets", StochasticNewton(), named("csr, l1"), FEW_COLUMNS, ("columns",)),
     Case("newton, working sets by output", matrix_free, named("csr, softmax 3, signs, l2"),
-         {**FEW_COLUMNS, (newton_model, "MOST"): 0}, ("columns", "draw")),
+         {**FEW_COLUMNS, (models, "MOST"): 0}, ("columns", "draw")),
     Case("newton, columns with values", StochasticNewton(max_dense=10), empty_columns, holds=("columns", "taken.")),
     Case("newton, diagonal", matrix_free, named("csr, more columns than rows"), SCARCE, ("taken.diagonal",)),
     Case("newton, the dearer one", matrix_free, nested_levels, DEAR, ("dear=True", "taken.samples.0.weight")),

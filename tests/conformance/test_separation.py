@@ -25,7 +25,7 @@ from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, Status
 from torchlogit.separation import all_classified, find_separation
-from torchlogit.solvers.stochastic_newton import StochasticNewton
+from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 
 UNSHRUNK = [Phase.explicit, Phase.generate]  # a recipe is short already, and shrinking takes minutes
 

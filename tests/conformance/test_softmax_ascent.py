@@ -26,8 +26,8 @@ from torchlogit.losses import loss_for
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Status
-from torchlogit.solvers.softmax_ascent import SoftmaxAscent
-from torchlogit.solvers.stochastic_newton import StochasticNewton
+from torchlogit.solvers.dual.softmax_ascent import SoftmaxAscent
+from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 
 Array = NDArray[np.float64]
 

@@ -24,10 +24,10 @@ from torchlogit.losses import Logistic, Softmax
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Certificate, Params, Status
-from torchlogit.solvers import newton_model, working_set
-from torchlogit.solvers.sampling import Sampler
-from torchlogit.solvers.sgd import SGD
-from torchlogit.solvers.stochastic_newton import StochasticNewton
+from torchlogit.solvers.newton import models, working_set
+from torchlogit.solvers.newton.sampling import Sampler
+from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
+from torchlogit.solvers.stochastic.sgd import SGD
 from torchlogit.tutorial import LogisticModule, NoisyThreshold, experiment
 
 every_solver = pytest.mark.parametrize("case", SOLVERS, ids=cases.named)
@@ -41,11 +41,11 @@ def small_samples(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """Let a solver that is to sample do so on a short table, and one that is to read all rows do so on a long one."""
     case = request.node.callspec.params.get("case") if hasattr(request.node, "callspec") else None
     if isinstance(case, SolverCase) and case.small_samples:
-        monkeypatch.setattr(newton_model, "CHEAP", 0.0)
+        monkeypatch.setattr(models, "CHEAP", 0.0)
     if isinstance(case, SolverCase) and case.model == "all rows":
-        monkeypatch.setattr(newton_model, "WHOLE", 0.0)
+        monkeypatch.setattr(models, "WHOLE", 0.0)
     if isinstance(case, SolverCase) and case.working_sets:
-        monkeypatch.setattr(newton_model, "KINKED_WIDE", 0)
+        monkeypatch.setattr(models, "KINKED_WIDE", 0)
         monkeypatch.setattr(working_set, "AT_FIRST", 1)
 
 
@@ -175,7 +175,7 @@ def test_uses_the_model_it_is_there_to_test(case: SolverCase) -> None:
         objective = problem.objective()
         if objective.design.shape[0] < 300 or case.model is None:
             continue
-        model = newton_model.model_for(
+        model = models.model_for(
             objective,
             lambda given=objective: Sampler.of(given, torch.Generator().manual_seed(0)),
             hessian_rows=solver.hessian_rows,

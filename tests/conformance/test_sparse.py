@@ -22,7 +22,7 @@ from torchlogit.design import Dense, Sparse
 from torchlogit.design import sparse as sparse_design
 from torchlogit.errors import InputError
 from torchlogit.kernels import csr as kernels
-from torchlogit.kernels import pieces
+from torchlogit.kernels import parallel
 from torchlogit.losses import loss_for
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
@@ -183,7 +183,7 @@ def test_rows_answer_what_a_matrix_would(
 ) -> None:
     monkeypatch.setattr(sparse_design, "BLOCK_NONZEROS", 1)
     monkeypatch.setattr(sparse_design, "BLOCK_COLUMNS", 1)
-    monkeypatch.setattr(pieces, "MIN_PIECE", 2)
+    monkeypatch.setattr(parallel, "MIN_PIECE", 2)
     x = MATRICES[name]().astype(dtype)
     design, matrix = Sparse.of(scipy.sparse.csr_array(x), intercept=intercept), expanded(x, intercept)
     n, p = matrix.shape

@@ -22,10 +22,10 @@ from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Status
 from torchlogit.solvers import Solver
-from torchlogit.solvers.batches import average, batch_gradient, batches
-from torchlogit.solvers.sgd import SGD
-from torchlogit.solvers.stochastic_newton import StochasticNewton
-from torchlogit.solvers.tuning_free import FIRST_MOVE, FORGETTING, SAGA, DoG, ImplicitSGD
+from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
+from torchlogit.solvers.stochastic.batches import average, batch_gradient, batches
+from torchlogit.solvers.stochastic.sgd import SGD
+from torchlogit.solvers.stochastic.tuning_free import FIRST_MOVE, FORGETTING, SAGA, DoG, ImplicitSGD
 
 ROWS, BATCH, EPOCHS, SEED = 23, 7, 4, 5
 PER_EPOCH = -(-ROWS // BATCH)

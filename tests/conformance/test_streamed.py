@@ -19,7 +19,7 @@ from torchlogit.losses import loss_for
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.solvers.choice import BY_NAME
-from torchlogit.solvers.stochastic_newton import StochasticNewton
+from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 
 N, D = 5000, 6
 CUTS = {"whole": [], "one row": range(1, N), "uneven": [1, 7, 1000, 1001, 4999], "halves": [2500]}

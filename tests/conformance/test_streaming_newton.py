@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from reference.streaming import Follower, NewtonModel, loss, scale_free, sigma
 from torchlogit.errors import InputError
-from torchlogit.kernels import judge_loops, newton_loops, stream_loops
+from torchlogit.kernels import expert_loops, follower_loops, newton_loops
 from torchlogit.losses import loss_for
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, StreamState
-from torchlogit.solvers.one_pass import Start, Stream
-from torchlogit.solvers.scale_free import POWER, ScaleFree
-from torchlogit.solvers.streaming_newton import StreamingNewton
+from torchlogit.streaming.newton import StreamingNewton
+from torchlogit.streaming.scale_free import POWER, ScaleFree
+from torchlogit.streaming.stream import Start, Stream
 
 Array = NDArray[np.float64]
 Learner = StreamingNewton | ScaleFree
@@ -128,8 +128,8 @@ def follow(X: Array, y: Array, weight: Array, rates: Array, shares: Array) -> di
     steps = {"coef": np.zeros((f, m, d)), "intercept": np.zeros((f, m)), "raws": np.empty((f, n, m))}
     minds = {"belief": np.full((len(shares), f), 1 / f), "trust": np.full(len(shares), 1 / len(shares))}
     minds |= {"recent": np.zeros(f), "raw": np.empty((n, m)), "loss": np.empty(n)}
-    stream_loops.follow(X, y, weight, np.zeros((n, m)), rates, True, 0.0, *np.zeros((2, d)), *steps.values())
-    judge_loops.judge(steps["raws"], y, weight, shares, 0.0, *minds.values())
+    follower_loops.follow(X, y, weight, np.zeros((n, m)), rates, True, 0.0, *np.zeros((2, d)), *steps.values())
+    expert_loops.judge(steps["raws"], y, weight, shares, 0.0, *minds.values())
     return steps | minds
 
 
@@ -138,11 +138,11 @@ def test_fast_exp_and_log_are_those_of_the_library(values: list[float]) -> None:
     """The losses of rows wherever they stand, and far out, where exp ends at 1e-304."""
     raw, target = np.array(values + [-v for v in values])[:, None], np.zeros((2 * len(values), 1))
     out = np.empty(len(raw))
-    judge_loops.losses(raw, target, out)
+    expert_loops.losses(raw, target, out)
     np.testing.assert_allclose(out, np.logaddexp(0, raw[:, 0]), rtol=1e-12, atol=1e-300)
     alone = np.empty(1)
     for i in range(len(raw)):
-        judge_loops.losses(raw[i : i + 1], target[:1], alone)
+        expert_loops.losses(raw[i : i + 1], target[:1], alone)
         assert alone[0] == out[i]
 
 

@@ -21,10 +21,10 @@ from torchlogit.losses import Logistic, loss_for
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, Status
-from torchlogit.solvers import newton_model, working_set
-from torchlogit.solvers.newton_model import ByOutput, Diagonal, Preconditioned, model_for
-from torchlogit.solvers.stochastic_newton import StochasticNewton
-from torchlogit.solvers.tuning_free import SAGA
+from torchlogit.solvers.newton import models, working_set
+from torchlogit.solvers.newton.models import ByOutput, Diagonal, Preconditioned, model_for
+from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
+from torchlogit.solvers.stochastic.tuning_free import SAGA
 
 Array = NDArray[Any]
 
@@ -35,8 +35,8 @@ def test_a_diagonal_is_enough_for_wide_rows(
     loss: LossCase, penalty: PenaltyCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where columns count as many and values as few, whatever the units of the columns."""
-    monkeypatch.setattr(newton_model, "WIDE", 1)
-    monkeypatch.setattr(newton_model, "SCARCE", 1.0)
+    monkeypatch.setattr(models, "WIDE", 1)
+    monkeypatch.setattr(models, "SCARCE", 1.0)
     table = cases.table(cases.scarce, n=400, d=4, n_outputs=loss.loss.n_outputs)
     objective = cases.objective_of(table, loss.loss, penalty.penalty, design="csr")
     solver = StochasticNewton(max_dense=1)
@@ -118,9 +118,9 @@ def test_saga_does_not_form_a_matrix_of_many_columns() -> None:
 
 def test_factors_all_rows_where_the_diagonal_takes_too_many_products(monkeypatch: pytest.MonkeyPatch) -> None:
     """Levels of columns that nest, as tail numbers do in carriers: their differences are hardly seen by a diagonal."""
-    monkeypatch.setattr(newton_model, "WIDE", 1)
-    monkeypatch.setattr(newton_model, "SCARCE", 1.0)
-    monkeypatch.setattr(newton_model, "FACTORED", 1e9)
+    monkeypatch.setattr(models, "WIDE", 1)
+    monkeypatch.setattr(models, "SCARCE", 1.0)
+    monkeypatch.setattr(models, "FACTORED", 1e9)
     rng = np.random.default_rng(0)
     fine = rng.integers(0, 120, 3000)
     columns = np.stack([fine, 120 + fine // 6, 140 + fine // 30, 144 + rng.integers(0, 12, 3000)], axis=1)
@@ -131,8 +131,8 @@ def test_factors_all_rows_where_the_diagonal_takes_too_many_products(monkeypatch
     assert isinstance(model, Preconditioned)
     assert isinstance(model.dearer, ByOutput)
     factored = fit(objective, StochasticNewton(max_dense=1), Goal(tol=1e-9, max_iter=1000))
-    monkeypatch.setattr(newton_model, "FACTORED", 0.0)
-    monkeypatch.setattr(newton_model, "SECOND", 0.0)
+    monkeypatch.setattr(models, "FACTORED", 0.0)
+    monkeypatch.setattr(models, "SECOND", 0.0)
     diagonal = fit(objective, StochasticNewton(max_dense=1), Goal(tol=1e-9, max_iter=1000))
     assert factored.certificate.status is Status.CERTIFIED
     assert factored.passes < 0.75 * diagonal.passes
@@ -162,14 +162,14 @@ def test_columns_without_a_value_cost_nothing(penalty: ElasticNet, n_classes: in
 
 
 def test_more_columns_between_the_kinks_than_a_working_set_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name, value in ((working_set, "MOST", 20), (newton_model, "MOST", 20), (working_set, "AT_FIRST", 10)):
+    for module, name, value in ((working_set, "MOST", 20), (models, "MOST", 20), (working_set, "AT_FIRST", 10)):
         monkeypatch.setattr(module, name, value)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((200, 60))
     y = torch.from_numpy((x @ rng.standard_normal(60) + rng.logistic(size=200) > 0)[:, None].astype(float))
     objective = Objective.of(Dense.of(torch.from_numpy(x)), y, loss=Logistic(), penalty=ElasticNet(l1=1.0))
     whole = fit(objective, StochasticNewton(), Goal(tol=1e-8))
-    monkeypatch.setattr(newton_model, "KINKED_WIDE", 30)
+    monkeypatch.setattr(models, "KINKED_WIDE", 30)
     parts = fit(objective, StochasticNewton(), Goal(tol=1e-6, max_iter=1000))
     assert int((whole.params.coef != 0).sum()) > 20
     assert parts.certificate.status is Status.CERTIFIED

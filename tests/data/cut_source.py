@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from torchlogit.data.encoder import TableEncoder
+from torchlogit.data.encoding.encoder import TableEncoder
+from torchlogit.data.encoding.schema import schema_to_json
 from torchlogit.data.learning import LearnedTable, learn_table
-from torchlogit.data.schema import schema_to_json
-from torchlogit.data.source import START, Block, Cursor
+from torchlogit.data.reading.source import START, Block, Cursor
 
 
 @dataclass

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from torchlogit.data import encoder as encoder_module
-from torchlogit.data.encoder import TableEncoder
-from torchlogit.data.tables import read_table, table_from
+from torchlogit.data.encoding import encoder as encoder_module
+from torchlogit.data.encoding.encoder import TableEncoder
+from torchlogit.data.reading.tables import read_table, table_from
 from torchlogit.errors import DataError
 
 # Files

@@ -22,9 +22,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from torchlogit.data.columns import MISSING_TOKENS
-from torchlogit.data.encoder import TableEncoder
-from torchlogit.data.schema import schema_from_json, schema_to_json
-from torchlogit.data.tables import read_table
+from torchlogit.data.encoding.encoder import TableEncoder
+from torchlogit.data.encoding.schema import schema_from_json, schema_to_json
+from torchlogit.data.reading.tables import read_table
 from torchlogit.errors import ModelFileError, TorchlogitWarning
 from torchlogit.records import CategoricalColumn, Column, ColumnKind, NumericColumn, Schema
 

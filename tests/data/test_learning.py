@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, issparse
 
-from torchlogit.data import encoder as encoding
-from torchlogit.data import pieces
-from torchlogit.data.encoder import TableEncoder
+from torchlogit.data import block as pieces
+from torchlogit.data.encoding import encoder as encoding
+from torchlogit.data.encoding.encoder import TableEncoder
+from torchlogit.data.encoding.remarks import added, sentences
+from torchlogit.data.encoding.vectors import as_vectors
 from torchlogit.data.learning import LearnedTable, drawn, learn_table
-from torchlogit.data.remarks import added, sentences
-from torchlogit.data.vectors import as_vectors
 from torchlogit.errors import DataError
 from torchlogit.records import CategoricalColumn, ColumnKind, NumericColumn
 
@@ -82,7 +82,7 @@ several_pieces = settings(max_examples=4, deadline=None)
 
 @pytest.fixture(autouse=True)
 def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a small table has several pieces."""
+    """So that a small table has several block."""
     monkeypatch.setattr(pieces, "PIECE", 16)
 
 

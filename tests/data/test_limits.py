@@ -12,16 +12,17 @@ from cut_source import beside, of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torchlogit.data import categorical, distinct, ids, pieces, text
-from torchlogit.data.encoder import TableEncoder
+from torchlogit.data import block
+from torchlogit.data.encoding import categorical, distinct, ids, text
+from torchlogit.data.encoding.encoder import TableEncoder
 from torchlogit.errors import DataError
 from torchlogit.records import HashedColumn, NumericColumn
 
 
 @pytest.fixture(autouse=True)
 def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a small table has several pieces."""
-    monkeypatch.setattr(pieces, "PIECE", 16)
+    """So that a small table has several blocks."""
+    monkeypatch.setattr(block, "PIECE", 16)
 
 
 # Sums
@@ -38,7 +39,7 @@ def test_mean_and_deviation_are_the_exact_ones(values: list[float], rows: int) -
     if len({*values}) == 1:
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "PIECE", rows)
+        patch.setattr(block, "PIECE", rows)
         (column,) = TableEncoder().fit({"x": values}).schema_.columns
     assert isinstance(column, NumericColumn)
     exact = [Fraction(value) for value in values]
@@ -94,7 +95,7 @@ def test_more_levels_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_distinct_texts_are_counted_exactly_and_then_nearly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(categorical, "LARGEST_SAMPLE", 20)
-    monkeypatch.setattr(pieces, "PIECE", 1000)
+    monkeypatch.setattr(block, "PIECE", 1000)
     texts = [None, *(f"user {i * i % 4001}" for i in range(16000))]
     n = len({*texts})
     for rows in (501, 16001):

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils import murmurhash3_32
 
-from torchlogit.data.features import Slot, put_dense, sparse, summed
-from torchlogit.data.pieces import piece_of, rechunked
+from torchlogit.data.block import piece_of, rechunked
+from torchlogit.data.encoding.features import Slot, put_dense, sparse, summed
 from torchlogit.kernels.hashes import hashes_32
 
 # Hashes and slots

@@ -18,9 +18,10 @@ import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 import pytest
 
-from torchlogit.data import csv_reader, inputs, standard_input
-from torchlogit.data.file_source import open_source
-from torchlogit.data.source import Cursor, Source
+from torchlogit.data.reading import bytes as byte_sources
+from torchlogit.data.reading import csv_reader, pipes
+from torchlogit.data.reading.file_source import open_source
+from torchlogit.data.reading.source import Cursor, Source
 from torchlogit.errors import DataError, InputError, MissingExtraError
 
 DEEP = 3000  # rows before a fault: many pieces
@@ -278,7 +279,7 @@ def test_a_row_without_an_end_is_refused_before_it_fills_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(csv_reader, "LONGEST_RECORD", 2000)
-    monkeypatch.setattr(inputs, "LONGEST_RECORD", 2000)
+    monkeypatch.setattr(byte_sources, "LONGEST_RECORD", 2000)
     (tmp_path / "a.csv").write_bytes(lines(50) + b'1,"' + b"2,3\n" * 5000)
     assert message(open_source([tmp_path / "a.csv"]))[1].startswith("a.csv row 51: a quote is opened and never closed")
     (tmp_path / "b.csv").write_bytes(lines(50) + b"1," + b"2" * 20_000 + b"\n")
@@ -290,8 +291,8 @@ def test_a_full_disk_under_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_p
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines(10))))
-    monkeypatch.setattr(standard_input.os, "pwrite", full)
-    monkeypatch.setattr(standard_input.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(pipes.os, "pwrite", full)
+    monkeypatch.setattr(pipes.tempfile, "tempdir", str(tmp_path))
     with pytest.raises(DataError) as error:
         open_source(["-"])
     assert str(error.value) == (

@@ -16,8 +16,8 @@ import pytest
 from sklearn.datasets import load_svmlight_file
 
 from commands import torchlogit
-from torchlogit.data.file_source import open_source
-from torchlogit.data.source import Cursor
+from torchlogit.data.reading.file_source import open_source
+from torchlogit.data.reading.source import Cursor
 
 ROOT = Path(__file__).resolve().parents[2]
 ADULT = ROOT / "examples" / "adult"

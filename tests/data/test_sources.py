@@ -24,12 +24,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torchlogit.data import csv_reader, formats, json_lines, svmlight
-from torchlogit.data.csv_quotes import ends_quoted, last_record_end
-from torchlogit.data.file_source import open_source
 from torchlogit.data.in_order import in_order
-from torchlogit.data.source import START, Block, Cursor, Source
-from torchlogit.data.tables import read_table
+from torchlogit.data.reading import csv_reader, formats, json_lines, svmlight
+from torchlogit.data.reading.csv_quotes import ends_quoted, last_record_end
+from torchlogit.data.reading.file_source import open_source
+from torchlogit.data.reading.source import START, Block, Cursor, Source
+from torchlogit.data.reading.tables import read_table
 
 ROWS = 101
 TEXTS = ["plain", 'a "quote"', "two\nlines", "a,comma", "", "tab\tand |", "ümläut", "'", "\r\n"]

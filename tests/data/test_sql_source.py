@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from torchlogit.data.file_source import open_source
-from torchlogit.data.source import Cursor, Source
-from torchlogit.data.tables import read_table
+from torchlogit.data.reading.file_source import open_source
+from torchlogit.data.reading.source import Cursor, Source
+from torchlogit.data.reading.tables import read_table
 from torchlogit.errors import DataError
 
 duckdb = pytest.importorskip("duckdb", reason="needs DuckDB: pip install 'torchlogit[sql]'")

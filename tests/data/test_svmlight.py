@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_svmlight_file
 
 from torchlogit import load_svmlight
-from torchlogit.data import svmlight
-from torchlogit.data.tables import read_table
+from torchlogit.data.reading import svmlight
+from torchlogit.data.reading.tables import read_table
 from torchlogit.errors import DataError, InputError, TorchlogitWarning
 
 PLAIN = b"+1 1:0.5 3:2\n-1 2:-1e-3\n"

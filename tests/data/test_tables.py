@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torchlogit.data.columns import MISSING_TOKENS, as_levels, as_numbers, first_not_number, missing_as_null
-from torchlogit.data.tables import Origin, read_table, table_from
+from torchlogit.data.reading.tables import Origin, read_table, table_from
 from torchlogit.errors import DataError
 
 ROWS = {"age": ["39", "50"], "job": ["clerk", "?"]}

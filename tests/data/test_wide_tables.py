@@ -18,12 +18,12 @@ from sklearn.feature_extraction import FeatureHasher
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.utils import murmurhash3_32
 
-from torchlogit.data import encoder as encoding
-from torchlogit.data.encoder import TableEncoder
-from torchlogit.data.hashing import share_that_collides
-from torchlogit.data.schema import schema_from_json, schema_to_json
-from torchlogit.data.tables import read_table
-from torchlogit.data.vectors import as_vectors
+from torchlogit.data.encoding import encoder as encoding
+from torchlogit.data.encoding.encoder import TableEncoder
+from torchlogit.data.encoding.hashing import share_that_collides
+from torchlogit.data.encoding.schema import schema_from_json, schema_to_json
+from torchlogit.data.encoding.vectors import as_vectors
+from torchlogit.data.reading.tables import read_table
 from torchlogit.errors import DataError, ModelFileError, TorchlogitWarning
 from torchlogit.records import HashedColumn, HashedTextColumn, Schema, TextColumn, VectorColumn
 

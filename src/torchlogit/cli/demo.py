@@ -20,8 +20,8 @@ def command(picture: str) -> None:
     Then fit the same rows exactly, and say how far the 20 epochs ended from the optimum, and how well these data
     determine the slope.
     """
+    from torchlogit.atomic import write_atomically
     from torchlogit.errors import InputError
-    from torchlogit.storage import write_atomically
     from torchlogit.tutorial import Curve, experiment, picture_of
 
     if not picture.endswith(".svg"):

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from torchlogit.cli.encoding import Encoding
-from torchlogit.cli.rows import sums_of
-from torchlogit.cli.tables import DATA, MODEL, header_options, source
+from torchlogit.cli.encoded import Encoding
+from torchlogit.cli.measuring import sums_of
+from torchlogit.cli.options import DATA, MODEL, header_options, source
 
 if TYPE_CHECKING:
+    from torchlogit.data.block import Piece
     from torchlogit.data.encoded_rows import EncodedRows
-    from torchlogit.data.features import Matrix
-    from torchlogit.data.pieces import Piece
-    from torchlogit.data.source import Source
+    from torchlogit.data.encoding.features import Matrix
+    from torchlogit.data.reading.source import Source
     from torchlogit.metrics import Metrics
     from torchlogit.model import LogisticModel
 
@@ -43,7 +43,7 @@ def command(
 
     Example: torchlogit evaluate people.safetensors test.csv
     """
-    from torchlogit.cli.summary import metrics_table
+    from torchlogit.cli.printed import metrics_table
     from torchlogit.errors import InputError
     from torchlogit.model import LogisticModel
 

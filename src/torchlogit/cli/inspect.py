@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from torchlogit.cli.tables import MODEL
+from torchlogit.cli.options import MODEL
 
 if TYPE_CHECKING:
     from torchlogit.model import LogisticModel
@@ -37,7 +37,7 @@ def command(model: str, as_json: bool) -> None:
 
 
 def _as_json(model: LogisticModel) -> dict[str, Any]:
-    from torchlogit.data.schema import schema_to_json
+    from torchlogit.data.encoding.schema import schema_to_json
 
     intercepts, coefficients = model.in_original_units()
     return {

@@ -84,7 +84,7 @@ def check_suffix(output: str) -> None:
 @contextmanager
 def writing(output: str, schema: pa.Schema) -> Iterator[TableWriter]:
     """A writer of tables of this schema, in whose place nothing is changed where anything fails."""
-    from torchlogit.storage import replacing
+    from torchlogit.atomic import replacing
 
     if output == STANDARD_OUTPUT:
         writer = CsvWriter(sys.stdout.buffer, schema, None)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from torchlogit.cli.encoding import Encoding
+from torchlogit.cli.encoded import Encoding
+from torchlogit.cli.options import DATA, MODEL, header_options, refuse_overwriting, source
 from torchlogit.cli.output import STANDARD_OUTPUT, check_suffix, writing
-from torchlogit.cli.tables import DATA, MODEL, header_options, refuse_overwriting, source
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from torchlogit.data.source import Source
+    from torchlogit.data.reading.source import Source
     from torchlogit.model import LogisticModel
 
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 from click.core import ParameterSource
 
+from torchlogit.cli.fitting import Keeping, trained
+from torchlogit.cli.one_pass import streamed, updated
+from torchlogit.cli.options import DATA, header_options, refuse_overwriting, source, split
 from torchlogit.cli.penalty import Strength
-from torchlogit.cli.streaming import streamed, updated
-from torchlogit.cli.tables import DATA, header_options, refuse_overwriting, source, split
-from torchlogit.cli.training import Keeping, trained
 
 if TYPE_CHECKING:
-    from torchlogit.cli.summary import Run
-    from torchlogit.data.source import Source
+    from torchlogit.cli.printed import Run
+    from torchlogit.data.reading.source import Source
 
 SOLVERS = ["auto", "newton", "dual", "streaming", "sgd"]
 MOST_THREADS = 1024  # tens of thousands crash OpenMP
@@ -126,7 +126,7 @@ def command(
     roles = {"numeric": split(numeric), "categorical": split(categorical), "drop": split(drop), "text": split(text)}
     keeping = Keeping.asked(path, solver, cache=cache, checkpoint=checkpoint, resume=resume, anew=no_cache)
 
-    from torchlogit.data.encoder import TableEncoder
+    from torchlogit.data.encoding.encoder import TableEncoder
     from torchlogit.data.preparation import Plan
     from torchlogit.estimator import LogisticRegression
     from torchlogit.model import LogisticModel
@@ -174,7 +174,7 @@ def command(
     if as_json:
         click.echo(json.dumps(_as_json(run), ensure_ascii=False))
     elif not quiet:
-        from torchlogit.cli.summary import summary
+        from torchlogit.cli.printed import summary
 
         click.echo(summary(run))
     if require_certificate and run.classifier.certificate_.status != "certified":

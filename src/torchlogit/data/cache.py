@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from torchlogit.arrays import Keeping, Kept, Storage
+from torchlogit.atomic import load_json, save_json
 from torchlogit.data.encoded_rows import EncodedRows, RowWriter
-from torchlogit.data.encoder import TableEncoder
+from torchlogit.data.encoding.encoder import TableEncoder
+from torchlogit.data.encoding.schema import schema_from_json, schema_to_json
 from torchlogit.data.labels import ClassTotals
 from torchlogit.data.preparation import Plan, Prepared, prepare
-from torchlogit.data.schema import schema_from_json, schema_to_json
-from torchlogit.data.source import Source
+from torchlogit.data.reading.source import Source
 from torchlogit.errors import CheckpointError, InputError
-from torchlogit.storage import load_json, save_json
 
 NOTE, FORMAT = "rows.json", 1
 
@@ -32,7 +32,7 @@ class Cache:
     """A folder of encoded rows, made where it is missing.
 
     >>> import tempfile
-    >>> from torchlogit.data.file_source import open_source
+    >>> from torchlogit.data.reading.file_source import open_source
     >>> folder = tempfile.TemporaryDirectory()
     >>> _ = Path(folder.name, "a.csv").write_text("x,y\\n1,no\\n2,yes\\n3,no\\n")
     >>> cache = Cache(Path(folder.name, "rows"))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from torchlogit.arrays import Growing, Storage
-from torchlogit.data.features import Matrix, stacked
+from torchlogit.data.encoding.features import Matrix, stacked
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from torchlogit.data.block import Piece, whole
 from torchlogit.data.columns import Levels, as_levels, as_numbers
-from torchlogit.data.pieces import Piece, whole
 from torchlogit.data.wording import examples, meant
 from torchlogit.errors import DataError
 

@@ -9,10 +9,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from torchlogit.data.encoder import TableEncoder
+from torchlogit.data.block import Piece, piece_of, rechunked
+from torchlogit.data.encoding.encoder import TableEncoder
 from torchlogit.data.labels import ClassTotals, LabelLearner
-from torchlogit.data.pieces import Piece, piece_of, rechunked
-from torchlogit.data.source import START, Source
+from torchlogit.data.reading.source import START, Source
 from torchlogit.data.weights import no_weight, weights_in
 from torchlogit.data.wording import meant
 from torchlogit.errors import DataError

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from torchlogit.data.columns import as_numbers
 from torchlogit.data.labels import learn_labels
-from torchlogit.data.tables import own_target, read_table
+from torchlogit.data.reading.tables import own_target, read_table
 from torchlogit.data.targets import probabilities
 from torchlogit.data.wording import examples
 from torchlogit.errors import DataError

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from torchlogit.arrays import IN_MEMORY, Storage
 from torchlogit.data.ahead import ahead
+from torchlogit.data.block import PIECE, Piece, piece_of, rechunked
 from torchlogit.data.encoded_rows import EncodedRows, RowWriter
-from torchlogit.data.encoder import TableEncoder
-from torchlogit.data.features import Matrix
+from torchlogit.data.encoding.encoder import TableEncoder
+from torchlogit.data.encoding.features import Matrix
+from torchlogit.data.encoding.remarks import Remarks, added, sentences
 from torchlogit.data.labels import ClassTotals, Label, check_labels
 from torchlogit.data.learning import Keep, LearnedTable, drawn, learn_table
-from torchlogit.data.pieces import PIECE, Piece, piece_of, rechunked
-from torchlogit.data.remarks import Remarks, added, sentences
-from torchlogit.data.source import Source
+from torchlogit.data.reading.source import Source
 from torchlogit.data.weights import weights_in
 from torchlogit.errors import DataError
 

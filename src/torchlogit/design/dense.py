@@ -13,8 +13,8 @@ from torch import Tensor
 
 from torchlogit.design.matrix import LARGEST, Rows, micro_blocks
 from torchlogit.errors import InputError
-from torchlogit.kernels import rows as kernels
-from torchlogit.kernels.pieces import Array
+from torchlogit.kernels import dense as kernels
+from torchlogit.kernels.parallel import Array
 
 BLOCK_BYTES = 4 << 20  # of the float64 copy of a block: large enough to hide the cost of a call, and still in the cache
 DEVICE_BLOCK_BYTES = 256 << 20  # the same on a GPU, where a call is a launch

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchlogit.design.matrix import LARGEST, Rows, micro_blocks
 from torchlogit.errors import InputError
 from torchlogit.kernels import csr as kernels
-from torchlogit.kernels import rows as dense_kernels
+from torchlogit.kernels import dense as dense_kernels
 
 BLOCK_NONZEROS = 1 << 24  # large: what is added up once a block is then small beside it,
 BLOCK_COLUMNS = 64  # and no fewer than so many times the columns, each of which is added up once a block

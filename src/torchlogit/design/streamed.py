@@ -26,7 +26,7 @@ class Streamed:
     """The n rows of d features that `read` yields, in parts of any size, the same ones every time.
 
     Blocks are those of a Sparse or a Dense design of the same rows, float32, and so are all sums, bit for bit. edges:
-    None for dense rows; for sparse ones, ranges of columns with about as many values each. n_values: those that are stored.
+    None for dense rows; for sparse ones, ranges of columns with about as many values each. n_values: stored ones.
     compiled: by which loops dense rows are read.
 
     >>> parts = [np.array([[1.0], [2.0]], np.float32), np.array([[3.0]], np.float32)]

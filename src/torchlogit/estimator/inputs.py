@@ -21,11 +21,11 @@ from sklearn.utils import assert_all_finite, check_array, check_consistent_lengt
 from sklearn.utils.validation import validate_data
 
 from torchlogit.data.columns import as_numbers, is_number
-from torchlogit.data.encoder import TableEncoder
-from torchlogit.data.learned import Place
+from torchlogit.data.encoding.encoder import TableEncoder
+from torchlogit.data.encoding.learned import Place
+from torchlogit.data.encoding.vectors import VectorLearner, is_vectors
 from torchlogit.data.loading import load_table, without_target
-from torchlogit.data.tables import read_table, table_from
-from torchlogit.data.vectors import VectorLearner, is_vectors
+from torchlogit.data.reading.tables import read_table, table_from
 from torchlogit.data.wording import examples, meant
 from torchlogit.design import as_csr
 from torchlogit.errors import DataError

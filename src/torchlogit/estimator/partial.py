@@ -22,10 +22,10 @@ from torchlogit.losses import loss_for
 from torchlogit.model import LogisticModel
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, StreamState
-from torchlogit.solvers.one_pass import Start, Stream
-from torchlogit.solvers.scale_free import ScaleFree
-from torchlogit.solvers.streaming_newton import MOST_PARAMETERS, StreamingNewton
-from torchlogit.stream import Block, StreamResult, Watcher, statement, stream
+from torchlogit.streaming.loop import Block, StreamResult, Watcher, statement, stream
+from torchlogit.streaming.newton import MOST_PARAMETERS, StreamingNewton
+from torchlogit.streaming.scale_free import ScaleFree
+from torchlogit.streaming.stream import Start, Stream
 
 if TYPE_CHECKING:
     from torchlogit.estimator.classifier import LogisticRegression

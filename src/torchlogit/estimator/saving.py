@@ -11,7 +11,7 @@ import torch
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from torchlogit.data.encoder import TableEncoder
+from torchlogit.data.encoding.encoder import TableEncoder
 from torchlogit.errors import InputError
 from torchlogit.estimator.classifier import LogisticRegression
 from torchlogit.estimator.problem import plain

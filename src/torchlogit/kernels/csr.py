@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from torchlogit.kernels.pieces import PIECES, Array, added, each, pieces
+from torchlogit.kernels.parallel import PIECES, Array, added, each, pieces
 
 Integers = NDArray[np.int32] | NDArray[np.int64]
 Values = NDArray[np.float32] | NDArray[np.float64]

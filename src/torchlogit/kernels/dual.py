@@ -5,7 +5,7 @@ changes are added up, so that v always is what the rows' residuals make it. A th
 times, for those of the others that it does not see: with as many as there are threads no sum of changes can overshoot
 (CoCoA+, Ma et al. 2015, arXiv:1502.03508).
 
-Only solvers/dual_ascent.py calls them. numba is imported on first use; it caches what it makes.
+Only solvers/dual/dual_ascent.py calls them. numba is imported on first use; it caches what it makes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from torchlogit.kernels.pieces import Array, each
+from torchlogit.kernels.parallel import Array, each
 
 Integers = NDArray[np.int32] | NDArray[np.int64]
 Values = NDArray[np.float32] | NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""The compiled epoch of dual ascent for softmax. Only solvers/softmax_ascent.py calls it; numba is imported then."""
+"""The compiled epoch of dual ascent for softmax. numba is imported on the first call."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torchlogit.kernels.pieces import Array
+from torchlogit.kernels.parallel import Array
 
 
 def epoch(

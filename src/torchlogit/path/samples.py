@@ -9,8 +9,8 @@ from torch import Tensor
 
 from torchlogit.objective import Objective
 from torchlogit.path.batch import Batch
-from torchlogit.solvers.newton_model import WHOLE, sample_rows
-from torchlogit.solvers.sampling import Sampler
+from torchlogit.solvers.newton.models import WHOLE, sample_rows
+from torchlogit.solvers.newton.sampling import Sampler
 
 LEAST = 5000  # rows: what leaving a row out costs is known to a few hundredths
 PER_PARAMETER = 100  # rows

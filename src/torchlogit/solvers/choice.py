@@ -7,12 +7,12 @@ from collections.abc import Callable
 from torchlogit.design import Sparse
 from torchlogit.objective import Objective
 from torchlogit.solvers import Solver
-from torchlogit.solvers.dual_ascent import DualAscent
-from torchlogit.solvers.dual_problem import obstacle
-from torchlogit.solvers.sgd import SGD
-from torchlogit.solvers.softmax_ascent import SoftmaxAscent
-from torchlogit.solvers.stochastic_newton import StochasticNewton
-from torchlogit.solvers.working_set import occupied
+from torchlogit.solvers.dual.dual_ascent import DualAscent
+from torchlogit.solvers.dual.problem import obstacle
+from torchlogit.solvers.dual.softmax_ascent import SoftmaxAscent
+from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
+from torchlogit.solvers.newton.working_set import occupied
+from torchlogit.solvers.stochastic.sgd import SGD
 
 CROWDED = 1000.0  # of a penalty's precision, what a value's column holds: dual ascent takes too many epochs beyond that
 

@@ -1,0 +1,69 @@
+"""A source's rows as a model's features, piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from torchlogit.cli.measuring import piece_rows
+
+if TYPE_CHECKING:
+    from torchlogit.data.block import Piece
+    from torchlogit.data.encoding.features import Matrix
+    from torchlogit.data.encoding.remarks import Remarks
+    from torchlogit.data.reading.source import Source
+    from torchlogit.model import LogisticModel
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Encoding:
+    """A model's way through a source, and what deserved a look on it."""
+
+    model: LogisticModel
+    source: Source
+    also: Sequence[str] = ()  # columns to read besides the model's
+    remarks: Remarks = ()
+
+    def __post_init__(self) -> None:
+        from torchlogit.errors import InputError
+
+        if self.model.encoder is None:
+            raise InputError("the model was trained on an array, not on a table; use it from Python")
+
+    def map(self, job: Callable[[Piece, Matrix], T]) -> Generator[T, None, None]:
+        """What the job makes of each piece and its features, in order; reading, this and what follows overlap."""
+        from torchlogit.data.ahead import ahead
+
+        return ahead(self._encoded(job))
+
+    def tell(self) -> None:
+        """Says on standard error what deserves a look, once for all rows."""
+        from torchlogit.data.encoding.remarks import sentences
+
+        for notice in (*self.source.notices, *(f"{self.source.files}: {one}" for one in sentences(self.remarks))):
+            click.echo(f"torchlogit: {notice}", err=True)
+
+    def _encoded(self, job: Callable[[Piece, Matrix], T]) -> Generator[T, None, None]:
+        from torchlogit.data.ahead import ahead
+        from torchlogit.data.encoding.remarks import added
+        from torchlogit.data.preparation import pieces_of
+        from torchlogit.errors import DataError
+
+        encoder = self.model.encoder
+        assert encoder is not None
+        try:
+            with closing(ahead(pieces_of(self.source, encoder, self.also, piece_rows(self.model)))) as read:
+                for piece in read:
+                    with piece.blamed():
+                        encoded = encoder.encode(piece.table)
+                        made = job(piece, encoded.values)
+                    self.remarks = added(self.remarks, encoded.remarks) if self.remarks else encoded.remarks
+                    yield made
+        except DataError as error:
+            raise error.located(self.source.files) from None

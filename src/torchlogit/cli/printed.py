@@ -1,0 +1,189 @@
+"""The readable report of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torchlogit.cli.penalty import chosen
+from torchlogit.records import (
+    CategoricalColumn,
+    Column,
+    ColumnKind,
+    HashedColumn,
+    HashedTextColumn,
+    NumericColumn,
+    Schema,
+    Status,
+    TextColumn,
+    VectorColumn,
+)
+
+if TYPE_CHECKING:
+    from torchlogit.estimator import LogisticRegression
+    from torchlogit.metrics import Metrics
+    from torchlogit.model import LogisticModel
+
+WIDTH = 100
+NAME = 12  # columns for what a line is about
+SHOWN = 8  # names of a kind before "and N more"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a training run has to tell."""
+
+    files: str
+    model: LogisticModel
+    classifier: LogisticRegression
+    counts: list[int]
+    metrics: dict[str, Metrics]
+    path: str
+    warnings: tuple[str, ...]
+
+
+def summary(run: Run) -> str:
+    """What was trained, how certain the answer is, how well it predicts, and where it is."""
+    answer = _stream(run) if hasattr(run.classifier, "progressive_") else _answer(run)
+    measured = metrics_table(run.metrics) if run.metrics else ""
+    parts = [_data(run), answer, measured, _notes(run), f"model        {run.path}"]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _data(run: Run) -> str:
+    model, encoder = run.model, run.model.encoder
+    assert encoder is not None
+    schema = encoder.schema_
+    rows = sum(run.counts)
+    n_columns = encoder.n_features_in_
+    lines = [f"data         {run.files}: {rows:,} rows, {n_columns} column{'s' * (n_columns != 1)}"]
+    for kind in ColumnKind:
+        columns = [column for column in schema.columns if column.kind is kind]
+        if columns:
+            lines.append(f"{kind.value:<{NAME}} {_some([_described(column) for column in columns])}")
+    lines += _hashing(schema)
+    if schema.dropped:
+        lines.append(f"left out     {_some([f'{column.name} ({column.reason})' for column in schema.dropped])}")
+    used = f", {int((model.coef != 0).any(axis=1).sum())} of them used" if model.facts.penalty["l1"] else ""
+    lines.append(f"features     {len(model.feature_names)}{used}")
+    shares = [f"{label} {count:,} ({count / rows:.1%})" for label, count in zip(model.classes, run.counts, strict=True)]
+    lines.append(f"target       {model.facts.target}: {_some(shares)}")
+    return "\n".join(lines)
+
+
+def _described(column: Column) -> str:
+    match column:
+        case CategoricalColumn(levels=()):
+            return f"{column.name} (one value{_gaps(column)})"
+        case CategoricalColumn():
+            return f"{column.name} ({len(column.levels)} levels{_gaps(column)})"
+        case HashedColumn():
+            return f"{column.name} ({column.n_levels:,} levels)"
+        case TextColumn():
+            return f"{column.name} ({len(column.words):,} words, {column.filled:.0f} in a text)"
+        case HashedTextColumn():
+            return f"{column.name} (2^{len(column.counts).bit_length() - 1} places, {column.filled:.0f} in a text)"
+        case VectorColumn():
+            return f"{column.name} ({column.size:,} features, {column.filled:.1f} in a row)"
+        case NumericColumn(has_missing=True):
+            return f"{column.name} (some missing)"
+    return column.name
+
+
+def _gaps(column: CategoricalColumn) -> str:
+    return ", some missing" if column.has_missing else ""
+
+
+def _hashing(schema: Schema) -> list[str]:
+    """How crowded the hashed features are."""
+    if not schema.hashed:
+        return []
+    from torchlogit.data.encoding.hashing import share_that_collides
+
+    share = share_that_collides(schema)
+    return [f"hash         2^{schema.hash_bits} features; about {share:.1%} of the levels share theirs with another"]
+
+
+def _some(names: list[str]) -> str:
+    """The first names, wrapped under each other."""
+    shown = names[:SHOWN] + ([f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else [])
+    lines = [""]
+    for name in shown:
+        separator = ", " if lines[-1] else ""
+        if lines[-1] and len(lines[-1]) + len(separator) + len(name) > WIDTH - NAME - 1:
+            lines[-1] += ","
+            lines.append("")
+            separator = ""
+        lines[-1] += separator + name
+    return f"\n{'':<{NAME}} ".join(lines)
+
+
+def _answer(run: Run) -> str:
+    certificate, weight = run.classifier.certificate_, run.model.facts.training_data["weight"]
+    l1, l2 = run.model.facts.penalty["l1"], run.model.facts.penalty["l2"]
+    first = f" + {l1:g} / {weight:g} |coef|" if l1 else ""
+    second = f" + {l2:g} / (2 * {weight:g}) |coef|^2" if l2 else ""
+    penalty = f"mean log loss{first}{second}" if first or second else "mean log loss, no penalty"
+    lines = chosen(run.classifier)
+    lines += [f"objective    {certificate.objective / weight:.8f}  ({penalty})"]
+    if certificate.status is Status.CERTIFIED:
+        assert certificate.bound is not None
+        assert certificate.relative_bound is not None
+        lines.append(
+            f"certified    at most {certificate.bound / weight:.1e} above the minimum, proven "
+            f"({certificate.relative_bound:.1e} of it);"
+        )
+        lines.append(
+            f"{'':<{NAME}} no coefficient is further than {_short(certificate.standard_errors)} of its standard error "
+            f"from its optimum"
+        )
+    else:
+        lines.append(f"{certificate.status:<{NAME}} {certificate.message}")
+    history = run.classifier.history_
+    seconds = history[-1].seconds if history else 0.0
+    solver = type(run.classifier.solver_).__name__
+    lines.append(f"effort       {run.classifier.n_iter_:.1f} passes over the rows, {seconds:.2f} s ({solver})")
+    return "\n".join(lines)
+
+
+def _stream(run: Run) -> str:
+    """What one reading can say."""
+    seen, excess = run.classifier.progressive_, run.classifier.expected_excess_
+    error = "" if seen.log_loss_error is None else f" +- {seen.log_loss_error:.4f}"
+    auc = "" if seen.auc is None else f", AUC {seen.auc:.4f}"
+    solver = type(run.classifier.solver_).__name__
+    lines = [
+        f"in one pass  {seen.rows:,} rows, each predicted before it was learned from ({solver})",
+        f"log loss     {seen.log_loss:.4f}{error} over all of them, {seen.recent_log_loss:.4f} of late; "
+        f"accuracy {seen.accuracy:.4f}{auc}",
+    ]
+    if excess is not None:
+        lines += [
+            f"expected     about {excess:.1e} nats a row above the best linear model, if the rows come in no",
+            f"{'':<{NAME}} particular order: statistical, not proven",
+        ]
+    return "\n".join(lines)
+
+
+def metrics_table(metrics: dict[str, Metrics]) -> str:
+    """A line of metrics for each set of rows, and how exact an AUC is that is not."""
+    width = max(NAME, *map(len, metrics))
+    lines = [f"{'':<{width}} {'rows':>10} {'log loss':>10} {'accuracy':>10} {'AUC':>10} {'Brier':>10} {'ECE':>10}"]
+    for name, values in metrics.items():
+        auc = "-" if values.auc is None else f"{values.auc:.4f}"
+        numbers = f"{values.log_loss:>10.4f} {values.accuracy:>10.4f} {auc:>10} {values.brier:>10.4f}"
+        lines.append(f"{name:<{width}} {values.rows:>10,} {numbers} {values.calibration_error:>10.4f}")
+    lines += [
+        f"{name:<{width}} the AUC is exact to {values.auc_error:.1e}"
+        for name, values in metrics.items()
+        if values.auc_error
+    ]
+    return "\n".join(lines)
+
+
+def _notes(run: Run) -> str:
+    return "\n".join(f"note         {note}" for note in run.warnings)
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2g}"

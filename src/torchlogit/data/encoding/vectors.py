@@ -1,0 +1,127 @@
+"""Columns of sparse vectors: in Arrow, lists of (index, value). What a svmlight file holds, as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from torchlogit.data.encoding.features import Part, Several
+from torchlogit.data.encoding.learned import Learned, Placed
+from torchlogit.data.encoding.remarks import SHOWN, Remarks, UnseenFeatures
+from torchlogit.errors import DataError
+from torchlogit.records import DroppedColumn, VectorColumn
+
+FIELDS = ("index", "value")
+
+
+def is_vectors(kind: pa.DataType) -> bool:
+    """Whether an Arrow type holds sparse vectors."""
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
+        return False
+    fields = kind.value_type
+    names = tuple(fields.field(i).name for i in range(fields.num_fields))
+    return names == FIELDS and pa.types.is_integer(fields.field(0).type) and pa.types.is_floating(fields.field(1).type)
+
+
+def as_vectors(indptr: NDArray[Any], indices: NDArray[Any], values: NDArray[Any]) -> pa.ListArray:
+    """A column of sparse vectors, from CSR: not copied.
+
+    >>> as_vectors(np.array([0, 1, 1]), np.array([7]), np.array([0.5])).to_pylist()
+    [[{'index': 7, 'value': 0.5}], []]
+    """
+    entries = pa.StructArray.from_arrays([pa.array(indices), pa.array(values)], names=list(FIELDS))
+    return pa.ListArray.from_arrays(pa.array(indptr.astype(np.int32)), entries)
+
+
+class VectorLearner:
+    """Learns the range of the indices; they start at 0 where there is one, at 1 otherwise."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._first, self._largest, self._n_entries, self._n_rows = 1, 0, 0, 0
+
+    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
+        """Looks at more vectors."""
+        _, indices, _ = _parts(column)
+        self._n_rows += len(column)
+        if len(indices):
+            self._n_entries += len(indices)
+            self._first = min(self._first, int(indices.min() > 0))
+            self._largest = max(self._largest, int(indices.max()))
+
+    def result(self) -> Learned:
+        """What was learned."""
+        if not self._n_entries:
+            return DroppedColumn(self._name, "no values"), ()
+        size = self._largest - self._first + 1
+        return VectorColumn(self._name, self._first, size, self._n_entries / self._n_rows), ()
+
+
+@dataclass(frozen=True, slots=True)
+class VectorEncoder:
+    """Encodes the vectors as they are; features that training has not seen are left out."""
+
+    column: VectorColumn
+    start: int
+
+    def encode(self, values: pa.ChunkedArray) -> tuple[list[Part], Remarks]:
+        column = self.column
+        if not is_vectors(values.type):
+            raise DataError(f"column {column.name!r} holds {values.type}, where sparse vectors were expected")
+        indptr, indices, numbers = _parts(values)
+        _refuse_not_finite(column.name, indptr, numbers)
+        places = indices - column.first
+        if len(places) and places.min() < 0:
+            row = int(np.searchsorted(indptr, np.argmin(places), side="right")) - 1
+            raise DataError(
+                f"column {column.name!r} holds index {column.first + int(places.min())}, and training's start at "
+                f"{column.first}; number the features alike",
+                column=column.name,
+                row=row,
+            )
+        remark = UnseenFeatures(column.name, 0)
+        unseen = places >= column.size
+        if unseen.any():
+            remark = _unseen(column.name, indptr, indices, unseen)
+            kept = np.concatenate([[0], np.cumsum(~unseen)])
+            indptr, places, numbers = kept[indptr], places[~unseen], numbers[~unseen]
+        if len(places) < 2**31:
+            indptr = indptr.astype(np.int32)
+        matrix = csr_array((numbers, places, indptr), shape=(len(indptr) - 1, column.size))
+        return [Several(matrix, self.start)], (remark,)
+
+
+def _unseen(name: str, indptr: NDArray[np.int64], indices: NDArray[Any], unseen: NDArray[np.bool_]) -> UnseenFeatures:
+    in_row = np.diff(np.concatenate([[0], np.cumsum(unseen)])[indptr]) > 0
+    strange = np.unique(indices[unseen])[:SHOWN]
+    return UnseenFeatures(name, int(np.count_nonzero(in_row)), tuple(strange.tolist()))
+
+
+def _refuse_not_finite(name: str, indptr: NDArray[np.int64], numbers: NDArray[np.float32]) -> None:
+    finite = np.isfinite(numbers)
+    if not finite.all():
+        row = int(np.searchsorted(indptr, np.argmin(finite), side="right")) - 1
+        raise DataError(f"column {name!r} holds a value that is no finite number; correct it", column=name, row=row)
+
+
+def _parts(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float32]]:
+    """The column as CSR: not copied where it is of one chunk."""
+    indptr, indices, values, end = [np.zeros(1, np.int64)], [], [], 0
+    for chunk in column.chunks:
+        offsets = chunk.offsets.to_numpy().astype(np.int64)
+        entries = chunk.values.slice(offsets[0], offsets[-1] - offsets[0])
+        indices.append(entries.field(0).to_numpy(zero_copy_only=False))
+        values.append(entries.field(1).to_numpy(zero_copy_only=False).astype(np.float32, copy=False))
+        indptr.append(offsets[1:] - offsets[0] + end)
+        end += offsets[-1] - offsets[0]
+    return np.concatenate(indptr), _joined(indices, np.int32), _joined(values, np.float32)
+
+
+def _joined(parts: Sequence[NDArray[Any]], kind: type) -> NDArray[Any]:
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, kind), *parts])

@@ -1,0 +1,74 @@
+"""Rows of a query, run by DuckDB: over files, or over a database that the query attaches."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+
+from torchlogit.data.reading.reader import Naming, after
+from torchlogit.data.wording import one_line
+from torchlogit.errors import DataError, MissingExtraError
+
+PREFIX = "sql:"
+SHOWN = "the query"
+_BATCH_ROWS = 1 << 16
+
+
+def open_sql(query: str, naming: Naming) -> SqlReader:
+    """The query's columns; it is not run to its end for that."""
+    with _running(query) as relation:
+        found = relation.limit(0).to_arrow_table().schema
+    names = naming.of(SHOWN, found.names)
+    return SqlReader(query, pa.schema([field.with_name(name) for field, name in zip(found, names, strict=True)]))
+
+
+@dataclass(frozen=True, slots=True)
+class SqlReader:
+    """A query, run anew for each reading: its rows must come in the same order each time.
+
+    DuckDB keeps the order of what it reads; what it groups or joins comes in any order without an ORDER BY.
+    """
+
+    query: str
+    schema: pa.Schema
+    target: None = None
+    notices: tuple[str, ...] = ()
+
+    def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows from `start` on; those before it are computed, too."""
+        return after(start, self._tables(columns), SHOWN)
+
+    def _tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        with _running(self.query) as relation:
+            for batch in relation.to_arrow_reader(_BATCH_ROWS):
+                yield pa.Table.from_batches([batch]).rename_columns(self.schema.names).select(columns)
+
+
+@contextlib.contextmanager
+def _running(query: str) -> Iterator[Any]:
+    """The relation that the last statement makes, after those before it; DuckDB's errors as one line."""
+    duckdb = _duckdb()
+    try:
+        with duckdb.connect() as connection:
+            statements = connection.extract_statements(query)
+            if not statements or statements[-1].type != duckdb.StatementType.SELECT:
+                raise DataError(f"{SHOWN} gives no rows; let it end in a SELECT, such as SELECT * FROM 'a.parquet'")
+            for statement in statements[:-1]:
+                connection.execute(statement)
+            yield connection.sql(statements[-1].query)
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise DataError(f"{SHOWN} failed: {one_line(str(error))}") from None
+
+
+def _duckdb() -> ModuleType:
+    try:
+        import duckdb
+    except ImportError:
+        raise MissingExtraError("sql: queries need DuckDB; install it with pip install 'torchlogit[sql]'") from None
+    found: ModuleType = duckdb
+    return found

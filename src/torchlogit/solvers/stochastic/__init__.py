@@ -1,0 +1,1 @@
+"""Stochastic gradient methods: steps from the gradients of small batches."""

@@ -1,0 +1,1 @@
+"""Learning in one pass: every row is predicted, learned from once, and forgotten."""
