@@ -86,12 +86,12 @@ def test_the_same_model_however_rows_are_kept(options: str, here: Path, monkeypa
 
 
 def test_rows_to_measure_on_are_spilled_as_those_to_train_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchlogit.arrays import Spilling
+    from torchlogit.storage import Spilling
 
     made, command = list[Spilling](), f"{TRAIN} --valid whole.parquet --json"
     expected = torchlogit(here, *shlex.split(command)).stdout
     monkeypatch.setattr("torchlogit.cli.fitting.FEW", 1000)
-    monkeypatch.setattr("torchlogit.arrays.Spilling", lambda *given: made.append(Spilling(*given)) or made[-1])
+    monkeypatch.setattr("torchlogit.storage.Spilling", lambda *given: made.append(Spilling(*given)) or made[-1])
     found = torchlogit(here, *shlex.split(command))
     assert [storage.spilled for storage in made] == [True, True]
     assert json.loads(found.stdout)["metrics"] == json.loads(expected)["metrics"]

@@ -23,7 +23,7 @@ LADDER = [
     ["objective", "prediction"],
     ["losses", "penalties", "design", "data", "distributed"],
     ["kernels"],
-    ["records", "arrays", "atomic"],
+    ["records", "storage", "atomic"],
     ["errors", "pictures"],
 ]
 STEP = {room: step for step, rooms in enumerate(LADDER) for room in rooms}

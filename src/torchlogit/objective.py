@@ -26,12 +26,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchlogit.arrays import IN_MEMORY, Storage
 from torchlogit.design import DesignMatrix, Rows
 from torchlogit.errors import InputError
 from torchlogit.losses import Loss
 from torchlogit.penalties import Penalty
 from torchlogit.records import Params
+from torchlogit.storage import IN_MEMORY, Storage
 
 CHUNK = 1 << 17  # entries of the raw prediction that are worked on at once: temporaries stay in the cache;
 DEVICE_CHUNK = 1 << 24  # on a GPU, enough to fill it

@@ -11,7 +11,6 @@ import pytest
 import scipy.sparse
 import torch
 
-from torchlogit.arrays import IN_MEMORY, OnDisk, Storage
 from torchlogit.design import Dense, DesignMatrix, Sparse, Streamed
 from torchlogit.errors import InputError
 from torchlogit.fit import Goal, fit
@@ -20,6 +19,7 @@ from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.solvers.choice import BY_NAME
 from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
+from torchlogit.storage import IN_MEMORY, OnDisk, Storage
 
 N, D = 5000, 6
 CUTS = {"whole": [], "one row": range(1, N), "uneven": [1, 7, 1000, 1001, 4999], "halves": [2500]}

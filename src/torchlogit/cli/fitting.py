@@ -15,7 +15,6 @@ import click
 from torchlogit.cli.measuring import measure
 
 if TYPE_CHECKING:
-    from torchlogit.arrays import Spilling, Storage
     from torchlogit.checkpoints import Checkpoints
     from torchlogit.cli.printed import Run
     from torchlogit.data.encoded_rows import EncodedRows
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from torchlogit.estimator import LogisticRegression
     from torchlogit.model import Label, LogisticModel
     from torchlogit.records import Certificate
+    from torchlogit.storage import Spilling, Storage
 
 FEW = 256 << 20  # bytes of encoded rows that are kept in memory
 
@@ -80,7 +80,7 @@ class Keeping:
 
     def storage(self) -> Spilling:
         """Where rows are to live: in memory, if they are few."""
-        from torchlogit.arrays import Spilling
+        from torchlogit.storage import Spilling
 
         return Spilling(self.folder, FEW)
 
@@ -110,7 +110,7 @@ class Keeping:
 
     def vectors(self, rows: EncodedRows) -> Storage:
         """Where vectors as long as the rows live: where the rows do."""
-        from torchlogit.arrays import IN_MEMORY, OnDisk
+        from torchlogit.storage import IN_MEMORY, OnDisk
 
         return IN_MEMORY if rows.nbytes <= FEW else OnDisk(self.folder)
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from torchlogit.arrays import Keeping, Kept, Storage
 from torchlogit.atomic import load_json, save_json
 from torchlogit.data.encoded_rows import EncodedRows, RowWriter
 from torchlogit.data.encoding.encoder import TableEncoder
@@ -23,6 +22,7 @@ from torchlogit.data.labels import ClassTotals
 from torchlogit.data.preparation import Plan, Prepared, prepare
 from torchlogit.data.reading.source import Source
 from torchlogit.errors import CheckpointError, InputError
+from torchlogit.storage import Keeping, Kept, Storage
 
 NOTE, FORMAT = "rows.json", 1
 

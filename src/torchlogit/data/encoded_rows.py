@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from torchlogit.arrays import Growing, Storage
 from torchlogit.data.encoding.features import Matrix, stacked
+from torchlogit.storage import Growing, Storage
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]
@@ -83,7 +83,7 @@ class EncodedRows:
 class RowWriter:
     """Rows on their way to a storage.
 
-    >>> from torchlogit.arrays import InMemory
+    >>> from torchlogit.storage import InMemory
     >>> writer = RowWriter.into(InMemory(), width=2, sparse=True, weighted=False)
     >>> writer.append(EncodedRows(csr_array(np.array([[1.0, 0.0]], np.float32)), np.array([1]), None))
     >>> writer.append(EncodedRows(csr_array(np.array([[0.0, 4.0]], np.float32)), np.array([0]), None))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from torchlogit.arrays import IN_MEMORY, Storage
 from torchlogit.data.ahead import ahead
 from torchlogit.data.block import PIECE, Piece, piece_of, rechunked
 from torchlogit.data.encoded_rows import EncodedRows, RowWriter
@@ -21,6 +20,7 @@ from torchlogit.data.learning import Keep, LearnedTable, drawn, learn_table
 from torchlogit.data.reading.source import Source
 from torchlogit.data.weights import weights_in
 from torchlogit.errors import DataError
+from torchlogit.storage import IN_MEMORY, Storage
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from torchlogit.arrays import IN_MEMORY, Storage
 from torchlogit.checkpoints import Checkpoints
 from torchlogit.data.targets import labels, probabilities
 from torchlogit.errors import InputError
@@ -54,6 +53,7 @@ from torchlogit.prediction import probabilities as probabilities_of
 from torchlogit.records import Certificate, FitResult, Params, Status
 from torchlogit.solvers import Solver
 from torchlogit.solvers.choice import BY_NAME
+from torchlogit.storage import IN_MEMORY, Storage
 from torchlogit.summary import summary
 
 Array = NDArray[np.float64]

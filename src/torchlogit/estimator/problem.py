@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
-from torchlogit.arrays import IN_MEMORY, Storage
 from torchlogit.data.encoded_rows import EncodedRows, ReadAnew
 from torchlogit.data.targets import ClassWeight, Targets
 from torchlogit.design import Dense, DesignMatrix, Sparse, Streamed, as_csr
@@ -23,6 +22,7 @@ from torchlogit.losses import loss_for
 from torchlogit.model import Label
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
+from torchlogit.storage import IN_MEMORY, Storage
 
 Array = NDArray[np.float64]
 Features = Any  # a matrix: NDArray, scipy.sparse.csr_array, columns ascending and none twice, or a tensor elsewhere

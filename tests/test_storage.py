@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from torchlogit.arrays import IN_MEMORY, Keeping, Kept, OnDisk, Spilling, Storage
 from torchlogit.data.encoded_rows import EncodedRows, RowWriter
 from torchlogit.errors import InputError
+from torchlogit.storage import IN_MEMORY, Keeping, Kept, OnDisk, Spilling, Storage
 
 
 @pytest.fixture
