@@ -221,7 +221,7 @@ class DroppedColumn:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a `TableEncoder` learned: the columns in table order, and those it left out.
+    """What an encoder learned: the columns in table order, and those it left out.
 
     crosses: the pairs of columns that a column A:B is made of. hash_bits: the hashed columns share 2^hash_bits
     features, which come last.

@@ -14,8 +14,8 @@ from torchlogit.cli.printed import Run
 
 if TYPE_CHECKING:
     from torchlogit.data.encoded_rows import EncodedRows
-    from torchlogit.data.encoding.encoder import TableEncoder
-    from torchlogit.data.preparation import Plan
+    from torchlogit.data.encoding.encoder import Encoder, EncoderOptions
+    from torchlogit.data.plan import Plan
     from torchlogit.data.reading.source import Source
     from torchlogit.estimator import LogisticRegression
     from torchlogit.model import Label, LogisticModel
@@ -25,14 +25,15 @@ FIRST_ROWS = 100_000  # that say what columns hold, unless others are asked for
 
 
 def streamed(
-    source: Source, encoder: TableEncoder, plan: Plan, classifier: LogisticRegression, path: Path, notices: list[str]
+    source: Source, options: EncoderOptions, plan: Plan, classifier: LogisticRegression, path: Path, notices: list[str]
 ) -> Run:
     """A model of one pass over the source."""
-    from torchlogit.data.preparation import learn
+    from torchlogit.data.learning import learn_table
 
     plan = replace(plan, sample_rows=plan.sample_rows or FIRST_ROWS)
-    learned = learn(source, encoder, plan)
-    return _passed(source, encoder, learned.classes.classes, plan, classifier, path, [*notices, *learned.notices])
+    learned = learn_table(source, options, plan)
+    classes = learned.classes.classes
+    return _passed(source, learned.encoder, classes, plan, classifier, path, [*notices, *learned.notices])
 
 
 def updated(
@@ -51,7 +52,7 @@ def updated(
 
 def _passed(
     source: Source,
-    encoder: TableEncoder,
+    encoder: Encoder,
     classes: Sequence[Label],
     plan: Plan,
     classifier: LogisticRegression,
@@ -74,7 +75,7 @@ def _passed(
             yield rows
 
     progress = _Progress() if classifier.verbose else None
-    learn_blocks(classifier, blocks(), len(encoder.schema_.feature_names), len(classes), progress)
+    learn_blocks(classifier, blocks(), encoder.n_features, len(classes), progress)
     model = finished(encoder, classifier, classes, plan, path)
     told = (*notices, *source.notices, *sentences(reading.remarks))
     return Run(source.files, model, classifier, counts.tolist(), {}, str(path), told)
