@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from torchlogit.errors import InputError
 from torchlogit.estimator.classifier import LogisticRegression
-from torchlogit.path import WORDS, By, L2Choice, Path, certified, curve
+from torchlogit.path import WORDS, By, L2Choice, PenaltyPath, certified, curve
 from torchlogit.solvers import Solver
 
 Array = NDArray[np.float64]
@@ -81,7 +81,7 @@ class LogisticRegressionPath(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         eval_set: tuple[Any, Any] | None = None,
     ) -> Self:
         """The fitted path; X, y, sample_weight and offset as for LogisticRegression, eval_set: (X, y) to choose by."""
-        known = list[Path]()
+        known = list[PenaltyPath]()
         model = self._model(
             L2Choice(
                 l2s=None if self.l2s is None else tuple(np.ravel(self.l2s).tolist()),

@@ -15,7 +15,7 @@ from torchlogit.data.targets import Targets
 from torchlogit.errors import InputError
 from torchlogit.estimator.problem import Problem
 from torchlogit.objective import Objective
-from torchlogit.path import L2Choice, Path, choose
+from torchlogit.path import L2Choice, PenaltyPath, choose
 
 Array = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ def number_of(l2: Any, chosen: float) -> float:
     return float(l2) if choice_of(l2) is None else chosen
 
 
-def chosen_path(choice: L2Choice, problem: Problem, *, seed: int, validation: Objective | None) -> Path:
+def chosen_path(choice: L2Choice, problem: Problem, *, seed: int, validation: Objective | None) -> PenaltyPath:
     """The path of penalties, with its choice. validation: rows that may choose, their columns moved as the fit's."""
     objective, rows = problem.objective, problem.rows
     unit = objective.weight / torch.from_numpy(np.maximum(rows.counts, 1.0)).to(objective.weight)

@@ -2,7 +2,7 @@
 
 from torchlogit.path.batch import with_l2
 from torchlogit.path.choice import L2Choice, choose
-from torchlogit.path.curve import WORDS, By, Path, PathPoint, certified, curve
+from torchlogit.path.curve import WORDS, By, PathPoint, PenaltyPath, certified, curve
 from torchlogit.path.measures import Folds, LeaveOneOut, Measure, Validation
 from torchlogit.path.trace import parameters, trace
 
@@ -13,8 +13,8 @@ __all__ = [
     "L2Choice",
     "LeaveOneOut",
     "Measure",
-    "Path",
     "PathPoint",
+    "PenaltyPath",
     "Validation",
     "certified",
     "choose",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchlogit.errors import InputError
 from torchlogit.objective import Objective
-from torchlogit.path.curve import By, Path
+from torchlogit.path.curve import By, PenaltyPath
 from torchlogit.path.measures import Folds, LeaveOneOut, Measure, Validation
 from torchlogit.path.trace import MOST, parameters, trace
 
@@ -35,7 +35,7 @@ class L2Choice:
     one_standard_error: bool = False
     cv: Any = 5
     eval_set: tuple[Any, ...] | None = None
-    on_path: Callable[[Path], None] | None = None
+    on_path: Callable[[PenaltyPath], None] | None = None
 
     def validation(self, given: tuple[Any, ...] | None) -> Any:
         """The rows that choose: its own, or else those given to fit; None where something else is to choose."""
@@ -52,7 +52,7 @@ def choose(
     folds: Callable[[], Tensor],
     validation: Objective | None,
     seed: int = 0,
-) -> Path:
+) -> PenaltyPath:
     """The path, and the place on it that is chosen.
 
     unit (n,): of a row's weight, what counts as one observation: it is left out by itself.

@@ -58,7 +58,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class PenaltyPath:
     """Points from the largest l2 to the smallest, the coefficients of each, and how the best one is known."""
 
     points: tuple[PathPoint, ...]
@@ -70,10 +70,6 @@ class Path:
     def l2(self) -> float:
         """The l2 that was chosen."""
         return self.points[self.chosen].l2
-
-    def place(self, l2: float) -> int:
-        """The point whose l2 is the nearest, on the scale of logarithms."""
-        return min(range(len(self.points)), key=lambda k: abs(_log(self.points[k].l2) - _log(l2)))
 
 
 def best(points: Sequence[PathPoint], *, one_standard_error: bool) -> int:
@@ -111,7 +107,3 @@ def curve(points: Sequence[PathPoint], l2: float, title: str = "Log loss on rows
         Points([l2] * len(chosen), chosen, f"chosen: l2 = {l2:.3g}"),
     )
     return picture([Panel(title, Axis("l2", "log"), Axis("log loss"), marks)])
-
-
-def _log(l2: float) -> float:
-    return math.log(max(l2, 1e-300))

@@ -11,7 +11,7 @@ from torchlogit.errors import InputError
 from torchlogit.fit import Goal, fit
 from torchlogit.objective import Objective
 from torchlogit.path.batch import Batch
-from torchlogit.path.curve import Path, PathPoint, best
+from torchlogit.path.curve import PathPoint, PenaltyPath, best
 from torchlogit.path.grid import coarse, fine
 from torchlogit.path.leave_one_out import degrees_of_freedom
 from torchlogit.path.measures import Fits, Measure, batch_of
@@ -43,7 +43,7 @@ def trace(
     l2s: list[float] | None = None,
     one_standard_error: bool = False,
     seed: int = 0,
-) -> Path:
+) -> PenaltyPath:
     """The path for these penalties, or for those of a coarse grid and then of a fine one about the best of them.
 
     unit (n,): of a row's weight, what counts as one observation; all of it where None.
@@ -58,7 +58,7 @@ def trace(
         traced = sorted([*traced, *way.trace(fine(known, at), traced, stop_early=False)], key=lambda one: -one.point.l2)
     points = tuple(one.point for one in traced)
     params = tuple(objective.params(one.theta) for one in traced)
-    return Path(points, params, measure.by, best(points, one_standard_error=one_standard_error))
+    return PenaltyPath(points, params, measure.by, best(points, one_standard_error=one_standard_error))
 
 
 def parameters(objective: Objective) -> int:
