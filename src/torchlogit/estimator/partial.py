@@ -21,8 +21,8 @@ from torchlogit.inference import Refusal
 from torchlogit.losses import loss_for
 from torchlogit.model import LogisticModel
 from torchlogit.penalties import ElasticNet
-from torchlogit.records import Params, StreamState
-from torchlogit.streaming.loop import Block, StreamResult, Watcher, statement, stream
+from torchlogit.records import Monitor, Params, StreamState
+from torchlogit.streaming.loop import Block, StreamProgress, StreamResult, statement, stream
 from torchlogit.streaming.newton import MOST_PARAMETERS, StreamingNewton
 from torchlogit.streaming.scale_free import ScaleFree
 from torchlogit.streaming.stream import Start, Stream
@@ -97,7 +97,7 @@ def learn_blocks(
     blocks: Iterable[EncodedRows],
     n_features: int,
     n_classes: int,
-    on_progress: Watcher | None = None,
+    monitors: Iterable[Monitor[StreamProgress]] = (),
 ) -> StreamResult:
     """What the command line does: rows that are encoded already, their classes being 0, 1, ..., each read once."""
     learning = getattr(model, "_learning", None) or _begun(model, n_features, n_classes)
@@ -109,7 +109,7 @@ def learn_blocks(
             own = _class_weights(model.class_weight, known, codes, learning.counts)
             yield rows.features, hard_targets(codes, n_outputs), own if rows.weight is None else own * rows.weight
 
-    result = stream(targeted(), learning.stream, on_progress=on_progress)
+    result = stream(targeted(), learning.stream, monitors=monitors)
     _show(model, learning, known)
     return result
 

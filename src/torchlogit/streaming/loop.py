@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchlogit.errors import InputError
-from torchlogit.records import Certificate, Params, Status, StopReason
+from torchlogit.records import Certificate, Monitor, Params, Status, StopReason
 from torchlogit.streaming.progressive import Progressive
 from torchlogit.streaming.stream import Answer, Stream
 
@@ -35,22 +35,22 @@ class StreamResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
-    """What a watcher is told after each block: rows so far, seconds since the start, and what was said of the rows."""
+class StreamProgress:
+    """What a monitor of a stream is shown after each block: rows so far, seconds since the start, and the errors."""
 
     rows: int
     seconds: float
     progressive: Progressive
 
 
-Watcher = Callable[[Passed], bool | None]
-
-
-def stream(blocks: Iterable[Block], learner: Stream, *, on_progress: Watcher | None = None) -> StreamResult:
+def stream(
+    blocks: Iterable[Block], learner: Stream, *, monitors: Iterable[Monitor[StreamProgress]] = ()
+) -> StreamResult:
     """What the learner has found once the blocks are through, each row predicted before it was learned from.
 
-    on_progress is called after each block and ends the stream by returning True; Ctrl-C ends it too. The learner moves:
-    it can go on with more blocks, and how rows are cut into blocks changes nothing. InputError where there was no row.
+    A monitor is called after each block and ends the stream by returning True; Ctrl-C ends it too. The learner keeps
+    its state: it can go on with more blocks, and how rows are cut into blocks changes nothing. InputError where there
+    was no row.
 
     >>> from torchlogit.penalties import ElasticNet
     >>> from torchlogit.streaming.newton import StreamingNewton
@@ -59,13 +59,14 @@ def stream(blocks: Iterable[Block], learner: Stream, *, on_progress: Watcher | N
     >>> stream([rows], learner).certificate.status
     <Status.UNCERTIFIABLE: 'uncertifiable'>
     """
-    began = time.perf_counter()
+    began, monitors = time.perf_counter(), tuple(monitors)
     try:
         for X, target, weight in blocks:
             learner.learn(X, target, weight)
-            if on_progress is not None:
-                passed = Passed(learner.rows, time.perf_counter() - began, learner.answer().progressive)
-                if on_progress(passed):
+            if monitors:
+                shown = StreamProgress(learner.rows, time.perf_counter() - began, learner.answer().progressive)
+                asked = [monitor(shown) for monitor in monitors]
+                if any(asked):
                     break
     except KeyboardInterrupt:
         if learner.rows == 0:
