@@ -85,7 +85,7 @@ def summed(loss: Array, raw: Array, y: Array, weight: Array, unit: int = 50) -> 
     sums = ProgressiveSums()
     for start in range(0, len(loss), unit):
         part = slice(start, start + unit)
-        sums.add(loss[part], raw[part], y[part], weight[part])
+        sums.add(raw[part], y[part], weight[part], loss[part])
     return sums
 
 

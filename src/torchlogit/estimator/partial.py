@@ -23,7 +23,7 @@ from torchlogit.model import LogisticModel
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, StreamState
 from torchlogit.streaming.loop import Block, StreamResult, Watcher, statement, stream
-from torchlogit.streaming.newton import MOST_PARAMETERS, StreamingNewton
+from torchlogit.streaming.newton import MAX_PARAMETERS, StreamingNewton
 from torchlogit.streaming.scale_free import ScaleFree
 from torchlogit.streaming.stream import Start, Stream
 
@@ -186,7 +186,7 @@ def _begun(model: LogisticRegression, n_features: int, n_classes: int, *, anew: 
     if choice_of(model.l2) is not None and (anew or not hasattr(model, "l2_")):
         raise InputError("l2 is to be chosen, which rows that are read once cannot do: give a number, or fit first")
     penalty: ElasticNet = model._penalty(n_features)
-    few = (n_features + 1) * (n_classes - 1) <= MOST_PARAMETERS
+    few = (n_features + 1) * (n_classes - 1) <= MAX_PARAMETERS
     learner = model.solver if isinstance(model.solver, Learner) else StreamingNewton() if few else ScaleFree()
     start = None
     if not anew and hasattr(model, "coef_"):
