@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torchlogit.data.encoding.encoder import TableEncoder
     from torchlogit.data.loading import load_table
     from torchlogit.data.reading.svmlight import load_svmlight
     from torchlogit.errors import (
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
         TorchlogitWarning,
     )
     from torchlogit.estimator import LogisticRegression, LogisticRegressionPath, save
+    from torchlogit.estimator.table_encoder import TableEncoder
     from torchlogit.model import LogisticModel, load
     from torchlogit.nn import LogisticHead, LogisticLoss
     from torchlogit.path import L2Choice
@@ -59,7 +59,7 @@ _HOMES = {
     "Status": "records",
     "StochasticNewton": "solvers.newton.stochastic_newton",
     "StreamingNewton": "streaming.newton",
-    "TableEncoder": "data.encoding.encoder",
+    "TableEncoder": "estimator.table_encoder",
     "TorchlogitError": "errors",
     "TorchlogitWarning": "errors",
     "load": "model",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -11,7 +11,7 @@ from torchlogit.certificate import Bound, features_are_free, newton_dual_bound, 
 from torchlogit.checkpoints import Checkpoints, Keeper, Place, keeper
 from torchlogit.errors import DivergedError, InputError
 from torchlogit.objective import Objective
-from torchlogit.records import Certificate, FitResult, Params, Separation, State, Status, Step
+from torchlogit.records import Certificate, FitProgress, FitResult, Monitor, Params, Separation, State, Status, Step
 from torchlogit.separation import all_classified, find_separation
 from torchlogit.solvers import Resumable, Solver
 from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
@@ -61,8 +61,7 @@ class Goal:
         return None
 
 
-Watcher = Callable[[Step], bool]
-ON_REQUEST = Reason(Status.BUDGET, "stopped by a watcher", goes_on=True)
+ON_REQUEST = Reason(Status.BUDGET, "stopped by a monitor", goes_on=True)
 INTERRUPTED = Reason(Status.BUDGET, "interrupted", goes_on=True)
 
 
@@ -72,12 +71,12 @@ def fit(
     goal: Goal | None = None,
     *,
     start: Params | None = None,
-    watchers: Iterable[Watcher] = (),
+    monitors: Iterable[Monitor[FitProgress]] = (),
     checkpoints: Checkpoints | None = None,
 ) -> FitResult:
     """The best answer that the solver reached within the goal's budget, with its certificate.
 
-    A watcher is called after each step and stops the fit by returning True. Ctrl-C stops it too: the answer so
+    A monitor is called after each step and stops the fit by returning True. Ctrl-C stops it too: the answer so
     far is returned with the bound it has. With checkpoints a fit that was stopped, or killed, goes on to the same bits;
     one that has ended is returned as it was, unless its budget is larger now.
 
@@ -90,20 +89,25 @@ def fit(
     >>> result.certificate.status, round(float(result.params.coef), 3)
     (<Status.CERTIFIED: 'certified'>, 0.453)
     """
-    goal, watchers = goal or Goal(), tuple(watchers)
+    goal, monitors = goal or Goal(), tuple(monitors)
     _refuse_undetermined(objective)
     exact = {"tol": goal.tol, "standard_errors": goal.standard_errors}
     with keeper(checkpoints, objective, solver, exact, start) as kept:
         known = kept.found.result
         if known is not None and (kept.found.place is None or goal.spent(known.history[-1])):
             return known
-        result, reason = _fitted(objective, solver, goal, start, watchers, kept)
+        result, reason = _fitted(objective, solver, goal, start, monitors, kept)
         kept.ended(result, goes_on=reason is not None and reason.goes_on)
         return result
 
 
 def _fitted(
-    objective: Objective, solver: Solver, goal: Goal, start: Params | None, watchers: tuple[Watcher, ...], kept: Keeper
+    objective: Objective,
+    solver: Solver,
+    goal: Goal,
+    start: Params | None,
+    monitors: tuple[Monitor[FitProgress], ...],
+    kept: Keeper,
 ) -> tuple[FitResult, Reason | None]:
     """The answer, and why it is no better; from the place where there is one to go on from."""
     place, reason = kept.found.place, None
@@ -117,7 +121,7 @@ def _fitted(
             latest = state, certificate
             history.append(Step(state.passes, time.perf_counter() - began, certificate.objective, certificate.bound))
             kept.note(Place(tuple(history), state, certificate, examine.may_be_separated))
-            asked = [watcher(history[-1]) for watcher in watchers]
+            asked = [monitor(FitProgress(history[-1], state.params)) for monitor in monitors]
             if certificate.status is Status.SEPARATED or goal.met(certificate):
                 return FitResult(state.params, _named(certificate, goal), tuple(history)), None
             reason = goal.spent(history[-1]) or (ON_REQUEST if any(asked) else _stalled(objective, state, history))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchlogit.atomic import write_atomically
-from torchlogit.data.encoding.encoder import TableEncoder
+from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.data.encoding.features import Matrix
 from torchlogit.data.encoding.schema import schema_from_json, schema_to_json
-from torchlogit.errors import InputError, ModelFileError
+from torchlogit.data.reading.tables import table_from
+from torchlogit.errors import InputError, ModelFileError, TorchlogitWarning
 from torchlogit.prediction import likeliest, probability_of, raw_prediction
 from torchlogit.prediction import probabilities as probabilities  # for those who look for it here
 from torchlogit.records import StreamState
@@ -89,14 +91,17 @@ class LogisticModel:
     intercept: Array
     classes: tuple[Label, ...]
     feature_names: tuple[str, ...]
-    encoder: TableEncoder | None
+    encoder: Encoder | None
     facts: Facts
     state: StreamState | None = None
 
     def features(self, X: object) -> NDArray[np.floating[Any]] | Matrix:
         """The encoded features of a table, or of an array where the model has no encoder."""
         if self.encoder is not None:
-            return self.encoder.transform(X)
+            encoded = self.encoder.encode(table_from(X))
+            if encoded.notices:
+                warnings.warn("; ".join(encoded.notices), TorchlogitWarning, stacklevel=2)
+            return encoded.values
         values = np.asarray(X)
         if values.ndim != 2 or values.shape[1] != len(self.feature_names):
             raise InputError(f"X has shape {values.shape}: expected rows of {len(self.feature_names)} features")
@@ -140,7 +145,7 @@ class LogisticModel:
         """The intercepts and the coefficients in the table's own units, with odds ratios and standard errors."""
         unit, at = np.ones(len(self.coef)), np.zeros(len(self.coef))
         if self.encoder is not None:
-            unit = np.array(self.encoder.schema_.units)
+            unit = np.array(self.encoder.schema.units)
             at = intercept_at(self.encoder)
         coef, intercept = self.coef * unit[:, None], self.intercept + at @ self.coef
         known = self.facts.standard_errors
@@ -165,7 +170,7 @@ class LogisticModel:
             "format_version": FORMAT_VERSION,
             "classes": list(self.classes),
             "feature_names": list(self.feature_names) if self.encoder is None else None,
-            "schema": None if self.encoder is None else schema_to_json(self.encoder.schema_),
+            "schema": None if self.encoder is None else schema_to_json(self.encoder.schema),
             **{name: getattr(self.facts, name) for name in FACTS},
             "state": None if self.state is None else self.state.facts,
         }
@@ -197,9 +202,9 @@ class LogisticModel:
     def _of(cls, path: str | Path, tensors: dict[str, Array], metadata: dict[str, Any]) -> LogisticModel:
         schema = metadata["schema"]
         coef, intercept = (tensors[name] for name in TENSORS)
-        encoder = None if schema is None else TableEncoder.from_schema(schema_from_json(schema))
+        encoder = None if schema is None else Encoder(schema_from_json(schema))
         given = metadata["feature_names"]  # format 1 also gave those that the schema tells
-        names = tuple(encoder.schema_.feature_names if given is None and encoder is not None else given)
+        names = tuple(encoder.schema.feature_names if given is None and encoder is not None else given)
         classes = tuple(metadata["classes"])
         outputs = 1 if len(classes) == 2 else len(classes)
         if coef.shape != (len(names), outputs) or intercept.shape != (outputs,):
@@ -223,9 +228,9 @@ def as_linear(coef: Array, intercept: Array, dtype: torch.dtype | None) -> torch
     return linear
 
 
-def intercept_at(encoder: TableEncoder) -> Array:
+def intercept_at(encoder: Encoder) -> Array:
     """The features of the table's zero, (n_features,): where the intercept in original units is taken."""
-    return np.array(encoder.schema_.zero)
+    return np.array(encoder.schema.zero)
 
 
 def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:

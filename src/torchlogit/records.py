@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -221,7 +221,7 @@ class DroppedColumn:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a `TableEncoder` learned: the columns in table order, and those it left out.
+    """What an encoder learned: the columns in table order, and those it left out.
 
     crosses: the pairs of columns that a column A:B is made of. hash_bits: the hashed columns share 2^hash_bits
     features, which come last.
@@ -357,6 +357,25 @@ class Step:
     seconds: float
     objective: float
     bound: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FitProgress:
+    """What a monitor of a fit is shown after each step: the step, and the parameters that it reached."""
+
+    step: Step
+    params: Params
+
+
+Shown = TypeVar("Shown", contravariant=True)
+
+
+class Monitor(Protocol[Shown]):
+    """Called after each step of a fit (with a `FitProgress`) or each block of a stream (with a `StreamProgress`)."""
+
+    def __call__(self, progress: Shown, /) -> bool | None:
+        """True to ask for the end: the answer so far is then returned."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ def _facts(model: LogisticModel) -> str:
         f"errors       {'withheld: ' + reason if reason else 'standard errors of maximum likelihood'}",
     ]
     if model.encoder is not None:
-        dropped = [f"{column.name} ({column.reason})" for column in model.encoder.schema_.dropped]
+        dropped = [f"{column.name} ({column.reason})" for column in model.encoder.schema.dropped]
         lines += [f"left out     {', '.join(dropped)}"] if dropped else []
     return "\n".join(lines)
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from torchlogit.data.encoding.encoder import TableEncoder
+from torchlogit.data.encoding.encoder import EncoderOptions
 from torchlogit.data.encoding.schema import schema_to_json
 from torchlogit.data.learning import LearnedTable, learn_table
+from torchlogit.data.plan import Plan
 from torchlogit.data.reading.source import START, Block, Cursor
 
 
@@ -50,7 +51,7 @@ class Cut:
 def bits(found: LearnedTable) -> str:
     """All that was learned, to the bit."""
     totals = found.classes
-    learned = [schema_to_json(found.encoder.schema_), found.notices, found.rows, found.kept]
+    learned = [schema_to_json(found.encoder.schema), found.notices]
     return json.dumps([*learned, totals.classes, totals.counts.tolist(), [w.hex() for w in totals.weight.tolist()]])
 
 
@@ -60,4 +61,4 @@ def beside(values: Sequence[object], kind: pa.DataType | None = None) -> pa.Tabl
 
 
 def of(table: pa.Table, rows: int = 5, cuts: Sequence[int] = (21,), **options: Any) -> LearnedTable:
-    return learn_table(Cut(table, cuts, rows), TableEncoder(**options), target="y")
+    return learn_table(Cut(table, cuts, rows), EncoderOptions(**options), Plan("y"))

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from torchlogit import TableEncoder
 from torchlogit.data.encoding import encoder as encoder_module
-from torchlogit.data.encoding.encoder import TableEncoder
 from torchlogit.data.reading.tables import read_table, table_from
 from torchlogit.errors import DataError
 

@@ -21,8 +21,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from torchlogit import TableEncoder
 from torchlogit.data.columns import MISSING_TOKENS
-from torchlogit.data.encoding.encoder import TableEncoder
 from torchlogit.data.encoding.schema import schema_from_json, schema_to_json
 from torchlogit.data.reading.tables import read_table
 from torchlogit.errors import ModelFileError, TorchlogitWarning
@@ -40,11 +40,11 @@ def learned(values: Sequence[object] | pa.Array, **options: Sequence[str]) -> Co
 def left_out(values: Sequence[object] | pa.Array) -> tuple[str, tuple[str, ...]]:
     encoder = TableEncoder().fit(beside(values))
     (dropped,) = encoder.schema_.dropped
-    return dropped.reason, encoder.notices_
+    return dropped.reason, encoder.warnings_
 
 
 def notices(values: Sequence[object]) -> tuple[str, ...]:
-    return TableEncoder().fit(beside(values)).notices_
+    return TableEncoder().fit(beside(values)).warnings_
 
 
 def beside(values: Sequence[object] | pa.Array) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def test_one_value_and_missing_ones_leave_the_indicator(values: list[object]) ->
     encoded = encoder.fit_transform({"x": values})
     assert encoder.get_feature_names_out().tolist() == ["x=NA"]
     assert encoded.ravel().tolist() == [0, 1, 0]
-    assert len(encoder.notices_) == 1
+    assert len(encoder.warnings_) == 1
     assert encoder.encode({"x": [7, None]}).notices == ()
 
 
@@ -187,7 +187,7 @@ def test_dropped_columns_are_not_looked_at() -> None:
     encoder = TableEncoder(drop=["when"]).fit({"when": ["2020-01-01", "2020-01-02"], "x": [1, 2]})
     assert encoder.feature_names_in_.tolist() == ["when", "x"]
     assert encoder.n_features_in_ == 2
-    assert encoder.notices_ == ()
+    assert encoder.warnings_ == ()
     assert encoder.transform({"x": [1]}).shape == (1, 1)
 
 
@@ -454,7 +454,7 @@ def test_a_schema_alone_rebuilds_the_encoder() -> None:
     again = TableEncoder.from_schema(encoder.schema_)
     assert again.feature_names_in_.tolist() == ["age", "job"]
     assert again.n_features_in_ == 2
-    assert again.notices_ == ()
+    assert again.warnings_ == ()
     assert isinstance(again.schema_, Schema)
 
 
@@ -470,4 +470,4 @@ def test_adult() -> None:
     kinds = "".join(column.kind[0] for column in encoder.schema_.columns)
     assert kinds == "ncncnccccc" + "nnnc"
     assert [c.name for c in encoder.schema_.columns if c.has_missing] == ["column_2", "column_7", "column_14"]
-    assert encoder.notices_ == ()
+    assert encoder.warnings_ == ()

@@ -18,12 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, issparse
 
+from torchlogit import TableEncoder
 from torchlogit.data import block as pieces
 from torchlogit.data.encoding import encoder as encoding
-from torchlogit.data.encoding.encoder import TableEncoder
+from torchlogit.data.encoding.encoder import EncoderOptions
 from torchlogit.data.encoding.remarks import added, sentences
 from torchlogit.data.encoding.vectors import as_vectors
-from torchlogit.data.learning import LearnedTable, drawn, learn_table
+from torchlogit.data.learning import LearnedTable, learn_table
+from torchlogit.data.plan import Plan, drawn
 from torchlogit.errors import DataError
 from torchlogit.records import CategoricalColumn, ColumnKind, NumericColumn
 
@@ -87,7 +89,7 @@ def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def learned(source: Cut, options: dict[str, Any], **more: Any) -> LearnedTable:
-    return learn_table(source, TableEncoder(**options), target="y", weight="w", **more)
+    return learn_table(source, EncoderOptions(**options), Plan("y", weight="w", **more))
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -99,8 +101,8 @@ def test_the_same_bits_however_the_rows_are_cut(name: str, cut: tuple[list[int],
     found = learned(source, options)
     assert bits(found) == bits(learned(Cut(table, [], N), options))
     in_memory = TableEncoder(**options).fit(table.drop_columns(["y", "w"]))
-    assert found.encoder.schema_ == in_memory.schema_
-    assert found.notices == in_memory.notices_
+    assert found.encoder.schema == in_memory.schema_
+    assert found.notices == in_memory.warnings_
     assert len(source.readings) == 2
     assert "junk" not in source.readings[0]
     assert source.readings[1] == ["late_text"]
@@ -110,11 +112,11 @@ def test_the_same_bits_however_the_rows_are_cut(name: str, cut: tuple[list[int],
 @given(cut=CUTS, seed=st.integers(0, 5))
 def test_rows_held_out_teach_nothing_but_their_class(cut: tuple[list[int], int], seed: int) -> None:
     table, options = every_kind(), ENCODERS["plain"]
-    found = learned(Cut(table, *cut), options, keep=drawn(0.4, seed))
+    found = learned(Cut(table, *cut), options, holdout=0.4, seed=seed)
     kept = np.random.default_rng(seed).random(N) >= 0.4
     rows = table.filter(pa.array(kept))
-    assert found.encoder.schema_ == TableEncoder(**options).fit(rows.drop_columns(["y", "w"])).schema_
-    assert (found.rows, found.kept, found.classes.classes) == (N, kept.sum(), ("no", "yes"))
+    assert found.encoder.schema == TableEncoder(**options).fit(rows.drop_columns(["y", "w"])).schema_
+    assert (found.classes.counts.sum(), found.classes.classes) == (kept.sum(), ("no", "yes"))
     labels, weight = np.array(rows.column("y").to_pylist()), rows.column("w").to_numpy()
     assert found.classes.counts.tolist() == [np.sum(labels == label) for label in ("no", "yes")]
     np.testing.assert_allclose(found.classes.weight, [weight[labels == label].sum() for label in ("no", "yes")])
@@ -171,14 +173,14 @@ MINDS = {
 @pytest.mark.parametrize("name", MINDS)
 def test_kinds_are_decided_over_all_rows(name: str) -> None:
     values, levels = MINDS[name]
-    found = of(beside(values)).encoder.schema_
+    found = of(beside(values)).encoder.schema
     assert found.columns[0] == CategoricalColumn("x", levels, has_missing=None in values)
     assert found == TableEncoder().fit(beside(values).drop_columns(["y"])).schema_
 
 
 def test_truths_after_rows_without_a_value_are_truths() -> None:
     table = beside([None] * 35 + [True, False, True, True, None])
-    (column, _) = of(table).encoder.schema_.columns
+    (column, _) = of(table).encoder.schema.columns
     assert column == NumericColumn("x", ColumnKind.BOOLEAN, 0.0, 1.0, 0.75, has_missing=True)
 
 
@@ -250,10 +252,10 @@ def test_a_fault_is_named_with_its_file_and_row(name: str, rows: int) -> None:
     columns, options, message = FAULTS[name]
     options = {"target": "y", **options}
     table = pa.table({**beside(list(range(5)) * 8).to_pydict(), **columns})
-    encoder = TableEncoder(**{key: value for key, value in options.items() if key in ("numeric", "drop")})
+    asked = EncoderOptions(**{key: value for key, value in options.items() if key in ("numeric", "drop")})
     places = {key: value for key, value in options.items() if key in ("target", "weight")}
     with pytest.raises(DataError) as error:
-        learn_table(Cut(table, [21], rows), encoder, **places)
+        learn_table(Cut(table, [21], rows), asked, Plan(**places))
     assert str(error.value) == message
 
 
@@ -262,24 +264,24 @@ def test_a_fault_among_kept_rows_is_named_by_its_row_in_the_file() -> None:
     keep = drawn(0.5, 3)
     assert keep(38, 1)[0]
     with pytest.raises(DataError, match=r"^b\.csv row 18: column 'x' holds 'abc', which is no number"):
-        learn_table(Cut(table, [21], 4), TableEncoder(numeric="x"), target="y", keep=keep)
+        learn_table(Cut(table, [21], 4), EncoderOptions(numeric="x"), Plan("y", holdout=0.5, seed=3))
 
 
 def test_too_many_classes_are_refused_as_soon_as_they_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "PIECE", 300)
     source = Cut(beside([1, 2] * 500).set_column(2, "y", pa.array([i / 7 for i in range(1000)])), [], 100)
     with pytest.raises(DataError, match=r"has 300 distinct values \(.*\) in the first 300 rows; expected at most 200"):
-        learn_table(source, TableEncoder(), target="y")
+        learn_table(source, EncoderOptions(), Plan("y"))
 
 
 def test_a_sample_is_the_first_rows_and_says_so() -> None:
     table = beside([*(i * i % 7 for i in range(20)), *range(900, 920)])
     for rows in (3, 20, 40):
-        found = learn_table(Cut(table, [25], rows), TableEncoder(), target="y", sample_rows=20)
+        found = learn_table(Cut(table, [25], rows), EncoderOptions(), Plan("y", sample_rows=20))
         assert found.notices == ("learned from the first 20 rows alone, as asked for",)
-        assert found.rows == 20
-        assert found.encoder.schema_ == TableEncoder().fit(table.slice(0, 20).drop_columns(["y"])).schema_
-    assert learn_table(Cut(table, [25], 7), TableEncoder(), target="y", sample_rows=40).notices == ()
+        assert found.classes.counts.sum() == 20
+        assert found.encoder.schema == TableEncoder().fit(table.slice(0, 20).drop_columns(["y"])).schema_
+    assert learn_table(Cut(table, [25], 7), EncoderOptions(), Plan("y", sample_rows=40)).notices == ()
 
 
 @pytest.mark.data
@@ -290,13 +292,13 @@ def test_flights(monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(FLIGHTS) as folder, folder.open("flights.csv") as file:
         table = pacsv.read_csv(file, convert_options=pacsv.ConvertOptions(null_values=["NA"]))
     table = table.select(["dep_time", "arr_delay", "carrier", "dest", "distance", "origin"])
-    expected = learn_table(Cut(table, [], 1 << 20), TableEncoder(), target="origin")
+    expected = learn_table(Cut(table, [], 1 << 20), EncoderOptions(), Plan("origin"))
     for cuts, rows in (([100_000, 7], 33_333), ([], 70_001)):
-        assert bits(learn_table(Cut(table, cuts, rows), TableEncoder(), target="origin")) == bits(expected)
-    assert expected.encoder.schema_ == TableEncoder().fit(table.drop_columns(["origin"])).schema_
+        assert bits(learn_table(Cut(table, cuts, rows), EncoderOptions(), Plan("origin"))) == bits(expected)
+    assert expected.encoder.schema == TableEncoder().fit(table.drop_columns(["origin"])).schema_
     counted = Counter(table.column("origin").to_pylist())
     assert dict(zip(expected.classes.classes, expected.classes.counts.tolist(), strict=True)) == counted
-    columns = {column.name: column for column in expected.encoder.schema_.columns}
+    columns = {column.name: column for column in expected.encoder.schema.columns}
     assert columns["dest"].levels == tuple(sorted({*table.column("dest").to_pylist()}))
     for name in ("dep_time", "arr_delay", "distance"):
         values = table.column(name).drop_null().to_numpy().astype(np.longdouble)

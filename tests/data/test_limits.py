@@ -12,9 +12,9 @@ from cut_source import beside, of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from torchlogit import TableEncoder
 from torchlogit.data import block
 from torchlogit.data.encoding import categorical, distinct, ids, text
-from torchlogit.data.encoding.encoder import TableEncoder
 from torchlogit.errors import DataError
 from torchlogit.records import HashedColumn, NumericColumn
 
@@ -71,7 +71,7 @@ def test_distinct_numbers_are_those_that_a_set_finds(chunks: list[list[float]]) 
 
 def test_ids_in_any_order_earn_a_notice_and_memory_stays_small() -> None:
     order = np.random.default_rng(0).permutation(np.arange(1_000_000, 1_005_000))
-    (notice,) = TableEncoder().fit({"x": order}).notices_
+    (notice,) = TableEncoder().fit({"x": order}).warnings_
     assert notice.startswith("column 'x' holds 5000 whole numbers, all different, like an id")
     seen = ids.DistinctNumbers()
     seen.update(np.array([0.0, 1e12]))
@@ -90,7 +90,7 @@ def test_more_levels_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         DataError, match=r"holds 32 different texts and more, each a feature of its own; hash them \(hash"
     ):
         of(table, categorical="x")
-    assert of(table, hash_bits=4).encoder.schema_.columns[0] == HashedColumn("x", 40)
+    assert of(table, hash_bits=4).encoder.schema.columns[0] == HashedColumn("x", 40)
 
 
 def test_distinct_texts_are_counted_exactly_and_then_nearly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,10 +100,10 @@ def test_distinct_texts_are_counted_exactly_and_then_nearly(monkeypatch: pytest.
     n = len({*texts})
     for rows in (501, 16001):
         found = of(beside(texts), rows=rows, hash_bits=4)
-        assert found.encoder.schema_.columns[0] == HashedColumn("x", n)
+        assert found.encoder.schema.columns[0] == HashedColumn("x", n)
     monkeypatch.setattr(distinct, "MOST_EXACT", 1000)
     monkeypatch.setattr(distinct, "LEAST_HASHES", 256)
-    first, second = (of(beside(order), rows=700, hash_bits=4).encoder.schema_ for order in (texts, texts[::-1]))
+    first, second = (of(beside(order), rows=700, hash_bits=4).encoder.schema for order in (texts, texts[::-1]))
     assert first == second
     column = first.columns[0]
     assert isinstance(column, HashedColumn)

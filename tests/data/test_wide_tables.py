@@ -18,8 +18,8 @@ from sklearn.feature_extraction import FeatureHasher
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.utils import murmurhash3_32
 
+from torchlogit import TableEncoder
 from torchlogit.data.encoding import encoder as encoding
-from torchlogit.data.encoding.encoder import TableEncoder
 from torchlogit.data.encoding.hashing import share_that_collides
 from torchlogit.data.encoding.schema import schema_from_json, schema_to_json
 from torchlogit.data.encoding.vectors import as_vectors

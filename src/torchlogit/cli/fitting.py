@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from torchlogit.checkpoints import Checkpoints
     from torchlogit.cli.printed import Run
     from torchlogit.data.encoded_rows import EncodedRows
-    from torchlogit.data.encoding.encoder import TableEncoder
-    from torchlogit.data.preparation import Plan, Prepared
+    from torchlogit.data.encoding.encoder import Encoder, EncoderOptions
+    from torchlogit.data.plan import Plan
+    from torchlogit.data.preparation import Prepared
     from torchlogit.data.reading.source import Source
     from torchlogit.estimator import LogisticRegression
     from torchlogit.model import Label, LogisticModel
@@ -85,18 +86,18 @@ class Keeping:
         return Spilling(self.folder, FEW)
 
     @contextmanager
-    def rows(self, source: Source, encoder: TableEncoder, plan: Plan) -> Iterator[Prepared]:
+    def rows(self, source: Source, options: EncoderOptions, plan: Plan) -> Iterator[Prepared]:
         """The source's rows, ready to train on."""
         from torchlogit.atomic import locked
         from torchlogit.data.cache import Cache
         from torchlogit.data.preparation import prepare
 
         if self.anew:
-            yield prepare(source, encoder, plan, None)
+            yield prepare(source, options, plan, None)
             return
         if self.folder is self.scratch:
             storage = self.storage()
-            prepared = prepare(source, encoder, plan, storage)
+            prepared = prepare(source, options, plan, storage)
             if storage.spilled:
                 told = f"the encoded rows take {storage.size / 1e9:.1f} GB, in files in {self.folder}"
                 click.echo(f"torchlogit: {told}, gone at the end", err=True)
@@ -104,7 +105,7 @@ class Keeping:
             return
         with locked(self.folder / "rows.lock"):
             cache = Cache(self.folder)
-            yield cache.prepared(source, encoder, plan)
+            yield cache.prepared(source, options, plan)
             if self.cache is None:
                 cache.clear()
 
@@ -136,7 +137,7 @@ def with_others(prepared: Prepared, others: Source, plan: Plan, keeping: Keeping
 def trained(
     source: Source,
     others: Source | None,
-    encoder: TableEncoder,
+    options: EncoderOptions,
     plan: Plan,
     classifier: LogisticRegression,
     keeping: Keeping,
@@ -144,7 +145,7 @@ def trained(
     notices: list[str],
 ) -> Run:
     """Prepares, fits, saves and measures."""
-    with keeping.rows(source, encoder, plan) as prepared:
+    with keeping.rows(source, options, plan) as prepared:
         notices = [*notices, *source.notices, *prepared.notices]
         if others is not None:
             prepared, seen = with_others(prepared, others, plan, keeping)
@@ -185,18 +186,17 @@ def _fitted(
 
 
 def finished(
-    encoder: TableEncoder, classifier: LogisticRegression, classes: Sequence[Label], plan: Plan, path: Path
+    encoder: Encoder, classifier: LogisticRegression, classes: Sequence[Label], plan: Plan, path: Path
 ) -> LogisticModel:
     """The model, saved: the classifier knows its features by name from now on, and its classes."""
     import numpy as np
-    from sklearn.pipeline import make_pipeline
 
-    from torchlogit.estimator import to_model
+    from torchlogit.estimator import model_of
 
-    classifier.n_features_in_ = len(encoder.schema_.feature_names)
-    classifier.feature_names_in_ = encoder.get_feature_names_out()
+    classifier.n_features_in_ = encoder.n_features
+    classifier.feature_names_in_ = np.array(encoder.schema.feature_names, dtype=object)
     classifier.classes_ = np.array(classes, dtype=object)
-    model = to_model(make_pipeline(encoder, classifier), target=plan.target)
+    model = model_of(classifier, encoder, target=plan.target)
     model.save(path)
     return model
 

@@ -43,7 +43,7 @@ def _as_json(model: LogisticModel) -> dict[str, Any]:
     return {
         "classes": list(model.classes),
         "facts": asdict(model.facts),
-        "schema": None if model.encoder is None else schema_to_json(model.encoder.schema_),
+        "schema": None if model.encoder is None else schema_to_json(model.encoder.schema),
         "coefficients": [_finite(asdict(line)) for line in [*intercepts, *coefficients]],
     }
 

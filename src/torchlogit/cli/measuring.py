@@ -18,7 +18,7 @@ MOST_VALUES = 1 << 23  # of the features of a piece, and of its predictions: 32 
 def piece_rows(model: LogisticModel) -> int:
     """How many rows a piece has: a power of two that the model alone decides."""
     assert model.encoder is not None
-    schema = model.encoder.schema_
+    schema = model.encoder.schema
     width = int(min(len(model.feature_names), 2 * schema.filled)) + len(model.classes)
     return 1 << (min(MOST_ROWS, max(1, MOST_VALUES // width)).bit_length() - 1)
 

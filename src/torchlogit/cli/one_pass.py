@@ -14,25 +14,26 @@ from torchlogit.cli.printed import Run
 
 if TYPE_CHECKING:
     from torchlogit.data.encoded_rows import EncodedRows
-    from torchlogit.data.encoding.encoder import TableEncoder
-    from torchlogit.data.preparation import Plan
+    from torchlogit.data.encoding.encoder import Encoder, EncoderOptions
+    from torchlogit.data.plan import Plan
     from torchlogit.data.reading.source import Source
     from torchlogit.estimator import LogisticRegression
     from torchlogit.model import Label, LogisticModel
-    from torchlogit.streaming.loop import Passed
+    from torchlogit.streaming.loop import StreamProgress
 
 FIRST_ROWS = 100_000  # that say what columns hold, unless others are asked for
 
 
 def streamed(
-    source: Source, encoder: TableEncoder, plan: Plan, classifier: LogisticRegression, path: Path, notices: list[str]
+    source: Source, options: EncoderOptions, plan: Plan, classifier: LogisticRegression, path: Path, notices: list[str]
 ) -> Run:
     """A model of one pass over the source."""
-    from torchlogit.data.preparation import learn
+    from torchlogit.data.learning import learn_table
 
     plan = replace(plan, sample_rows=plan.sample_rows or FIRST_ROWS)
-    learned = learn(source, encoder, plan)
-    return _passed(source, encoder, learned.classes.classes, plan, classifier, path, [*notices, *learned.notices])
+    learned = learn_table(source, options, plan)
+    classes = learned.classes.classes
+    return _passed(source, learned.encoder, classes, plan, classifier, path, [*notices, *learned.notices])
 
 
 def updated(
@@ -51,7 +52,7 @@ def updated(
 
 def _passed(
     source: Source,
-    encoder: TableEncoder,
+    encoder: Encoder,
     classes: Sequence[Label],
     plan: Plan,
     classifier: LogisticRegression,
@@ -73,8 +74,8 @@ def _passed(
             counts[:] += np.bincount(rows.codes, minlength=len(classes))
             yield rows
 
-    progress = _Progress() if classifier.verbose else None
-    learn_blocks(classifier, blocks(), len(encoder.schema_.feature_names), len(classes), progress)
+    monitors = [_Progress()] if classifier.verbose else []
+    learn_blocks(classifier, blocks(), encoder.n_features, len(classes), monitors)
     model = finished(encoder, classifier, classes, plan, path)
     told = (*notices, *source.notices, *sentences(reading.remarks))
     return Run(source.files, model, classifier, counts.tolist(), {}, str(path), told)
@@ -86,7 +87,7 @@ class _Progress:
     def __init__(self) -> None:
         self.next = 1
 
-    def __call__(self, passed: Passed) -> None:
+    def __call__(self, passed: StreamProgress) -> None:
         if passed.rows < self.next:
             return
         if self.next == 1:

@@ -53,9 +53,9 @@ def summary(run: Run) -> str:
 def _data(run: Run) -> str:
     model, encoder = run.model, run.model.encoder
     assert encoder is not None
-    schema = encoder.schema_
+    schema = encoder.schema
     rows = sum(run.counts)
-    n_columns = encoder.n_features_in_
+    n_columns = len(encoder.columns)
     lines = [f"data         {run.files}: {rows:,} rows, {n_columns} column{'s' * (n_columns != 1)}"]
     for kind in ColumnKind:
         columns = [column for column in schema.columns if column.kind is kind]

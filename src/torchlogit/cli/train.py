@@ -126,8 +126,8 @@ def command(
     roles = {"numeric": split(numeric), "categorical": split(categorical), "drop": split(drop), "text": split(text)}
     keeping = Keeping.asked(path, solver, cache=cache, checkpoint=checkpoint, resume=resume, anew=no_cache)
 
-    from torchlogit.data.encoding.encoder import TableEncoder
-    from torchlogit.data.preparation import Plan
+    from torchlogit.data.encoding.encoder import EncoderOptions
+    from torchlogit.data.plan import Plan
     from torchlogit.estimator import LogisticRegression
     from torchlogit.model import LogisticModel
 
@@ -156,7 +156,7 @@ def command(
     else:
         target = _target(table, target)
         _refuse_target_among(target, roles)
-        encoder = TableEncoder(
+        options = EncoderOptions(
             numeric=roles["numeric"],
             categorical=roles["categorical"],
             drop=roles["drop"],
@@ -167,10 +167,10 @@ def command(
         plan = Plan(target, positive, weight, holdout, seed, sample_rows)
         if solver == "streaming":
             keeping.refuse_for_streams(plan, valid)
-            run = streamed(table, encoder, plan, classifier, path, notices)
+            run = streamed(table, options, plan, classifier, path, notices)
         else:
             others = source(valid, no_header, names) if valid else None
-            run = trained(table, others, encoder, plan, classifier, keeping, path, notices)
+            run = trained(table, others, options, plan, classifier, keeping, path, notices)
     if as_json:
         click.echo(json.dumps(_as_json(run), ensure_ascii=False))
     elif not quiet:

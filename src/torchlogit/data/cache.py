@@ -16,10 +16,11 @@ import numpy as np
 
 from torchlogit.atomic import load_json, save_json
 from torchlogit.data.encoded_rows import EncodedRows, RowWriter
-from torchlogit.data.encoding.encoder import TableEncoder
+from torchlogit.data.encoding.encoder import Encoder, EncoderOptions
 from torchlogit.data.encoding.schema import schema_from_json, schema_to_json
 from torchlogit.data.labels import ClassTotals
-from torchlogit.data.preparation import Plan, Prepared, prepare
+from torchlogit.data.plan import Plan
+from torchlogit.data.preparation import Prepared, prepare
 from torchlogit.data.reading.source import Source
 from torchlogit.errors import CheckpointError, InputError
 from torchlogit.storage import Keeping, Kept, Storage
@@ -37,7 +38,7 @@ class Cache:
     >>> _ = Path(folder.name, "a.csv").write_text("x,y\\n1,no\\n2,yes\\n3,no\\n")
     >>> cache = Cache(Path(folder.name, "rows"))
     >>> for _ in range(2):
-    ...     prepared = cache.prepared(open_source([folder.name + "/a.csv"]), TableEncoder(), Plan("y"))
+    ...     prepared = cache.prepared(open_source([folder.name + "/a.csv"]), EncoderOptions(), Plan("y"))
     ...     prepared.train.features.shape, prepared.classes.classes
     ((3, 1), ('no', 'yes'))
     ((3, 1), ('no', 'yes'))
@@ -46,10 +47,10 @@ class Cache:
 
     folder: Path
 
-    def prepared(self, source: Source, encoder: TableEncoder, plan: Plan) -> Prepared:
+    def prepared(self, source: Source, options: EncoderOptions, plan: Plan) -> Prepared:
         """The source's rows: those that are kept, where they are still good; else made and kept."""
-        key = _key(source, encoder, plan)
-        return self._kept(key, plan) or self._made(key, source, encoder, plan)
+        key = _key(source, options, plan)
+        return self._kept(key, plan) or self._made(key, source, options, plan)
 
     def clear(self) -> None:
         """Removes what is kept."""
@@ -68,30 +69,30 @@ class Cache:
         except (CheckpointError, LookupError, TypeError):
             return None  # damaged, or of a version that kept other things: it is made anew
 
-    def _made(self, key: str, source: Source, encoder: TableEncoder, plan: Plan) -> Prepared:
+    def _made(self, key: str, source: Source, options: EncoderOptions, plan: Plan) -> Prepared:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.clear()
         except OSError as error:
             raise InputError(f"{self.folder}: cannot write there ({error.strerror}); choose another folder") from None
         keeping = Keeping(self.folder)
-        prepared = prepare(source, encoder, plan, keeping)
+        prepared = prepare(source, options, plan, keeping)
         facts = _facts(prepared)
         save_json(self.folder / NOTE, {"key": key, "sizes": keeping.finished(), **facts})
         # What is kept is what is used, the first time as later.
         return _prepared(facts, Kept(self.folder, keeping.finished()), plan)
 
 
-def _key(source: Source, encoder: TableEncoder, plan: Plan) -> str:
-    asked = {"format": FORMAT, "source": source.fingerprint(), "encoder": encoder.get_params(), "plan": asdict(plan)}
+def _key(source: Source, options: EncoderOptions, plan: Plan) -> str:
+    asked = {"format": FORMAT, "source": source.fingerprint(), "encoder": asdict(options), "plan": asdict(plan)}
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=list).encode()).hexdigest()
 
 
 def _facts(prepared: Prepared) -> dict[str, Any]:
     totals = prepared.classes
     return {
-        "schema": schema_to_json(prepared.encoder.schema_),
-        "columns": prepared.encoder.feature_names_in_.tolist(),
+        "schema": schema_to_json(prepared.encoder.schema),
+        "columns": list(prepared.encoder.columns),
         "classes": list(totals.classes),
         "counts": totals.counts.tolist(),
         "weight": totals.weight.tolist(),
@@ -100,13 +101,11 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
 
 
 def _prepared(facts: dict[str, Any], storage: Storage, plan: Plan) -> Prepared:
-    encoder = TableEncoder.from_schema(schema_from_json(facts["schema"]))
-    encoder.feature_names_in_ = np.array(facts["columns"], dtype=object)
-    width = len(encoder.schema_.feature_names)
+    encoder = Encoder(schema_from_json(facts["schema"]), facts["columns"])
 
     def rows() -> EncodedRows:
         weighted = plan.weight is not None
-        return RowWriter.into(storage, width=width, sparse=encoder.is_sparse, weighted=weighted).rows()
+        return RowWriter.into(storage, width=encoder.n_features, sparse=encoder.is_sparse, weighted=weighted).rows()
 
     totals = ClassTotals(tuple(facts["classes"]), np.array(facts["counts"]), np.array(facts["weight"]))
     return Prepared(encoder, totals, rows(), None if plan.holdout is None else rows(), tuple(facts["notices"]))

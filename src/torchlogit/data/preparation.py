@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from torchlogit.data.ahead import ahead
 from torchlogit.data.block import PIECE, Piece, piece_of, rechunked
 from torchlogit.data.encoded_rows import EncodedRows, RowWriter
-from torchlogit.data.encoding.encoder import TableEncoder
+from torchlogit.data.encoding.encoder import Encoder, EncoderOptions
 from torchlogit.data.encoding.features import Matrix
 from torchlogit.data.encoding.remarks import Remarks, added, sentences
 from torchlogit.data.labels import ClassTotals, Label, check_labels
-from torchlogit.data.learning import Keep, LearnedTable, drawn, learn_table
+from torchlogit.data.learning import learn_table
+from torchlogit.data.plan import Keep, Plan
 from torchlogit.data.reading.source import Source
 from torchlogit.data.weights import weights_in
 from torchlogit.errors import DataError
@@ -24,45 +25,24 @@ from torchlogit.storage import IN_MEMORY, Storage
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a source is to be made into: the target, weights and rows held out, and how much of it is learned from."""
-
-    target: str
-    positive: str | None = None
-    weight: str | None = None
-    holdout: float | None = None
-    seed: int = 0
-    sample_rows: int | None = None
-
-    @property
-    def keep(self) -> Keep | None:
-        """Which rows are trained on; None for all."""
-        return None if self.holdout is None else drawn(self.holdout, self.seed)
-
-    @property
-    def own_columns(self) -> list[str]:
-        """Those that are no features."""
-        return [self.target] if self.weight in (None, self.target) else [self.target, str(self.weight)]
-
-
-@dataclass(frozen=True, slots=True)
 class Prepared:
     """A source's rows: those to train on and those held out, if any; the encoder, fitted to the former, and their
     classes; what deserves a look, one sentence each."""
 
-    encoder: TableEncoder
+    encoder: Encoder
     classes: ClassTotals
     train: EncodedRows
     held: EncodedRows | None
     notices: tuple[str, ...]
 
 
-def prepare(source: Source, encoder: TableEncoder, plan: Plan, storage: Storage | None) -> Prepared:
+def prepare(source: Source, options: EncoderOptions, plan: Plan, storage: Storage | None) -> Prepared:
     """The rows of a source, ready to train on; DataError, which names file and row, for those that cannot be used.
 
     storage: where they are to live; None: their features are not kept, but encoded again for every reading.
     """
-    learned = learn(source, encoder, plan)
+    learned = learn_table(source, options, plan)
+    encoder = learned.encoder
     kept, held = encode(source, encoder, learned.classes.classes, plan, storage)
     notices = [*learned.notices, *kept.notices]
     if held is None:
@@ -74,25 +54,12 @@ def prepare(source: Source, encoder: TableEncoder, plan: Plan, storage: Storage 
     return Prepared(encoder, learned.classes, kept.rows(), held.rows(), tuple(notices))
 
 
-def learn(source: Source, encoder: TableEncoder, plan: Plan) -> LearnedTable:
-    """What the source holds, by the plan; the encoder is fitted."""
-    return learn_table(
-        source,
-        encoder,
-        target=plan.target,
-        positive=plan.positive,
-        weight=plan.weight,
-        keep=plan.keep,
-        sample_rows=plan.sample_rows,
-    )
-
-
 @dataclass(slots=True)
 class Reading:
     """One reading of a source's rows, encoded; `remarks`: what deserved a look so far."""
 
     source: Source
-    encoder: TableEncoder
+    encoder: Encoder
     classes: Sequence[Label]
     plan: Plan
     remarks: Remarks = ()
@@ -143,7 +110,7 @@ class Part:
 
 
 def encode(
-    source: Source, encoder: TableEncoder, classes: Sequence[Label], plan: Plan, storage: Storage | None
+    source: Source, encoder: Encoder, classes: Sequence[Label], plan: Plan, storage: Storage | None
 ) -> tuple[Part, Part | None]:
     """The rows to train on and those held out, encoded in one reading; without a storage, to be read anew."""
     keep = plan.keep
@@ -160,8 +127,8 @@ def encode(
     return kept, held
 
 
-def _writer(source: Source, encoder: TableEncoder, plan: Plan, storage: Storage | None, keep: Keep | None) -> RowWriter:
-    width, weighted = len(encoder.schema_.feature_names), plan.weight is not None
+def _writer(source: Source, encoder: Encoder, plan: Plan, storage: Storage | None, keep: Keep | None) -> RowWriter:
+    width, weighted = encoder.n_features, plan.weight is not None
     if storage is not None:
         return RowWriter.into(storage, width=width, sparse=encoder.is_sparse, weighted=weighted)
 
@@ -174,12 +141,12 @@ def _writer(source: Source, encoder: TableEncoder, plan: Plan, storage: Storage 
     return RowWriter.reading(read, IN_MEMORY, width=width, weighted=weighted)
 
 
-def pieces_of(source: Source, encoder: TableEncoder, also: Sequence[str], rows: int = PIECE) -> Iterator[Piece]:
+def pieces_of(source: Source, encoder: Encoder, also: Sequence[str], rows: int = PIECE) -> Iterator[Piece]:
     """The source's rows, of the columns that the encoder needs and these.
 
     Of all columns, where some are not there, so that whoever looks for them can say what there is.
     """
-    schema = encoder.schema_
+    schema = encoder.schema
     crosses = {f"{first}:{second}" for first, second in schema.crosses}
     needed = {column.name for column in schema.columns} - crosses | {*also}
     needed |= {name for cross in schema.crosses for name in cross}

@@ -8,8 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import column_or_1d, compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
 
 from torchlogit.errors import InputError
 
@@ -19,6 +17,7 @@ PART = 1 << 20  # rows that are counted at a time
 SUM_TO_ONE = 1e-6  # a distribution may miss 1 by this much; it is divided by its sum
 
 ClassWeight = Mapping[Any, float] | Literal["balanced"] | None
+"""The weight of each class by its label, 1 for a label that is left out; "balanced": inverse to the class's weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +47,11 @@ class Targets:
         """
         if by is None:
             return self, weight
-        if isinstance(by, str) and by == "balanced":
+        if isinstance(by, str):
             counts = self.by_class(weight)
             each = weight.sum() / (len(self.classes) * np.where(counts > 0, counts, 1))
-        elif self.codes is not None or isinstance(by, str):
-            y = self.classes if self.codes is None else self.classes[self.codes]
-            each = compute_class_weight(by, classes=self.classes, y=y)
         else:
-            each = np.array([by.get(label, 1.0) for label in self.classes.tolist()])
+            each = np.array([by.get(label, 1.0) for label in self.classes.tolist()], dtype=np.float64)
         if self.codes is not None:
             return self, weight * each[self.codes]
         assert self.share is not None
@@ -65,23 +61,28 @@ class Targets:
 
 
 def labels(y: NDArray[Any]) -> Targets:
-    """The targets of labels of any type, (n,); InputError for one class only, ValueError for quantities."""
-    if y.dtype.kind == "i" and y.size and (span := int(y.max()) - (least := int(y.min()))) < MOST_COUNTED:
-        above = y.astype(np.int64) - least
-        counted = np.bincount(above, minlength=span + 1) > 0
-        classes, codes = (np.flatnonzero(counted) + least).astype(y.dtype), np.cumsum(counted) - 1
-        return Targets(_several(classes), codes.astype(_code_type(classes))[above], None)
-    check_classification_targets(y)
+    """The targets of labels of any type, (n,); InputError for one class only."""
+    return small_integer_labels(y) or sorted_labels(y)
+
+
+def small_integer_labels(y: NDArray[Any]) -> Targets | None:
+    """The targets of whole numbers that are close together, by counting; None for any other labels."""
+    if y.dtype.kind != "i" or not y.size or (span := int(y.max()) - (least := int(y.min()))) >= MOST_COUNTED:
+        return None
+    above = y.astype(np.int64) - least
+    counted = np.bincount(above, minlength=span + 1) > 0
+    classes, codes = (np.flatnonzero(counted) + least).astype(y.dtype), np.cumsum(counted) - 1
+    return Targets(_several(classes), codes.astype(_code_type(classes))[above], None)
+
+
+def sorted_labels(y: NDArray[Any]) -> Targets:
+    """The targets of labels of any type, (n,), by sorting."""
     classes = _several(np.unique(y))
     return Targets(classes, np.searchsorted(classes, y).astype(_code_type(classes)), None)
 
 
-def among(y: ArrayLike, classes: NDArray[Any]) -> Targets:
-    """The targets of other rows, whose labels are among the classes, or whose distributions are over as many."""
-    soft = probabilities(y)
-    if soft is not None and len(soft.classes) == len(classes):
-        return replace(soft, classes=classes)
-    labels = column_or_1d(y, warn=True)
+def among(labels: NDArray[Any], classes: NDArray[Any]) -> Targets:
+    """The targets of labels (n,) that are all among the classes; InputError for one that is not."""
     codes = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
     strange = np.flatnonzero(classes[codes] != labels)
     if len(strange):

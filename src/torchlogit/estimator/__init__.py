@@ -5,7 +5,7 @@ from torchlogit.estimator.explanation import explain
 from torchlogit.estimator.partial import go_on, learn_blocks
 from torchlogit.estimator.path import LogisticRegressionPath
 from torchlogit.estimator.problem import table_rows
-from torchlogit.estimator.saving import save, to_model
+from torchlogit.estimator.saving import model_of, save, to_model
 
 __all__ = [
     "LogisticRegression",
@@ -14,6 +14,7 @@ __all__ = [
     "fit_rows",
     "go_on",
     "learn_blocks",
+    "model_of",
     "save",
     "table_rows",
     "to_model",

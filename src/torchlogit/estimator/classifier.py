@@ -20,7 +20,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from torchlogit.checkpoints import Checkpoints
-from torchlogit.data.targets import labels, probabilities
+from torchlogit.data.targets import probabilities
 from torchlogit.errors import InputError
 from torchlogit.estimator.callbacks import CallbackSupportMixin, Tasks, with_callbacks
 from torchlogit.estimator.documentation import DocumentationLink
@@ -40,6 +40,7 @@ from torchlogit.estimator.problem import (
     weights,
 )
 from torchlogit.estimator.progress import Progress
+from torchlogit.estimator.targets import check_class_weight, checked_labels
 from torchlogit.estimator.torch_modules import take_over
 from torchlogit.estimator.watching import EvalSet, Observed, Observer, Validation, no_worse, others_of, value_at
 from torchlogit.fit import Goal, fit
@@ -222,8 +223,8 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
     def _run(
         self, objective: Objective, solver: Solver, start: Params | None, checkpoints: Checkpoints | None
     ) -> FitResult:
-        watchers = (Progress(objective.total_weight),) if self.verbose else ()
-        result = fit(objective, solver, self._goal(), start=start, watchers=watchers, checkpoints=checkpoints)
+        monitors = (Progress(objective.total_weight),) if self.verbose else ()
+        result = fit(objective, solver, self._goal(), start=start, monitors=monitors, checkpoints=checkpoints)
         if self.verbose:
             print(file=sys.stderr)
         return result
@@ -307,8 +308,9 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
             check_consistent_length(features, given.y)
         else:
             features, values = validated_pair(self, given)
-            targets = labels(values)
+            targets = checked_labels(values)
         counts = weights(as_array(sample_weight), features.shape[0])
+        check_class_weight(self.class_weight, targets)
         return Rows.of(canonical(features), targets, counts, as_array(offset), class_weight=self.class_weight)
 
     def _penalty(self, n_features: int) -> ElasticNet:

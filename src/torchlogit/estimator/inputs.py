@@ -21,7 +21,7 @@ from sklearn.utils import assert_all_finite, check_array, check_consistent_lengt
 from sklearn.utils.validation import validate_data
 
 from torchlogit.data.columns import as_numbers, is_number
-from torchlogit.data.encoding.encoder import TableEncoder
+from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.data.encoding.learned import Place
 from torchlogit.data.encoding.vectors import VectorLearner, is_vectors
 from torchlogit.data.loading import load_table, without_target
@@ -230,7 +230,7 @@ def _of_vectors(table: pa.Table, name: str, target: Any, columns: Sequence[str])
             raise DataError(f"column {name!r} holds no value at all; give rows with values")
     else:
         column = VectorColumn(name, int(columns[0].removeprefix(name)), len(columns), 1.0)
-    encoded = TableEncoder.from_schema(Schema((column,))).encode(table.select([name]))
+    encoded = Encoder(Schema((column,))).encode(table.select([name]))
     values = encoded.values if scipy.sparse.issparse(encoded.values) else np.ascontiguousarray(encoded.values)
     return Given(values, target, tuple(column.feature_names))
 

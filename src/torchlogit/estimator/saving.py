@@ -11,10 +11,11 @@ import torch
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from torchlogit.data.encoding.encoder import TableEncoder
+from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.errors import InputError
 from torchlogit.estimator.classifier import LogisticRegression
 from torchlogit.estimator.problem import plain
+from torchlogit.estimator.table_encoder import TableEncoder
 from torchlogit.inference import Covariance
 from torchlogit.model import Facts, LogisticModel, intercept_at
 from torchlogit.records import Certificate
@@ -29,10 +30,18 @@ def to_model(fitted: LogisticRegression | Pipeline, *, target: str | None = None
     """The model that a fitted LogisticRegression, or a Pipeline of a TableEncoder and one, has learned."""
     encoder, classifier = _parts(fitted)
     check_is_fitted(classifier)
+    if encoder is None:
+        return model_of(classifier, None, target=target)
+    check_is_fitted(encoder)
+    return model_of(classifier, encoder._encoder, target=target)
+
+
+def model_of(classifier: LogisticRegression, encoder: Encoder | None, *, target: str | None) -> LogisticModel:
+    """The model of a fitted classifier, and of the encoder of its features where there is one."""
     if not hasattr(classifier, "training_data_"):
         raise InputError("taken over from torch, and not fitted: a model needs data and a certificate; fit it first")
     names = (
-        encoder.get_feature_names_out()
+        encoder.schema.feature_names
         if encoder is not None
         else getattr(classifier, "feature_names_in_", [f"x{j}" for j in range(classifier.n_features_in_)])
     )
@@ -59,7 +68,7 @@ def _parts(fitted: LogisticRegression | Pipeline) -> tuple[TableEncoder | None, 
     )
 
 
-def _facts(encoder: TableEncoder | None, classifier: LogisticRegression, target: str | None) -> Facts:
+def _facts(encoder: Encoder | None, classifier: LogisticRegression, target: str | None) -> Facts:
     certificate: Certificate = classifier.certificate_
     separation = certificate.separation
     return Facts(
@@ -94,7 +103,7 @@ def _penalty_facts(classifier: LogisticRegression) -> dict[str, Any]:
     return facts
 
 
-def _standard_errors(encoder: TableEncoder | None, classifier: LogisticRegression) -> dict[str, Any]:
+def _standard_errors(encoder: Encoder | None, classifier: LogisticRegression) -> dict[str, Any]:
     """Of the coefficients as they are, and of the intercept where the table is zero, as lists; or the reason."""
     known = classifier.covariance_
     if not isinstance(known, Covariance):

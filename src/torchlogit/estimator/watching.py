@@ -11,10 +11,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 
-from torchlogit.data.targets import among
 from torchlogit.errors import InputError
 from torchlogit.estimator.inputs import as_array, read, validated
 from torchlogit.estimator.problem import Array, Rows, canonical, weights
+from torchlogit.estimator.targets import checked_among
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Certificate, FitResult, Params, State, Status
@@ -127,7 +127,7 @@ def others_of(estimator: Any, eval_set: EvalSet, classes: NDArray[Any]) -> Rows:
     features = canonical(validated(estimator, given, reset=False))
     check_consistent_length(features, given.y)
     counts = weights(as_array(weight), features.shape[0])
-    return Rows(features, among(given.y, classes), counts, counts)
+    return Rows(features, checked_among(given.y, classes), counts, counts)
 
 
 def uncentred(params: Params, center: torch.Tensor) -> Params:

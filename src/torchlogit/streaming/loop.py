@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchlogit.errors import InputError
-from torchlogit.records import Certificate, Params, Status
+from torchlogit.records import Certificate, Monitor, Params, Status
 from torchlogit.streaming.progressive import Progressive
 from torchlogit.streaming.stream import Answer, Stream
 
 Array = NDArray[np.float64]
-Block = tuple[Any, Array, Array | None]  # X (n, d) dense or CSR, target (n, outputs), weight (n,) or None
+StreamBlock = tuple[Any, Array, Array | None]  # X (n, d) dense or CSR, target (n, outputs), weight (n,) or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +36,17 @@ class StreamResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
-    """The state of a stream after a block: rows so far, seconds since the start, losses on rows when they were new."""
+class StreamProgress:
+    """What a monitor is shown after a block: rows so far, seconds since the start, and losses on rows yet unseen."""
 
     rows: int
     seconds: float
     progressive: Progressive
 
 
-Watcher = Callable[[Passed], bool | None]
-
-
-def stream(blocks: Iterable[Block], learner: Stream, *, on_progress: Watcher | None = None) -> StreamResult:
+def stream(
+    blocks: Iterable[StreamBlock], learner: Stream, *, monitors: Iterable[Monitor[StreamProgress]] = ()
+) -> StreamResult:
     """Learn from all blocks in turn and return the model; each row is predicted before it is learned from.
 
     The learner itself changes and can go on with more blocks. How the rows are cut into blocks changes nothing.
@@ -58,8 +57,9 @@ def stream(blocks: Iterable[Block], learner: Stream, *, on_progress: Watcher | N
         X (n, d) dense or CSR, target (n, outputs) in [0, 1], weight (n,) or None.
     learner : Stream
         For example what `StreamingNewton().begin(...)` returns.
-    on_progress : callable, optional
-        Called with a `Passed` after each block; the stream ends if it returns True. Ctrl-C ends the stream too.
+    monitors : iterable of callables
+        Each is called with a `StreamProgress` after each block; the stream ends if one returns True. Ctrl-C ends it
+        too.
 
     Raises
     ------
@@ -75,13 +75,14 @@ def stream(blocks: Iterable[Block], learner: Stream, *, on_progress: Watcher | N
     >>> stream([rows], learner).certificate.status
     <Status.UNCERTIFIABLE: 'uncertifiable'>
     """
-    began = time.perf_counter()
+    began, monitors = time.perf_counter(), tuple(monitors)
     try:
         for X, target, weight in blocks:
             learner.learn(X, target, weight)
-            if on_progress is not None:
-                passed = Passed(learner.rows, time.perf_counter() - began, learner.answer().progressive)
-                if on_progress(passed):
+            if monitors:
+                shown = StreamProgress(learner.rows, time.perf_counter() - began, learner.answer().progressive)
+                asked = [monitor(shown) for monitor in monitors]
+                if any(asked):
                     break
     except KeyboardInterrupt:
         if learner.rows == 0:

@@ -7,13 +7,12 @@ idf = 1 + ln((1 + n_texts) / (1 + count)), and all is divided by its Euclidean n
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
-from sklearn.preprocessing import normalize
 
 from torchlogit.data.columns import is_text
 from torchlogit.data.encoding.features import Part, Several
@@ -22,6 +21,9 @@ from torchlogit.data.encoding.remarks import Remarks
 from torchlogit.errors import DataError
 from torchlogit.records import HashedTextColumn, TextColumn
 
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import HashingVectorizer
+
 MOST_WORDS = 1 << 22  # of a column that is not hashed
 
 
@@ -29,6 +31,8 @@ class WordLearner:
     """Learns the words of a column of texts, and how many texts hold each."""
 
     def __init__(self, name: str) -> None:
+        from sklearn.feature_extraction.text import CountVectorizer
+
         self._name = name
         self._words_of = CountVectorizer().build_analyzer()
         self._counts: Counter[str] = Counter()
@@ -81,6 +85,8 @@ class TextEncoder:
     """Encodes the tf-idf of each text's words; words that training has not seen are left out."""
 
     def __init__(self, column: TextColumn | HashedTextColumn, start: int) -> None:
+        from sklearn.feature_extraction.text import CountVectorizer
+
         self._name = column.name
         self._start = start
         self._idf = 1 + np.log((1 + column.n_texts) / (1 + np.array(column.counts)))
@@ -91,6 +97,8 @@ class TextEncoder:
         )
 
     def encode(self, values: pa.ChunkedArray) -> tuple[list[Part], Remarks]:
+        from sklearn.preprocessing import normalize
+
         counted = self._vectorizer.transform(_texts(self._name, values))
         counted.sort_indices()
         counted.data = ((1 + np.log(counted.data)) * self._idf[counted.indices]).astype(np.float32)
@@ -98,6 +106,8 @@ class TextEncoder:
 
 
 def _hashing(n_features: int) -> HashingVectorizer:
+    from sklearn.feature_extraction.text import HashingVectorizer
+
     return HashingVectorizer(n_features=n_features, alternate_sign=False, norm=None, dtype=np.float32)
 
 

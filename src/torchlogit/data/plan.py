@@ -1,0 +1,56 @@
+"""What a source of rows is to be made into, and which of its rows are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Keep: TypeAlias = Callable[[int, int], NDArray[np.bool_]]
+"""keep(first, n): boolean mask of rows first..first+n-1 that are used for training (not held out)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which columns are target and weight, which rows are held out, and from how many rows columns are learned.
+
+    target, weight: names of columns. positive: the class whose probability is modelled, where there are two. holdout:
+    share of the rows to hold out, drawn with `seed`; None for none. sample_rows: columns, classes and weights are
+    learned from the first so many rows; None for all.
+    """
+
+    target: str
+    positive: str | None = None
+    weight: str | None = None
+    holdout: float | None = None
+    seed: int = 0
+    sample_rows: int | None = None
+
+    @property
+    def keep(self) -> Keep | None:
+        """Which rows are trained on; None for all."""
+        return None if self.holdout is None else drawn(self.holdout, self.seed)
+
+    @property
+    def own_columns(self) -> list[str]:
+        """The target column and, where there is one, the weight column."""
+        return [self.target] if self.weight in (None, self.target) else [self.target, str(self.weight)]
+
+
+def drawn(share: float, seed: int) -> Keep:
+    """Keeps all but a share of the rows, drawn at random: the draws of one `default_rng(seed).random(n)`.
+
+    >>> keep = drawn(0.5, seed=0)
+    >>> keep(0, 4).tolist(), keep(2, 2).tolist(), (np.random.default_rng(0).random(4) >= 0.5).tolist()
+    ([True, False, False, False], [False, False], [True, False, False, False])
+    """
+
+    def keep(first: int, n: int) -> NDArray[np.bool_]:
+        draws = np.random.PCG64(seed)
+        draws.advance(first)
+        return np.asarray(np.random.Generator(draws).random(n) >= share)
+
+    return keep

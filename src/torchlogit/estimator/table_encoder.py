@@ -1,0 +1,147 @@
+"""TableEncoder: the encoder of tables as a scikit-learn transformer."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from torchlogit.data.block import rechunked, whole
+from torchlogit.data.encoding.encoder import Encoded, Encoder, EncoderOptions, learn_encoder
+from torchlogit.data.encoding.features import Matrix
+from torchlogit.data.encoding.origins import FeatureOrigin, feature_origins
+from torchlogit.data.reading.tables import table_from
+from torchlogit.errors import DataError, TorchlogitWarning
+from torchlogit.records import Schema
+
+
+class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Encodes a table of numbers, booleans, categories and texts as float32 features.
+
+    Parameters
+    ----------
+    numeric, categorical, text : sequence of str
+        Names of the columns whose kind is not to be told from their values.
+    drop : sequence of str
+        Names of the columns to leave out.
+    crosses : sequence of str
+        Pairs of columns, "A:B"; each pair of their levels becomes a category of its own.
+    hash_bits : int, optional
+        All categories share 2^hash_bits features, and so do, in each column of text, its words.
+
+    Attributes
+    ----------
+    schema_ : Schema
+        What was learned of each column: all that `transform` needs.
+    warnings_ : tuple of str
+        What the training table holds that may be a mistake, one sentence each.
+    feature_names_in_, n_features_in_
+        The columns of the training table.
+
+    Notes
+    -----
+    A table is a pandas, polars or Arrow table, a dict of columns, or the path of a file. `fit` raises DataError for
+    values that cannot be used: infinite ones, dates, free text, ids, nested types.
+
+    Examples
+    --------
+    >>> people = {"age": [20, 30, 40, None], "job": ["clerk", "smith", "clerk", "?"]}
+    >>> encoder = TableEncoder()
+    >>> encoder.fit_transform(people).round(2)
+    array([[-1.22,  0.  ,  1.  ,  0.  ,  0.  ],
+           [ 0.  ,  0.  ,  0.  ,  1.  ,  0.  ],
+           [ 1.22,  0.  ,  1.  ,  0.  ,  0.  ],
+           [ 0.  ,  1.  ,  0.  ,  0.  ,  1.  ]], dtype=float32)
+    >>> encoder.get_feature_names_out().tolist()
+    ['age', 'age=NA', 'job=clerk', 'job=smith', 'job=NA']
+    """
+
+    def __init__(
+        self,
+        *,
+        numeric: Sequence[str] = (),
+        categorical: Sequence[str] = (),
+        drop: Sequence[str] = (),
+        text: Sequence[str] = (),
+        crosses: Sequence[str] = (),
+        hash_bits: int | None = None,
+    ) -> None:
+        self.numeric = numeric
+        self.categorical = categorical
+        self.drop = drop
+        self.text = text
+        self.crosses = crosses
+        self.hash_bits = hash_bits
+
+    @classmethod
+    def from_schema(cls, schema: Schema) -> TableEncoder:
+        """The fitted encoder that has this schema.
+
+        >>> learned = TableEncoder().fit({"age": [20, 30, 40]})
+        >>> TableEncoder.from_schema(learned.schema_).transform({"age": [30]})
+        array([[0.]], dtype=float32)
+        """
+        encoder = cls()
+        encoder._remember(Encoder(schema), ())
+        return encoder
+
+    def fit(self, X: object, y: object = None) -> Self:
+        """Learns what each column of the table holds; `y` is ignored."""
+        table = table_from(X)
+        if table.num_rows == 0:
+            raise DataError("the table has no rows; give at least one")
+        options = EncoderOptions(self.numeric, self.categorical, self.drop, self.text, self.crosses, self.hash_bits)
+        self._remember(
+            *learn_encoder(lambda names: rechunked([whole(table.select(names))]), table.column_names, options)
+        )
+        return self
+
+    def transform(self, X: object) -> Matrix:
+        """The features of a table, (n, n_features), float32; warns of levels and missing values that are new."""
+        encoded = self.encode(X)
+        if encoded.notices:
+            warnings.warn("; ".join(encoded.notices), TorchlogitWarning, stacklevel=3)
+        return encoded.values
+
+    def encode(self, X: object) -> Encoded:
+        """The features of a table as `transform` returns them, and the warnings as data."""
+        check_is_fitted(self)
+        return self._encoder.encode(table_from(X))
+
+    def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> NDArray[np.object_]:
+        """The names of the features: COLUMN, COLUMN=level, COLUMN=NA for the indicator of a missing value, ..."""
+        check_is_fitted(self)
+        if input_features is not None and list(input_features) != list(self.feature_names_in_):
+            raise DataError("input_features differ from the columns of the training table; leave them out")
+        return np.array(self.schema_.feature_names, dtype=object)
+
+    def origins(self) -> tuple[FeatureOrigin, ...]:
+        """The column, level, unit and zero of every feature, in order.
+
+        >>> encoder = TableEncoder().fit({"age": [20, 40], "job": ["clerk", "smith"]})
+        >>> [(origin.column, origin.level) for origin in encoder.origins()]
+        [('age', None), ('job', 'clerk'), ('job', 'smith')]
+        >>> encoder.origins()[0].unit  # what a year more adds to the feature
+        0.1
+        """
+        check_is_fitted(self)
+        return feature_origins(self.schema_)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False  # columns have names
+        tags.input_tags.categorical = tags.input_tags.string = tags.input_tags.allow_nan = True
+        return tags
+
+    def _remember(self, encoder: Encoder, notices: tuple[str, ...]) -> None:
+        self._encoder = encoder
+        self.schema_ = encoder.schema
+        self.warnings_ = notices
+        self.feature_names_in_ = np.array(encoder.columns, dtype=object)
+        self.n_features_in_ = len(encoder.columns)
