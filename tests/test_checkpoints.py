@@ -30,7 +30,7 @@ from torchlogit.fit import Goal, fit
 from torchlogit.losses import Logistic
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
-from torchlogit.records import FitResult, Params, State, Status, Step
+from torchlogit.records import FitProgress, FitResult, Params, State, Status
 from torchlogit.solvers import Resumable
 from torchlogit.solvers.dual.dual_ascent import DualAscent
 from torchlogit.solvers.dual.softmax_ascent import SoftmaxAscent
@@ -101,12 +101,12 @@ def fitted(case: Case, folder: Path | None = None, **options: Any) -> FitResult:
 
 
 class Copies:
-    """A watcher that copies every checkpoint: at each step that of the step before."""
+    """A monitor that copies every checkpoint: at each step that of the step before."""
 
     def __init__(self, folder: Path, to: Path) -> None:
         self.folder, self.to, self.made = folder, to, list[Path]()
 
-    def __call__(self, step: Step) -> bool:
+    def __call__(self, progress: FitProgress) -> bool:
         self.copy()
         return False
 
@@ -124,7 +124,7 @@ def test_a_fit_goes_on_from_every_checkpoint_to_the_same_answer(case: Case, tmp_
     alone, copies = fitted(case), Copies(tmp_path / "run", tmp_path)
     assert alone.certificate.status is case.ends, alone.certificate.message
     kept = Checkpoints(tmp_path / "run", **ALWAYS)
-    assert same(alone, fit(case.objective(), case.solver, case.goal, watchers=[copies], checkpoints=kept))
+    assert same(alone, fit(case.objective(), case.solver, case.goal, monitors=[copies], checkpoints=kept))
     copies.copy()
     assert len(copies.made) == max(1, len(alone.history))
     for folder in [*copies.made[:: 1 + len(copies.made) // 6], copies.made[-1]]:
@@ -156,11 +156,11 @@ def test_a_larger_budget_goes_on(name: str, tmp_path: Path) -> None:
 def stopped(case: Case, folder: Path, after: int, how: Callable[[], bool]) -> FitResult:
     seen = []
 
-    def stop(step: Step) -> bool:
-        seen.append(step)
+    def stop(progress: FitProgress) -> bool:
+        seen.append(progress)
         return len(seen) == after and how()
 
-    return fit(case.objective(), case.solver, case.goal, watchers=[stop], checkpoints=Checkpoints(folder))
+    return fit(case.objective(), case.solver, case.goal, monitors=[stop], checkpoints=Checkpoints(folder))
 
 
 def interrupted() -> bool:
@@ -226,14 +226,14 @@ def times_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **every: float)
     """Of a fit of 20 passes, a tick of the clock each, its end not counted."""
     clock, saves = [0.0], list[object]()
 
-    def tick(step: Step) -> bool:
+    def tick(progress: FitProgress) -> bool:
         clock[0] += 1
         return False
 
     monkeypatch.setattr("torchlogit.checkpoints.time.monotonic", lambda: clock[0])
     monkeypatch.setattr("torchlogit.checkpoints.save_tree", lambda *parts: saves.append(parts))
     kept = Checkpoints(tmp_path, **every)
-    fit(few(), SGD(0.1), watchers=[tick], checkpoints=kept)
+    fit(few(), SGD(0.1), monitors=[tick], checkpoints=kept)
     return len(saves) - 1
 
 
@@ -469,7 +469,7 @@ def test_a_damaged_one_is_refused(damage: Callable[[bytes], bytes], words: str, 
     ("kind", "version", "words"),
     [
         ("snapshot", FORMAT, "not a checkpoint of torchlogit; give another folder"),
-        (KIND, 0, "checkpoint format 0, and this torchlogit goes on from format 1; use the version that wrote it, or "
+        (KIND, 0, "checkpoint format 0, and this torchlogit goes on from format 2; use the version that wrote it, or "
                   "begin anew in another folder"),
         (KIND, FORMAT, "a part is not what it should be ('facts'); begin anew in another folder"),
     ],

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,18 +50,53 @@ class Separation:
 
 
 @dataclass(frozen=True, slots=True)
+class StopReason:
+    """Why a fit ended before its goal was met, in phrases that `Certificate.message` joins; empty ones are left out.
+
+    cause: what ended the fit. answer: which step's coefficients are returned, where they are not the last step's.
+    known: what is known of the answer where no bound was sought, such as a stream's log loss.
+    """
+
+    cause: str = ""
+    answer: str = ""
+    known: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Certificate:
     """How far F(w) is from its minimum: F(w) - min F <= bound, in nats (the scale of F); None: no bound.
 
     relative_bound = bound / F(w); standard_errors = sqrt(2 bound): to second order no coefficient is
-    further than that many standard errors from its optimum. `message` says in one sentence what holds.
+    further than that many standard errors from its optimum. reason: why the fit ended, None where its goal was met,
+    or the classes are separated. `message` says in one sentence what holds.
+
+    >>> Certificate(Status.BUDGET, 10.0, 0.5, reason=StopReason("interrupted")).message
+    'interrupted; at most 0.5 nats above the minimum'
     """
 
     status: Status
     objective: float
     bound: float | None
-    message: str
     separation: Separation | None = None
+    reason: StopReason | None = None
+
+    @property
+    def message(self) -> str:
+        """Why the fit ended, and what is known of its answer."""
+        reason = self.reason or StopReason()
+        phrases = (reason.cause, reason.answer, reason.known or self._known())
+        return "; ".join(phrase for phrase in phrases if phrase)
+
+    def _known(self) -> str:
+        if self.separation is not None:
+            kind = "completely" if self.separation.complete else "quasi-completely"
+            proof = f"the classes are {kind} separated, and the coefficients run off to infinity"
+            return f"no finite minimum exists: {proof}"
+        if self.status is Status.DIVERGED:
+            return ""
+        if self.status is Status.CERTIFIED:
+            return f"proven within {self.relative_bound:.1e} of the minimum, relative to it"
+        return "no bound yet" if self.bound is None else f"at most {self.bound:.3g} nats above the minimum"
 
     @property
     def relative_bound(self) -> float | None:
@@ -109,6 +144,25 @@ class Step:
     seconds: float
     objective: float
     bound: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FitProgress:
+    """What a monitor of a fit is shown after each step: the step, and the parameters that it reached."""
+
+    step: Step
+    params: Params
+
+
+Shown = TypeVar("Shown", contravariant=True)
+
+
+class Monitor(Protocol[Shown]):
+    """Called after each step of a fit (with a `FitProgress`) or each block of a stream (with a `StreamProgress`)."""
+
+    def __call__(self, progress: Shown, /) -> bool | None:
+        """True to ask for the end: the answer so far is then returned."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from cases import KINKED, NEWTON, PROBLEMS, SOLVERS, Problem, SolverCase
 from reference.objective import Optimum, Plain, Real, optimum
 from torchlogit.design import Dense
 from torchlogit.errors import InputError
-from torchlogit.fit import FitResult, Goal, Step, fit
+from torchlogit.fit import FitProgress, FitResult, Goal, Step, fit
 from torchlogit.losses import Logistic, Softmax
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
@@ -386,39 +386,39 @@ def test_stops_when_time_is_spent() -> None:
     assert len(result.history) == 1
 
 
-def test_a_watcher_sees_every_step_and_stops_it() -> None:
+def test_a_monitor_sees_every_step_and_stops_it() -> None:
     seen: list[Step] = []
 
-    def watch(step: Step) -> bool:
-        seen.append(step)
+    def watch(progress: FitProgress) -> bool:
+        seen.append(progress.step)
         return len(seen) == 2
 
-    result = fit(PLAIN.objective(), StochasticNewton(), NEVER, watchers=[watch])
+    result = fit(PLAIN.objective(), StochasticNewton(), NEVER, monitors=[watch])
     assert result.certificate.status is Status.BUDGET
-    assert "watcher" in result.certificate.message
+    assert "monitor" in result.certificate.message
     assert result.history == tuple(seen)
     assert len(seen) == 2
 
 
-def test_every_watcher_is_called_though_one_stops() -> None:
-    calls: list[Step] = []
+def test_every_monitor_is_called_though_one_stops() -> None:
+    calls: list[FitProgress] = []
 
-    def note(step: Step) -> bool:
-        calls.append(step)
+    def note(progress: FitProgress) -> bool:
+        calls.append(progress)
         return False
 
-    fit(PLAIN.objective(), StochasticNewton(), NEVER, watchers=[lambda _: True, note])
+    fit(PLAIN.objective(), StochasticNewton(), NEVER, monitors=[lambda _: True, note])
     assert len(calls) == 1
 
 
 def test_an_interrupt_keeps_the_answer() -> None:
-    def interrupt(step: Step) -> bool:
-        if step.passes > 4:
+    def interrupt(progress: FitProgress) -> bool:
+        if progress.step.passes > 4:
             raise KeyboardInterrupt
         return False
 
     objective = PLAIN.objective()
-    result = fit(objective, StochasticNewton(), NEVER, watchers=[interrupt])
+    result = fit(objective, StochasticNewton(), NEVER, monitors=[interrupt])
     assert result.certificate.status is Status.BUDGET
     assert "interrupted" in result.certificate.message
     assert result.history
@@ -511,7 +511,7 @@ def test_only_an_intercept() -> None:
 
 def test_a_bound_that_is_no_number_meets_no_goal() -> None:
     for bound in (float("nan"), float("inf"), None):
-        assert not Goal(tol=1.0).met(Certificate(Status.BUDGET, 1.0, bound, ""))
+        assert not Goal(tol=1.0).met(Certificate(Status.BUDGET, 1.0, bound))
 
 
 def test_an_outlier_on_the_wrong_side_is_certified_with_a_number() -> None:

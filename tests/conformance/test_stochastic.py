@@ -16,7 +16,7 @@ from cases import PROBLEMS, STOCHASTIC, Problem, StochasticCase
 from reference import stochastic
 from reference.objective import Array, Optimum, Plain, Real, optimum
 from torchlogit.errors import InputError
-from torchlogit.fit import Goal, Step, fit
+from torchlogit.fit import FitProgress, Goal, fit
 from torchlogit.losses import Logistic, Softmax
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
@@ -235,10 +235,10 @@ def test_saga_arrives(problem: Problem) -> None:
     """With columns of one size, to a proven 1e-6 in 120 passes, whatever the weights, the penalty and the loss."""
     objective, best = problem.objective(), float(reference_optimum(problem).value)
 
-    def near(step: Step) -> bool:
-        return step.objective - best <= 5e-7 * best
+    def near(progress: FitProgress) -> bool:
+        return progress.step.objective - best <= 5e-7 * best
 
-    certificate = fit(objective, SAGA(), Goal(tol=1e-6, max_iter=120), watchers=[near]).certificate
+    certificate = fit(objective, SAGA(), Goal(tol=1e-6, max_iter=120), monitors=[near]).certificate
     assert certificate.status is Status.CERTIFIED, certificate.message
     assert certificate.objective - best <= 1e-6 * best
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torchlogit.data.reading.source import Source
     from torchlogit.estimator import LogisticRegression
     from torchlogit.model import Label, LogisticModel
-    from torchlogit.streaming.loop import Passed
+    from torchlogit.streaming.loop import StreamProgress
 
 FIRST_ROWS = 100_000  # that say what columns hold, unless others are asked for
 
@@ -74,8 +74,8 @@ def _passed(
             counts[:] += np.bincount(rows.codes, minlength=len(classes))
             yield rows
 
-    progress = _Progress() if classifier.verbose else None
-    learn_blocks(classifier, blocks(), encoder.n_features, len(classes), progress)
+    monitors = [_Progress()] if classifier.verbose else []
+    learn_blocks(classifier, blocks(), encoder.n_features, len(classes), monitors)
     model = finished(encoder, classifier, classes, plan, path)
     told = (*notices, *source.notices, *messages(reading.warnings))
     return Run(source.files, model, classifier, counts.tolist(), {}, str(path), told)
@@ -87,7 +87,7 @@ class _Progress:
     def __init__(self) -> None:
         self.next = 1
 
-    def __call__(self, passed: Passed) -> None:
+    def __call__(self, passed: StreamProgress) -> None:
         if passed.rows < self.next:
             return
         if self.next == 1:

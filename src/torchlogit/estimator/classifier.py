@@ -223,8 +223,8 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
     def _run(
         self, objective: Objective, solver: Solver, start: Params | None, checkpoints: Checkpoints | None
     ) -> FitResult:
-        watchers = (Progress(objective.total_weight),) if self.verbose else ()
-        result = fit(objective, solver, self._goal(), start=start, watchers=watchers, checkpoints=checkpoints)
+        monitors = (Progress(objective.total_weight),) if self.verbose else ()
+        result = fit(objective, solver, self._goal(), start=start, monitors=monitors, checkpoints=checkpoints)
         if self.verbose:
             print(file=sys.stderr)
         return result

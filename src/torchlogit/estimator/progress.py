@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from torchlogit.records import Step
+from torchlogit.records import FitProgress
 
 
 class Progress:
-    """A watcher that keeps one line on standard error up to date."""
+    """A monitor that keeps one line on standard error up to date."""
 
     def __init__(self, total_weight: float) -> None:
         self.total_weight = total_weight
 
-    def __call__(self, step: Step) -> bool:
+    def __call__(self, progress: FitProgress) -> bool:
+        step = progress.step
         bound = "no bound yet" if step.bound is None else f"proven within {step.bound / self.total_weight:.1e}"
         objective = step.objective / self.total_weight
         line = f"pass {step.passes:.1f}  {step.seconds:.1f} s  objective {objective:.8f}  {bound}"
