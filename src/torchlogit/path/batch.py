@@ -105,8 +105,7 @@ class Batch:
         sums = torch.zeros(4, m, dtype=theta.dtype, device=theta.device)
         sums[0] = 0.5 * (precision * theta.square().sum(dim=2)).sum(dim=0)
         flat = theta.reshape(p, m * outputs).contiguous()
-        for rows, block in self.objective.design.blocks():
-            gradient += self._evaluate_block(rows, block, flat, sums)
+        self.objective.sum_blocks(lambda rows, block: self._evaluate_block(rows, block, flat, sums), start=gradient)
         return BatchEvaluation(sums[0], gradient.reshape(p, m, outputs), *sums[1:])
 
     def _evaluate_block(self, rows: slice, block: Rows, theta: Tensor, sums: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ def _measure(
     objective: Objective, choice: L2Choice, folds: Callable[[], Tensor], validation: Objective | None
 ) -> Measure:
     """The measure that is asked for, or the default for these rows."""
-    affordable = objective.n_free <= MAX_HESSIAN
+    affordable = objective.n_parameters <= MAX_HESSIAN
     by = choice.by or ("validation" if validation is not None else "alo" if affordable else "cv")
     if by == "validation":
         if validation is None:
@@ -110,7 +110,7 @@ def _measure(
         raise InputError(f"l2 is to be chosen by {by!r}: expected 'alo', 'cv' or 'validation'")
     if not affordable:
         raise InputError(
-            f"leaving rows out takes a Hessian, which {objective.n_free:,} coefficients are too many for "
+            f"leaving rows out takes a Hessian, which {objective.n_parameters:,} coefficients are too many for "
             f"(at most {MAX_HESSIAN:,}); choose by 'cv', or by 'validation' with an eval_set"
         )
     return LeaveOneOut()

@@ -77,7 +77,7 @@ def solve(batch: Batch, theta: Tensor, hessians: Hessians, gap: float) -> tuple[
     Damped Newton steps; a Hessian is kept until its steps promise too little progress. Returns the optima and the
     evaluation there.
     """
-    m, n_free = len(batch.l2s), batch.objective.basis().shape[1]
+    m = len(batch.l2s)
     theta, now = theta.clone(), batch.evaluate(theta)
     steps, t = torch.zeros_like(theta), torch.ones(m, dtype=torch.float64)
     slope, promise = torch.zeros(m, dtype=torch.float64), torch.full((m,), torch.inf, dtype=torch.float64)
@@ -88,7 +88,7 @@ def solve(batch: Batch, theta: Tensor, hessians: Hessians, gap: float) -> tuple[
         free = hessians.solve(k, -gradient)
         if free is None or (not accept_slow and -0.5 * float(gradient @ free) > SLOW_DECREASE * float(promise[k])):
             return False
-        steps[:, k] = free.reshape(n_free, -1).T @ batch.objective.basis().T
+        steps[:, k] = batch.objective.from_free(free)
         slope[k], t[k] = float(gradient @ free), 1.0
         promise[k] = -0.5 * slope[k]
         return True

@@ -69,6 +69,6 @@ def nested_samples(
     left_out = Sample.drawn(sampler, observation_weight, min_sample)
     if WHOLE * n <= rows:
         return [whole], left_out
-    least = max(min_sample, ROWS_PER_PARAMETER * objective.n_free)
+    least = max(min_sample, ROWS_PER_PARAMETER * objective.n_parameters)
     sizes = [size for i in range(9) if (size := rows // GROWTH**i) >= least or i == 0]
     return [*(Sample.drawn(sampler, observation_weight, size) for size in reversed(sizes)), whole], left_out

@@ -74,7 +74,7 @@ def trace(
     if not objective.penalty.smooth:
         raise InputError("l2 is chosen without l1 and without bounds only; give l1=0 and no bounds, or l2 as a number")
     weight = objective.weight if observation_weight is None else observation_weight
-    fitter = (JointFits if objective.n_free <= MAX_JOINT else SequentialFits)(
+    fitter = (JointFits if objective.n_parameters <= MAX_JOINT else SequentialFits)(
         objective, measure, weight, seed, min_sample
     )
     solutions = fitter.solutions(sorted(l2s or coarse(objective), reverse=True), [], stop_early=l2s is None)
@@ -113,7 +113,7 @@ class JointFits:
             small = sample.batch(batch)
             hessians = Hessians(batch, small)
             if not known:
-                error = 0.5 * self.objective.n_free * mean_weight * n / len(sample.indices)
+                error = 0.5 * self.objective.n_parameters * mean_weight * n / len(sample.indices)
                 theta, _ = solve(small, theta, Hessians(small, small), SAMPLE_GAP * error)
         theta, evaluation = solve(batch, theta, hessians, GAP * mean_weight)
         return _measured(PathFits(batch, len(l2s), theta, evaluation, hessians, self.left_out), self.measure)
@@ -126,7 +126,7 @@ class SequentialFits:
         self, objective: Objective, measure: Measure, weight: Tensor, seed: int, min_sample: int = MIN_SAMPLE
     ) -> None:
         self.objective, self.measure, self.observation_weight, self.seed = objective, measure, weight, seed
-        affordable = objective.n_free <= MAX_HESSIAN
+        affordable = objective.n_parameters <= MAX_HESSIAN
         self.samples = nested_samples(objective, weight, MAX_HESSIAN, seed, min_sample) if affordable else None
 
     def solutions(self, l2s: list[float], known: list[Solution], *, stop_early: bool) -> list[Solution]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchlogit.errors import InputError
-from torchlogit.records import Certificate, Monitor, Params, Status
+from torchlogit.records import Certificate, Monitor, Params, Status, StopReason
 from torchlogit.streaming.progressive import Progressive
 from torchlogit.streaming.stream import Answer, Stream
 
@@ -104,4 +104,4 @@ def statement(answer: Answer) -> Certificate:
             f"; expected to be about {answer.excess:.1e} nats a row above the best linear model, "
             "if the rows come in no particular order (statistical, not proven)"
         )
-    return Certificate(Status.UNCERTIFIABLE, losses.log_loss * losses.weight, None, words)
+    return Certificate(Status.UNCERTIFIABLE, losses.log_loss * losses.weight, None, reason=StopReason(known=words))
