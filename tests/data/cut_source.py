@@ -9,16 +9,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from torchlogit.data.block import BLOCK_ROWS, Block, FileRows, recut
 from torchlogit.data.encoding.encoder import EncoderOptions
 from torchlogit.data.encoding.schema import schema_to_json
 from torchlogit.data.learning import LearnedTable, learn_table
 from torchlogit.data.plan import Plan
-from torchlogit.data.reading.source import START, Block, Cursor
 
 
 @dataclass
 class Cut:
-    """A source: a table cut into files, each read in blocks of so many rows; remembers the columns of each reading."""
+    """A source: a table cut into files, each read by so many rows at a time; remembers the columns of each reading."""
 
     table: pa.Table
     cuts: Sequence[int]  # rows of the first files; what is left is one more
@@ -35,8 +35,10 @@ class Cut:
     def fingerprint(self) -> str:
         return "the same"
 
-    def blocks(self, start: Cursor = START, columns: Sequence[str] | None = None) -> Iterator[Block]:
-        assert start == START
+    def blocks(self, columns: Sequence[str] | None = None, rows: int = BLOCK_ROWS) -> Iterator[Block]:
+        return recut(self.as_read(columns), rows)
+
+    def as_read(self, columns: Sequence[str] | None = None) -> Iterator[Block]:
         names = self.table.column_names if columns is None else columns
         self.readings.append(list(names))
         at = 0
@@ -44,7 +46,7 @@ class Cut:
             part = self.table.select(names).slice(at, n)
             for row in range(0, part.num_rows, self.rows):
                 block = part.slice(row, self.rows)
-                yield Block(block, f"{'abcdefgh'[index]}.csv", row, Cursor(index, row + block.num_rows))
+                yield Block(block, (FileRows(f"{'abcdefgh'[index]}.csv", range(row, row + block.num_rows)),))
             at += part.num_rows
 
 
@@ -60,5 +62,7 @@ def beside(values: Sequence[object], kind: pa.DataType | None = None) -> pa.Tabl
     return pa.table({"x": pa.array(values, kind), "more": [i % 3 for i in range(n)], "y": [i % 2 for i in range(n)]})
 
 
-def of(table: pa.Table, rows: int = 5, cuts: Sequence[int] = (21,), **options: Any) -> LearnedTable:
-    return learn_table(Cut(table, cuts, rows), EncoderOptions(**options), Plan("y"))
+def of(
+    table: pa.Table, rows: int = 5, cuts: Sequence[int] = (21,), block_rows: int = 16, **options: Any
+) -> LearnedTable:
+    return learn_table(Cut(table, cuts, rows), EncoderOptions(**options), Plan("y"), block_rows)

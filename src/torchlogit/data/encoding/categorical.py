@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from torchlogit.data.block import Locate, Location
 from torchlogit.data.columns import Levels, as_levels, is_number, is_text, written_as_numbers
 from torchlogit.data.encoding.distinct import CountedTexts, DistinctTexts
 from torchlogit.data.encoding.features import Part, Slot
-from torchlogit.data.encoding.learned import Learned, Place, Placed
+from torchlogit.data.encoding.learned import Learned
 from torchlogit.data.encoding.numeric import FEWEST_DISTINCT, TRUTHS, constant, truths, without_values
 from torchlogit.data.encoding.remarks import SHOWN, Missing, Remarks, Unseen
 from torchlogit.data.wording import examples, excerpt, option, settled
@@ -41,16 +42,16 @@ class LevelLearner:
         self._forced = forced
         self._counts = CountedTexts(LARGEST_SAMPLE if hashed else MOST_TEXTS)
         self._distinct = DistinctTexts() if hashed else None
-        self._first_word: Place | None = None
+        self._first_word: Location | None = None
         self.n_missing = 0
 
-    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
+    def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
         """Looks at more values."""
         levels = as_levels(column)
         counts = levels.counts()
         self.n_missing += len(levels.codes) - int(counts.sum())
         if self._first_word is None and not self._forced:
-            self._first_word = _first_word(levels, place)
+            self._first_word = _first_word(levels, locate)
         self._counts.add(levels.texts, counts)
         if not self._counts.is_full:
             return
@@ -136,7 +137,7 @@ class LevelLearner:
                 f"correct these values, or leave the column out ({option('drop', name)})",
                 column=name,
             )
-            return error if self._first_word is None else self._first_word.blamed(error)
+            return error if self._first_word is None else error.at(*self._first_word)
         words = pc.mean(pc.count_substring_regex(pa.array(self._counts.texts, pa.large_string()), r"\S+")).as_py()
         what, remedy = "look like an id", settled(name)
         if words >= 4:
@@ -147,12 +148,12 @@ class LevelLearner:
         )
 
 
-def _first_word(levels: Levels, place: Placed) -> Place | None:
+def _first_word(levels: Levels, locate: Locate) -> Location | None:
     """The first row whose text is no number."""
     words = pc.invert(written_as_numbers(levels.texts)).to_numpy(zero_copy_only=False)
     if not words.any():
         return None
-    return place(int(np.argmax(levels.codes == int(np.argmax(words)))))
+    return locate(int(np.argmax(levels.codes == int(np.argmax(words)))))
 
 
 def _notice_of_numbers(name: str, others: Sequence[str]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from torchlogit.data.block import rechunked, whole
+from torchlogit.data.block import BLOCK_ROWS, recut, whole
 from torchlogit.data.encoding.categorical import LevelEncoder
 from torchlogit.data.encoding.crosses import checked_cross, with_crosses
 from torchlogit.data.encoding.features import Matrix, Part, in_threads, put_dense, sparse, stacked, summed, threads
@@ -136,7 +136,7 @@ class Encoder:
         # A number costs 4 bytes in a dense matrix, and 8, with its index, in CSR.
         return self.n_features > WIDE and 2 * self.schema.filled < self.n_features
 
-    def encode(self, table: pa.Table) -> Encoded:
+    def encode(self, table: pa.Table, block_rows: int = BLOCK_ROWS) -> Encoded:
         """The features of a table, and warnings of levels and missing values that training had not.
 
         The columns may come in any order, and others among them are ignored.
@@ -147,14 +147,14 @@ class Encoder:
         matrices: list[csr_array] = []
         remarks: Remarks | None = None
         with threads(n_rows) as pool:
-            for piece in rechunked([whole(table)]) if n_rows else [whole(table)]:
-                with piece.blamed():
-                    parts, more = self._encode(piece.table, pool)
+            for block in recut([whole(table)], block_rows) if n_rows else [whole(table)]:
+                with block.locating_errors():
+                    parts, more = self._encode(block.table, pool)
                 remarks = more if remarks is None else added(remarks, more)
                 if values is None:
-                    matrices.append(sparse(parts, (len(piece), n_features), pool))
+                    matrices.append(sparse(parts, (len(block), n_features), pool))
                 else:
-                    put_dense(parts, values[piece.first : piece.first + len(piece)], pool)
+                    put_dense(parts, values[block.first : block.first + len(block)], pool)
         assert remarks is not None
         return Encoded(stacked(matrices) if values is None else values, remarks)
 
@@ -168,7 +168,7 @@ class Encoder:
 
 
 def learn_encoder(read: Read, names: Sequence[str], options: EncoderOptions) -> tuple[Encoder, tuple[str, ...]]:
-    """The encoder learned from the columns of these names in the pieces that are read, and warnings, a sentence each.
+    """The encoder learned from the columns of these names in the blocks that are read, and warnings, a sentence each.
 
     Raises DataError for values that cannot be used: infinite ones, dates, free text, ids, nested types.
     """

@@ -1,31 +1,10 @@
-"""What learners of columns are told and tell: where rows came from, and what is kept of a column."""
+"""What learners of columns return."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
-from torchlogit.errors import DataError
 from torchlogit.records import Column, DroppedColumn
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A row, from 0, of a file; of a table in memory where there is no file."""
-
-    file: str | None
-    row: int
-
-    def blamed(self, error: DataError) -> DataError:
-        """The error, saying that this row is at fault."""
-        if self.file is None:
-            return DataError(error.message, column=error.column, row=self.row)
-        return error.located(f"{self.file} row {self.row + 1}")
-
-
-Placed: TypeAlias = Callable[[int], Place]
-"""Where a row of a chunk came from."""
 
 Learned: TypeAlias = tuple[Column | DroppedColumn, tuple[str, ...]]
 """What is kept of a column, and what deserves a look, one sentence each."""

@@ -1,7 +1,7 @@
-"""What columns hold, learned from pieces of rows in one reading, and once more for columns that change their mind.
+"""What columns hold, learned from blocks of rows in one reading, and once more for columns that change their mind.
 
 A column whose values are numbers so far is learned as numbers. Where a later one is not, the column has levels, and
-those of the pieces before are learned in another reading, of such columns alone.
+those of the blocks before are learned in another reading, of such columns alone.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 
-from torchlogit.data.block import Piece
+from torchlogit.data.block import Block, Locate
 from torchlogit.data.columns import as_numbers, is_text
 from torchlogit.data.encoding.categorical import LevelLearner, refuse_type
 from torchlogit.data.encoding.crosses import with_crosses
 from torchlogit.data.encoding.features import FEW_ROWS, in_threads
-from torchlogit.data.encoding.learned import Learned, Placed
+from torchlogit.data.encoding.learned import Learned
 from torchlogit.data.encoding.numeric import NumberLearner, not_a_number
 from torchlogit.data.encoding.text import HashedWordLearner, WordLearner
 from torchlogit.data.encoding.vectors import VectorLearner, is_vectors
 from torchlogit.errors import DataError
 from torchlogit.records import CategoricalColumn, DroppedColumn, HashedColumn, Schema
 
-Read: TypeAlias = Callable[[Sequence[str]], Iterator[Piece]]
-"""The pieces of a table, of these columns alone, from its first row on."""
+Read: TypeAlias = Callable[[Sequence[str]], Iterator[Block]]
+"""The blocks of a table, of these columns alone, from its first row on."""
 
 _Either = TypeVar("_Either", NumberLearner, LevelLearner)
 
@@ -34,8 +34,8 @@ _Either = TypeVar("_Either", NumberLearner, LevelLearner)
 class Learner(Protocol):
     """Learns from chunks of a column, in order, what the column holds."""
 
-    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
-        """Looks at a chunk; `place`: where a row of it came from."""
+    def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
+        """Looks at a chunk; `locate`: where a row of it came from."""
 
     def result(self) -> Learned:
         """What is kept of the column, and what deserves a look, one sentence each."""
@@ -54,18 +54,18 @@ class PlainLearner:
         self._learner: NumberLearner | LevelLearner | None = None
         self.changed = False
 
-    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
+    def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
         refuse_type(self._name, column.type, self._role)
         if self.changed:
             return
         numbers = None if self._has_levels(column.type) else as_numbers(column)
         if numbers is not None:
-            self._numbers(column.type).update(numbers, column, place)
+            self._numbers(column.type).update(numbers, column, locate)
         elif self._role == "numeric":
             what = f"is no number; correct the value, or take {self._name!r} out of numeric"
             raise not_a_number(self._name, column, what)
         elif (levels := self._levels()) is not None:
-            levels.update(column, place)
+            levels.update(column, locate)
 
     def _has_levels(self, kind: pa.DataType) -> bool:
         if self._role == "numeric":
@@ -154,26 +154,26 @@ def _learner(name: str, kind: pa.DataType, role: str, hash_bits: int | None) -> 
 
 
 def _reading(
-    pieces: Iterable[Piece],
+    blocks: Iterable[Block],
     crosses: Sequence[tuple[str, str]],
     learners_of: Callable[[pa.Schema], dict[str, Learner]],
 ) -> dict[str, Learner]:
-    """The learners, by column, after one reading of the pieces."""
+    """The learners, by column, after one reading of the blocks."""
     learners: dict[str, Learner] | None = None
     with ThreadPoolExecutor(pa.cpu_count()) as pool:
-        for piece in pieces:
-            table = with_crosses(piece.table, crosses)
+        for block in blocks:
+            table = with_crosses(block.table, crosses)
             learners = learners_of(table.schema) if learners is None else learners
-            update = partial(_update, learners, table, piece.place)
-            with piece.blamed():
-                in_threads(update, list(learners), pool if len(piece) > FEW_ROWS else None)
+            update = partial(_update, learners, table, block.location)
+            with block.locating_errors():
+                in_threads(update, list(learners), pool if len(block) > FEW_ROWS else None)
     if learners is None:
         raise DataError("the table has no rows; give at least one")
     return learners
 
 
-def _update(learners: Mapping[str, Learner], table: pa.Table, place: Placed, name: str) -> None:
-    learners[name].update(table.column(name), place)
+def _update(learners: Mapping[str, Learner], table: pa.Table, locate: Locate, name: str) -> None:
+    learners[name].update(table.column(name), locate)
 
 
 def _left_out(name: str) -> Learned:

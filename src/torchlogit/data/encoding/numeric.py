@@ -8,10 +8,11 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
+from torchlogit.data.block import Locate
 from torchlogit.data.columns import Floats, as_levels, as_numbers, first_not_number
 from torchlogit.data.encoding.features import Part, Slot
 from torchlogit.data.encoding.ids import DistinctNumbers
-from torchlogit.data.encoding.learned import Learned, Placed
+from torchlogit.data.encoding.learned import Learned
 from torchlogit.data.encoding.moments import Moments, moments
 from torchlogit.data.encoding.remarks import Missing, Remarks
 from torchlogit.data.wording import excerpt, option
@@ -44,7 +45,7 @@ class NumberLearner:
         """Whether all values were missing."""
         return self._moments is None and self._fault is None
 
-    def update(self, numbers: Floats, column: pa.ChunkedArray, place: Placed) -> None:
+    def update(self, numbers: Floats, column: pa.ChunkedArray, locate: Locate) -> None:
         """Looks at more numbers, NaN where they are missing; `column`, as they were given."""
         missing = np.isnan(numbers)
         n_missing = int(np.count_nonzero(missing))
@@ -55,7 +56,7 @@ class NumberLearner:
         if error := extreme(self._name, column, present, numbers):
             if not self._may_be_text or error.row is None:
                 raise error
-            self._fault = place(error.row).blamed(error)
+            self._fault = error.at(*locate(error.row))
             return
         if self._are_truths:
             self._n_true += float(present.sum())

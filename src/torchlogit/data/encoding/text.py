@@ -14,9 +14,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from torchlogit.data.block import Locate
 from torchlogit.data.columns import is_text
 from torchlogit.data.encoding.features import Part, Several
-from torchlogit.data.encoding.learned import Learned, Placed
+from torchlogit.data.encoding.learned import Learned
 from torchlogit.data.encoding.remarks import Remarks
 from torchlogit.errors import DataError
 from torchlogit.records import HashedTextColumn, TextColumn
@@ -38,7 +39,7 @@ class WordLearner:
         self._counts: Counter[str] = Counter()
         self._n_texts = 0
 
-    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
+    def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
         """Looks at more texts."""
         for text in _texts(self._name, column):
             self._counts.update({*self._words_of(text)})
@@ -69,7 +70,7 @@ class HashedWordLearner:
         self._counts: NDArray[np.int64] = np.full(2**bits, 0, np.int64)
         self._n_texts = 0
 
-    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
+    def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
         """Looks at more texts."""
         texts = _texts(self._name, column)
         self._counts += np.bincount(self._vectorizer.transform(texts).indices, minlength=len(self._counts))

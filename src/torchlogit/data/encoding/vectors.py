@@ -11,8 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from torchlogit.data.block import Locate
 from torchlogit.data.encoding.features import Part, Several
-from torchlogit.data.encoding.learned import Learned, Placed
+from torchlogit.data.encoding.learned import Learned
 from torchlogit.data.encoding.remarks import SHOWN, Remarks, UnseenFeatures
 from torchlogit.errors import DataError
 from torchlogit.records import DroppedColumn, VectorColumn
@@ -46,7 +47,7 @@ class VectorLearner:
         self._name = name
         self._first, self._largest, self._n_entries, self._n_rows = 1, 0, 0, 0
 
-    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
+    def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
         """Looks at more vectors."""
         _, indices, _ = _parts(column)
         self._n_rows += len(column)
