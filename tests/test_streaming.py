@@ -182,9 +182,9 @@ def test_what_training_says_of_its_rows_is_what_evaluate_says_of_the_file(folder
 
 
 def test_a_piece_is_smaller_where_a_row_has_many_values(model: LogisticModel) -> None:
-    assert measuring.piece_rows(model) == 65_536
+    assert measuring.block_rows(model) == 65_536
     with patch.object(measuring, "MOST_VALUES", 1000):
-        rows = measuring.piece_rows(model)
+        rows = measuring.block_rows(model)
     assert rows & (rows - 1) == 0
     assert 100 < rows * (2 + len(model.classes)) <= 1000  # a number and a level, at least, and the predictions
 
