@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from torchlogit.data.block import BLOCK_ROWS, Block, FileRows, recut
+from torchlogit.data.encoding.column_kind import LIMITS, LearningLimits
 from torchlogit.data.encoding.encoder import EncoderOptions
 from torchlogit.data.encoding.schema import schema_to_json
 from torchlogit.data.learning import LearnedTable, learn_table
@@ -53,7 +54,7 @@ class Cut:
 def bits(found: LearnedTable) -> str:
     """All that was learned, to the bit."""
     totals = found.classes
-    learned = [schema_to_json(found.encoder.schema), found.notices]
+    learned = [schema_to_json(found.encoder.schema), found.warnings]
     return json.dumps([*learned, totals.classes, totals.counts.tolist(), [w.hex() for w in totals.weight.tolist()]])
 
 
@@ -63,6 +64,11 @@ def beside(values: Sequence[object], kind: pa.DataType | None = None) -> pa.Tabl
 
 
 def of(
-    table: pa.Table, rows: int = 5, cuts: Sequence[int] = (21,), block_rows: int = 16, **options: Any
+    table: pa.Table,
+    rows: int = 5,
+    cuts: Sequence[int] = (21,),
+    limits: LearningLimits = LIMITS,
+    block_rows: int = 16,
+    **options: Any,
 ) -> LearnedTable:
-    return learn_table(Cut(table, cuts, rows), EncoderOptions(**options), Plan("y"), block_rows)
+    return learn_table(Cut(table, cuts, rows), EncoderOptions(**options), Plan("y"), limits, block_rows)

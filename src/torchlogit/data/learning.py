@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchlogit.data.block import BLOCK_ROWS, Block, recut
+from torchlogit.data.encoding.column_kind import LIMITS, LearningLimits
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions, learn_encoder
 from torchlogit.data.labels import ClassTotals, LabelLearner
 from torchlogit.data.plan import Keep, Plan
@@ -22,15 +23,21 @@ from torchlogit.errors import DataError
 class LearnedTable:
     """What was learned from the rows that are trained on: the encoder, and the number and weight of each class's rows.
 
-    The classes are those of all rows, held out or not. notices: what deserves a look, one sentence each.
+    The classes are those of all rows, held out or not. warnings: one sentence each.
     """
 
     encoder: Encoder
     classes: ClassTotals
-    notices: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
-def learn_table(source: Source, options: EncoderOptions, plan: Plan, block_rows: int = BLOCK_ROWS) -> LearnedTable:
+def learn_table(
+    source: Source,
+    options: EncoderOptions,
+    plan: Plan,
+    limits: LearningLimits = LIMITS,
+    block_rows: int = BLOCK_ROWS,
+) -> LearnedTable:
     """Learns the encoder from all columns but the target and the weight; and the classes and their weights.
 
     One reading, and another of the columns that looked like numbers and turned out to hold text. Raises DataError,
@@ -41,11 +48,11 @@ def learn_table(source: Source, options: EncoderOptions, plan: Plan, block_rows:
         _refuse_lacking(columns, plan)
         reading = _Reading(source, plan, plan.keep, LabelLearner(plan.target, plan.positive), block_rows)
         names = [name for name in columns if name not in plan.own_columns]
-        encoder, notices = learn_encoder(reading.blocks, names, options)
+        encoder, warnings = learn_encoder(reading.blocks, names, options, limits)
     except DataError as error:
         raise error.at(source.files) from None
     assert reading.totals is not None
-    return LearnedTable(encoder, reading.totals, (*reading.notices, *notices))
+    return LearnedTable(encoder, reading.totals, (*reading.warnings, *warnings))
 
 
 def _refuse_lacking(columns: Sequence[str], plan: Plan) -> None:
@@ -64,7 +71,7 @@ class _Reading:
     labels: LabelLearner
     block_rows: int
     totals: ClassTotals | None = None
-    notices: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def blocks(self, names: Sequence[str]) -> Iterator[Block]:
         """The rows to learn from, with the columns of these names."""
@@ -80,7 +87,7 @@ class _Reading:
                 yield block
                 continue
             if self.totals is None:
-                self.notices.append(f"learned from the first {stop:,} rows alone, as asked for")
+                self.warnings.append(f"learned from the first {stop:,} rows alone, as asked for")
             yield replace(block.between(0, stop - block.first), last=True)
             return
 

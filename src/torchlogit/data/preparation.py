@@ -11,17 +11,17 @@ from dataclasses import dataclass
 
 from torchlogit.data.ahead import ahead
 from torchlogit.data.block import BLOCK_ROWS, Block
-from torchlogit.data.encoded_rows import EncodedRows, RowWriter
+from torchlogit.data.encoded_rows import EncodedRows, RereadRows, RowWriter, StoredRows
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions
 from torchlogit.data.encoding.features import Matrix
-from torchlogit.data.encoding.remarks import Remarks, added, sentences
+from torchlogit.data.encoding.row_warnings import RowWarnings, added, messages
 from torchlogit.data.labels import ClassTotals, Label, check_labels
 from torchlogit.data.learning import learn_table
 from torchlogit.data.plan import Keep, Plan
 from torchlogit.data.reading.source import Source
 from torchlogit.data.weights import weights_in
 from torchlogit.errors import DataError
-from torchlogit.storage import IN_MEMORY, Storage
+from torchlogit.storage import NamedArrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,36 +33,36 @@ class Prepared:
     classes: ClassTotals
     train: EncodedRows
     held: EncodedRows | None
-    notices: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
-def prepare(source: Source, options: EncoderOptions, plan: Plan, storage: Storage | None) -> Prepared:
+def prepare(source: Source, options: EncoderOptions, plan: Plan, arrays: NamedArrays | None) -> Prepared:
     """The rows of a source, ready to train on; DataError, which names file and row, for those that cannot be used.
 
-    storage: where they are to live; None: their features are not kept, but encoded again for every reading.
+    arrays: where encoded rows are stored; None: features are not stored, and every pass reads and encodes them again.
     """
     learned = learn_table(source, options, plan)
     encoder = learned.encoder
-    kept, held = encode(source, encoder, learned.classes.classes, plan, storage)
-    notices = [*learned.notices, *kept.notices]
+    kept, held = encode(source, encoder, learned.classes.classes, plan, arrays)
+    warnings = [*learned.warnings, *kept.warnings]
     if held is None:
-        return Prepared(encoder, learned.classes, kept.rows(), None, tuple(notices))
+        return Prepared(encoder, learned.classes, kept.rows(), None, tuple(warnings))
     if not held.n_rows:
         which = f"--holdout {plan.holdout:g} takes none of the {kept.n_rows} rows"
         raise DataError(f"{which}; choose another share").at(source.files)
-    notices += [f"held out: {notice}" for notice in held.notices]
-    return Prepared(encoder, learned.classes, kept.rows(), held.rows(), tuple(notices))
+    warnings += [f"held out: {warning}" for warning in held.warnings]
+    return Prepared(encoder, learned.classes, kept.rows(), held.rows(), tuple(warnings))
 
 
 @dataclass(slots=True)
 class Reading:
-    """One reading of a source's rows, encoded; `remarks`: what deserved a look so far."""
+    """One reading of a source's rows, encoded; warnings: of all rows that were encoded so far."""
 
     source: Source
     encoder: Encoder
     classes: Sequence[Label]
     plan: Plan
-    remarks: Remarks = ()
+    warnings: RowWarnings = ()
 
     def blocks(self) -> Iterator[Block]:
         """The rows as they are, of the columns that are needed."""
@@ -81,7 +81,7 @@ class Reading:
                 encoded = self.encoder.encode(block.table)
         except DataError as error:
             raise error.at(self.source.files) from None
-        self.remarks = added(self.remarks, encoded.remarks) if self.remarks else encoded.remarks
+        self.warnings = added(self.warnings, encoded.warnings) if self.warnings else encoded.warnings
         return EncodedRows(encoded.values, codes, weight)
 
 
@@ -100,9 +100,9 @@ class Part:
             self.n_rows += len(block)
 
     @property
-    def notices(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """One sentence each."""
-        return sentences(self.reading.remarks)
+        return messages(self.reading.warnings)
 
     def rows(self) -> EncodedRows:
         """All that were added."""
@@ -110,15 +110,19 @@ class Part:
 
 
 def encode(
-    source: Source, encoder: Encoder, classes: Sequence[Label], plan: Plan, storage: Storage | None
+    source: Source, encoder: Encoder, classes: Sequence[Label], plan: Plan, arrays: NamedArrays | None
 ) -> tuple[Part, Part | None]:
-    """The rows to train on and those held out, encoded in one reading; without a storage, to be read anew."""
+    """The rows to train on and those held out, encoded in one reading.
+
+    Without arrays, every pass over their features reads and encodes the source again.
+    """
     keep = plan.keep
 
-    def part(chosen: Keep | None) -> Part:
-        return Part(Reading(source, encoder, classes, plan), _writer(source, encoder, plan, storage, chosen))
+    def part(name: str, chosen: Keep | None) -> Part:
+        return Part(Reading(source, encoder, classes, plan), _writer(source, encoder, plan, arrays, name, chosen))
 
-    kept, held = part(keep), None if keep is None else part(lambda first, n: ~keep(first, n))
+    kept = part("train", keep)
+    held = None if keep is None else part("held", lambda first, n: ~keep(first, n))
     for block in kept.reading.blocks():
         chosen = None if keep is None else keep(block.first, len(block))
         kept.append(block if chosen is None else block.where(chosen))
@@ -127,10 +131,12 @@ def encode(
     return kept, held
 
 
-def _writer(source: Source, encoder: Encoder, plan: Plan, storage: Storage | None, keep: Keep | None) -> RowWriter:
-    width, weighted = encoder.n_features, plan.weight is not None
-    if storage is not None:
-        return RowWriter.into(storage, width=width, sparse=encoder.is_sparse, weighted=weighted)
+def _writer(
+    source: Source, encoder: Encoder, plan: Plan, arrays: NamedArrays | None, name: str, keep: Keep | None
+) -> RowWriter:
+    weighted = plan.weight is not None
+    if arrays is not None:
+        return StoredRows(arrays, name, encoder.n_features, encoder.is_sparse, weighted)
 
     def read() -> Iterator[Matrix]:
         for block in ahead(blocks_of(source, encoder, ())):
@@ -138,7 +144,7 @@ def _writer(source: Source, encoder: Encoder, plan: Plan, storage: Storage | Non
             if len(part):
                 yield encoder.encode(part.table).values
 
-    return RowWriter.reading(read, IN_MEMORY, width=width, weighted=weighted)
+    return RereadRows(read, encoder.n_features, weighted)
 
 
 def blocks_of(source: Source, encoder: Encoder, also: Sequence[str], rows: int = BLOCK_ROWS) -> Iterator[Block]:

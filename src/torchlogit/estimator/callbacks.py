@@ -60,9 +60,9 @@ class Tasks:
         """The result, which says so where a callback asked for the end."""
         if not self.asked or result.certificate.status is not Status.BUDGET:
             return result
-        _, _, rest = result.certificate.message.partition("; ")
-        words = f"stopped by a callback; {rest}"
-        return replace(result, certificate=replace(result.certificate, message=words))
+        assert result.certificate.reason is not None, "a fit that is not certified has a reason to end"
+        reason = replace(result.certificate.reason, cause="stopped by a callback")
+        return replace(result, certificate=replace(result.certificate, reason=reason))
 
     def end(self) -> None:
         """The fit is over, and the step that has begun with it."""

@@ -22,8 +22,8 @@ from torchlogit.losses import loss_for
 from torchlogit.model import LogisticModel
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Monitor, Params, StreamState
-from torchlogit.streaming.loop import Block, StreamProgress, StreamResult, statement, stream
-from torchlogit.streaming.newton import MOST_PARAMETERS, StreamingNewton
+from torchlogit.streaming.loop import StreamBlock, StreamProgress, StreamResult, statement, stream
+from torchlogit.streaming.newton import MAX_PARAMETERS, StreamingNewton
 from torchlogit.streaming.scale_free import ScaleFree
 from torchlogit.streaming.stream import Start, Stream
 
@@ -103,7 +103,7 @@ def learn_blocks(
     learning = getattr(model, "_learning", None) or _begun(model, n_features, n_classes)
     known, n_outputs = np.arange(n_classes), loss_for(n_classes).n_outputs
 
-    def targeted() -> Iterator[Block]:
+    def targeted() -> Iterator[StreamBlock]:
         for rows in blocks:
             codes = rows.codes.astype(np.int64)
             own = _class_weights(model.class_weight, known, codes, learning.counts)
@@ -186,7 +186,7 @@ def _begun(model: LogisticRegression, n_features: int, n_classes: int, *, anew: 
     if choice_of(model.l2) is not None and (anew or not hasattr(model, "l2_")):
         raise InputError("l2 is to be chosen, which rows that are read once cannot do: give a number, or fit first")
     penalty: ElasticNet = model._penalty(n_features)
-    few = (n_features + 1) * (n_classes - 1) <= MOST_PARAMETERS
+    few = (n_features + 1) * (n_classes - 1) <= MAX_PARAMETERS
     learner = model.solver if isinstance(model.solver, Learner) else StreamingNewton() if few else ScaleFree()
     start = None
     if not anew and hasattr(model, "coef_"):

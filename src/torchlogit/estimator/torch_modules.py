@@ -11,14 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from torchlogit.errors import InputError
 from torchlogit.inference import Refusal
-from torchlogit.records import Certificate, Status
+from torchlogit.records import Certificate, Status, StopReason
 
 if TYPE_CHECKING:
     from torchlogit.estimator.classifier import LogisticRegression
 
 Array = NDArray[np.float64]
 NOT_MEASURED = Certificate(
-    Status.UNCERTIFIABLE, math.nan, None, "the coefficients were taken over from torch, and no data has measured them"
+    Status.UNCERTIFIABLE,
+    math.nan,
+    None,
+    reason=StopReason(known="the coefficients were taken over from torch, and no data has measured them"),
 )
 
 

@@ -103,14 +103,14 @@ class Validation:
         kept = self.best
         if kept is None or result.certificate.status is not Status.BUDGET or not self.waited:
             return result
-        ended, _, bound = result.certificate.message.partition("; ")
-        early = f"stopped early: no better log loss on eval_set in {PATIENCE} steps"
-        certificate = at(result.certificate, kept.objective)
-        if certificate.bound is not None:
-            bound = f"at most {certificate.bound:.3g} nats above the minimum"
-        kept_words = f"the best step on eval_set, after {kept.passes:g} passes, is kept"
-        words = f"{early if self.asked else ended}; {kept_words}; {bound}"
-        return replace(result, params=kept.params, certificate=replace(certificate, message=words))
+        assert result.certificate.reason is not None, "a fit that is not certified has a reason to end"
+        reason = replace(
+            result.certificate.reason, answer=f"the best step on eval_set, after {kept.passes:g} passes, is kept"
+        )
+        if self.asked:
+            reason = replace(reason, cause=f"stopped early: no better log loss on eval_set in {PATIENCE} steps")
+        certificate = replace(at(result.certificate, kept.objective), reason=reason)
+        return replace(result, params=kept.params, certificate=certificate)
 
     @property
     def asked(self) -> bool:
