@@ -29,10 +29,11 @@ def chosen(classifier: LogisticRegression) -> list[str]:
     """How l2 was chosen, and what it should cost on rows not seen; nothing where it was given."""
     if not hasattr(classifier, "path_"):
         return []
-    from torchlogit.path import WORDS
+    from torchlogit.path import MEASURE_NAMES
 
     point = next(point for point in classifier.path_ if point.l2 == classifier.l2_)
+    measure = MEASURE_NAMES[classifier.chosen_by_]
     return [
-        f"l2           {classifier.l2_:g}, chosen by {WORDS[classifier.chosen_by_]} among {len(classifier.path_)}: "
+        f"l2           {classifier.l2_:g}, chosen by {measure} among {len(classifier.path_)}: "
         f"log loss {point.loss:.4f} +- {point.standard_error:.4f} on rows not seen"
     ]

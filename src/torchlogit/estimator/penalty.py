@@ -39,9 +39,11 @@ def number_of(l2: Any, chosen: float) -> float:
 def chosen_path(choice: L2Choice, problem: Problem, *, seed: int, validation: Objective | None) -> PenaltyPath:
     """The path of penalties, with its choice. validation: rows that may choose, their columns moved as the fit's."""
     objective, rows = problem.objective, problem.rows
-    unit = objective.weight / torch.from_numpy(np.maximum(rows.counts, 1.0)).to(objective.weight)
+    observation_weight = objective.weight / torch.from_numpy(np.maximum(rows.counts, 1.0)).to(objective.weight)
     make = partial(folds, objective, rows.targets, choice.cv, seed)
-    return choose(objective, choice, unit=unit, folds=make, validation=validation, seed=seed)
+    return choose(
+        objective, choice, observation_weight=observation_weight, folds=make, validation=validation, seed=seed
+    )
 
 
 def folds(objective: Objective, targets: Targets, cv: Any, seed: int) -> torch.Tensor:
