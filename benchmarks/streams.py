@@ -61,7 +61,7 @@ def against_optimum(name: str, X: Any, y: Array, learner: StreamingNewton | Scal
     print(
         f"{name}: {n:,} x {p - 1:,}, optimum {least:.6f}, excess {found - least:.2e} a row, d/(2n) {p / 2 / n:.2e}, "
         f"said {answer.excess}, progressive {answer.progressive.log_loss:.5f}, {n / seconds:,.0f} rows/s",
-        {key: round(value, 3) for key, value in answer.beliefs.items() if value > 0.01},
+        {key: round(value, 3) for key, value in answer.expert_weights.items() if value > 0.01},
         flush=True,
     )
 

@@ -469,7 +469,7 @@ def test_a_damaged_one_is_refused(damage: Callable[[bytes], bytes], words: str, 
     ("kind", "version", "words"),
     [
         ("snapshot", FORMAT, "not a checkpoint of torchlogit; give another folder"),
-        (KIND, 0, "checkpoint format 0, and this torchlogit goes on from format 1; use the version that wrote it, or "
+        (KIND, 0, "checkpoint format 0, and this torchlogit goes on from format 2; use the version that wrote it, or "
                   "begin anew in another folder"),
         (KIND, FORMAT, "a part is not what it should be ('facts'); begin anew in another folder"),
     ],

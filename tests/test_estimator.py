@@ -29,7 +29,7 @@ from classification import coefficients, rows
 from commands import torchlogit as command
 from torchlogit import SGD, InputError, LogisticRegression, Status, StochasticNewton, TableEncoder
 from torchlogit.estimator import to_model
-from torchlogit.records import Certificate, Separation
+from torchlogit.records import Certificate, Separation, StopReason
 from torchlogit.training.explanation import explain
 
 Array = NDArray[np.float64]
@@ -435,16 +435,16 @@ def test_separation_of_several_classes_is_told_by_class() -> None:
 
 def test_columns_that_separate_are_counted_where_they_are_many() -> None:
     directions = tuple((feature, 0, 1) for feature in range(14))
-    certificate = Certificate(Status.SEPARATED, 1.0, None, "", Separation(False, directions))
+    certificate = Certificate(Status.SEPARATED, 1.0, None, Separation(False, directions))
     message = explain(certificate, [f"x{j}" for j in range(14)], ["yes"])
     assert " by x0 (+), x1 (+), " in message
     assert " x11 (+) and 2 more, so that " in message
 
 
 def test_an_answer_at_the_edge_of_rounding_says_so() -> None:
-    certificate = Certificate(Status.UNCERTIFIABLE, 1.0, None, "the objective no longer falls")
+    certificate = Certificate(Status.UNCERTIFIABLE, 1.0, None, reason=StopReason("the objective no longer falls"))
     assert explain(certificate, [], []) == (
-        "not certified: the objective no longer falls. "
+        "not certified: the objective no longer falls; no bound yet. "
         "A larger tol, or a small penalty (l2 > 0) where columns are nearly collinear, helps"
     )
 

@@ -215,11 +215,11 @@ def test_a_start_outside_the_bounds_is_brought_within() -> None:
 
 
 def test_bounds_move_with_the_objective() -> None:
-    certificate = Certificate(Status.BUDGET, 10.0, 0.5, "")
+    certificate = Certificate(Status.BUDGET, 10.0, 0.5)
     assert certificate_at(certificate, 9.75).bound == pytest.approx(0.25)
     assert certificate_at(certificate, 12.0).bound == pytest.approx(2.5)
     assert 0 <= certificate_at(certificate, 9.0).bound < 1e-13
-    assert certificate_at(Certificate(Status.BUDGET, 10.0, None, ""), 9.0).bound is None
+    assert certificate_at(Certificate(Status.BUDGET, 10.0, None), 9.0).bound is None
 
 
 # Callbacks

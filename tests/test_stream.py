@@ -17,7 +17,7 @@ from torchlogit import LogisticRegression
 from torchlogit.errors import InputError
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Status
-from torchlogit.streaming.loop import Block, StreamProgress, stream
+from torchlogit.streaming.loop import StreamBlock, StreamProgress, stream
 from torchlogit.streaming.newton import StreamingNewton
 from torchlogit.streaming.progressive import WINDOW, ProgressiveSums
 from torchlogit.streaming.scale_free import ScaleFree
@@ -27,7 +27,7 @@ DATA = Path(os.environ.get("TORCHLOGIT_DATA") or Path(__file__).resolve().parent
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the shared data folder at {DATA}")
 
 
-def blocks(n: int = 1000, size: int = 300, seed: int = 0) -> Iterator[Block]:
+def blocks(n: int = 1000, size: int = 300, seed: int = 0) -> Iterator[StreamBlock]:
     random = np.random.default_rng(seed)
     X = random.standard_normal((n, 3))
     y = (X @ [1.0, -1.0, 0.5] + random.logistic(size=n) > 0).astype(float)[:, None]
@@ -62,7 +62,7 @@ def test_a_monitor_ends_it_and_it_goes_on() -> None:
 
 
 def test_an_interrupt_leaves_what_there_is() -> None:
-    def interrupted(after: int) -> Iterator[Block]:
+    def interrupted(after: int) -> Iterator[StreamBlock]:
         for i, block in enumerate(blocks()):
             if i == after:
                 raise KeyboardInterrupt
@@ -85,7 +85,7 @@ def summed(loss: Array, raw: Array, y: Array, weight: Array, unit: int = 50) -> 
     sums = ProgressiveSums()
     for start in range(0, len(loss), unit):
         part = slice(start, start + unit)
-        sums.add(loss[part], raw[part], y[part], weight[part])
+        sums.add(raw[part], y[part], weight[part], loss[part])
     return sums
 
 

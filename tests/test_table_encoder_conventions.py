@@ -23,8 +23,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
 
 from torchlogit import InputError, LogisticRegression, TableEncoder
+from torchlogit.data.encoding.column_kind import ColumnKind
 from torchlogit.estimator import to_model
-from torchlogit.records import ColumnKind
 
 PEOPLE = pa.table(
     {

@@ -24,6 +24,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from torchlogit.design import Rows
 from torchlogit.objective import Objective
 from torchlogit.quadratic import Factor, factor
 
@@ -109,7 +110,7 @@ def features_are_free(objective: Objective) -> bool:
 
 def too_many_free(objective: Objective) -> bool:
     """Whether some feature is free, and the parameters are too many for a bound, or for a search for separation."""
-    return objective.n_free > MOST_FREE and features_are_free(objective)
+    return objective.n_parameters > MOST_FREE and features_are_free(objective)
 
 
 def _losses(objective: Objective, raw: Tensor, residual: Tensor) -> _Losses:
@@ -187,10 +188,12 @@ def _share_within_range(objective: Objective, dual: Tensor, rounding: Tensor) ->
 def _raw_and_dual(objective: Objective, theta: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
     """X theta and -X'(s residual) in one reading of X."""
     raw = objective.empty()
-    dual = torch.zeros_like(theta)
-    for rows, block in objective.design.blocks():
+
+    def term(rows: slice, block: Rows) -> Tensor:
         raw[rows] = block.matmul(theta)
-        dual -= block.rmatmul(residual[rows] * objective.weight[rows, None])
+        return block.rmatmul(residual[rows] * objective.weight[rows, None])
+
+    dual = -objective.sum_blocks(term)
     return raw if objective.offset is None else raw.add_(objective.offset), dual
 
 

@@ -22,11 +22,11 @@ from torchlogit.atomic import ANEW, load_tree, locked, mapped, save_tree
 from torchlogit.errors import CheckpointError, InputError, TorchlogitWarning
 from torchlogit.fingerprint import circumstances, contents, first_difference, settings
 from torchlogit.objective import Objective
-from torchlogit.records import Certificate, FitResult, Params, Separation, State, Status, Step
+from torchlogit.records import Certificate, FitResult, Params, Separation, State, Status, Step, StopReason
 from torchlogit.solvers import Resumable, Solver
 
 FILE, LOCK = "fit.safetensors", "fit.lock"
-KIND, FORMAT = "checkpoint", 1
+KIND, FORMAT = "checkpoint", 2
 OTHER = "give what it was begun with, or another folder"
 
 
@@ -237,20 +237,21 @@ def _params_as_tree(params: Params) -> dict[str, Any]:
 
 
 def _certificate_as_tree(certificate: Certificate) -> dict[str, Any]:
-    separation = certificate.separation
+    separation, reason = certificate.separation, certificate.reason
     return {
         "status": str(certificate.status),
         "objective": certificate.objective,
         "bound": certificate.bound,
-        "message": certificate.message,
         "separation": separation and {"complete": separation.complete, "directions": separation.directions},
+        "reason": reason and {"cause": reason.cause, "answer": reason.answer, "known": reason.known},
     }
 
 
 def _certificate_of(tree: dict[str, Any]) -> Certificate:
     found = tree["separation"]
     separation = found and Separation(found["complete"], tuple((j, k, sign) for j, k, sign in found["directions"]))
-    return Certificate(Status(tree["status"]), tree["objective"], tree["bound"], tree["message"], separation)
+    reason = tree["reason"] and StopReason(**tree["reason"])
+    return Certificate(Status(tree["status"]), tree["objective"], tree["bound"], separation, reason)
 
 
 def _history_as_tree(history: tuple[Step, ...]) -> list[list[float | None]]:

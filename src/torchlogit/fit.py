@@ -11,7 +11,18 @@ from torchlogit.certificate import Bound, features_are_free, newton_dual_bound, 
 from torchlogit.checkpoints import Checkpoints, Keeper, Place, keeper
 from torchlogit.errors import DivergedError, InputError
 from torchlogit.objective import Objective
-from torchlogit.records import Certificate, FitProgress, FitResult, Monitor, Params, Separation, State, Status, Step
+from torchlogit.records import (
+    Certificate,
+    FitProgress,
+    FitResult,
+    Monitor,
+    Params,
+    Separation,
+    State,
+    Status,
+    Step,
+    StopReason,
+)
 from torchlogit.separation import all_classified, find_separation
 from torchlogit.solvers import Resumable, Solver
 from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
@@ -22,15 +33,6 @@ WORTH_DOUBTING = 1e-4  # a step that promises this share of F and yet gives no b
 ROUNDED = 1e-10  # and one that promises this little will do no better, whatever the tolerance
 STALLED = 4  # steps in a row without any decrease: rounding is all that is left
 PROBES = 30  # Newton steps spent on measuring another solver's answer
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a fit ends without what it was asked for; and whether, with a larger budget, it would go on."""
-
-    status: Status
-    words: str
-    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +54,17 @@ class Goal:
             return False
         return self.standard_errors is None or errors <= self.standard_errors
 
-    def spent(self, step: Step) -> Reason | None:
+    def spent(self, step: Step) -> StopReason | None:
         """The budget that has run out, or None."""
         if step.passes >= self.max_iter:
-            return Reason(Status.BUDGET, f"the budget of {_passes(self.max_iter)} is spent", goes_on=True)
+            return StopReason(f"the budget of {_passes(self.max_iter)} is spent")
         if self.time_budget is not None and step.seconds >= self.time_budget:
-            return Reason(Status.BUDGET, f"the budget of {self.time_budget:g} seconds is spent", goes_on=True)
+            return StopReason(f"the budget of {self.time_budget:g} seconds is spent")
         return None
 
 
-ON_REQUEST = Reason(Status.BUDGET, "stopped by a monitor", goes_on=True)
-INTERRUPTED = Reason(Status.BUDGET, "interrupted", goes_on=True)
+ON_REQUEST = StopReason("stopped by a monitor")
+INTERRUPTED = StopReason("interrupted")
 
 
 def fit(
@@ -96,8 +98,8 @@ def fit(
         known = kept.found.result
         if known is not None and (kept.found.place is None or goal.spent(known.history[-1])):
             return known
-        result, reason = _fitted(objective, solver, goal, start, monitors, kept)
-        kept.ended(result, goes_on=reason is not None and reason.goes_on)
+        result, goes_on = _fitted(objective, solver, goal, start, monitors, kept)
+        kept.ended(result, goes_on)
         return result
 
 
@@ -108,9 +110,9 @@ def _fitted(
     start: Params | None,
     monitors: tuple[Monitor[FitProgress], ...],
     kept: Keeper,
-) -> tuple[FitResult, Reason | None]:
-    """The answer, and why it is no better; from the place where there is one to go on from."""
-    place, reason = kept.found.place, None
+) -> tuple[FitResult, bool]:
+    """The answer, and whether the fit would continue with a larger budget. Resumes from a checkpoint where one is."""
+    place, reason, status = kept.found.place, None, Status.BUDGET
     history = list(place.history) if place else []
     latest = (place.state, place.certificate) if place else None
     examine = _Examiner(objective, goal, place.may_be_separated if place else None)
@@ -123,8 +125,10 @@ def _fitted(
             kept.note(Place(tuple(history), state, certificate, examine.may_be_separated))
             asked = [monitor(FitProgress(history[-1], state.params)) for monitor in monitors]
             if certificate.status is Status.SEPARATED or goal.met(certificate):
-                return FitResult(state.params, _named(certificate, goal), tuple(history)), None
-            reason = goal.spent(history[-1]) or (ON_REQUEST if any(asked) else _stalled(objective, state, history))
+                return FitResult(state.params, _achieved(certificate), tuple(history)), False
+            reason = goal.spent(history[-1]) or (ON_REQUEST if any(asked) else None)
+            if reason is None and (reason := _stalled(objective, state, history)):
+                status = Status.UNCERTIFIABLE
             if reason is not None:
                 break
             kept.save_when_due()
@@ -133,17 +137,18 @@ def _fitted(
             raise
         reason = INTERRUPTED
     except DivergedError as error:
-        return _diverged(objective, latest, str(error), history), None
+        return _diverged(objective, latest, str(error), history), False
     assert latest is not None, "a solver yields at least one state"
     state, certificate = latest
-    reason = reason or Reason(Status.BUDGET, f"the solver ended after {_passes(state.passes)}")
+    goes_on = reason is not None and status is Status.BUDGET
+    reason = reason or StopReason(f"the solver ended after {_passes(state.passes)}")
     if state.expected_gap is None and goal.time_budget is None and reason is not INTERRUPTED:
         certificate = _measured(objective, state, goal, examine)  # the solver cannot tell how far it is
     if state.expected_bound is not None and state.dual_residual is not None and certificate.bound is None:
         certificate = examine.bound(state)
     if certificate.status is Status.SEPARATED or goal.met(certificate):
-        return FitResult(state.params, _named(certificate, goal), tuple(history)), None
-    return FitResult(state.params, _unfinished(certificate, reason), tuple(history)), reason
+        return FitResult(state.params, _achieved(certificate), tuple(history)), False
+    return FitResult(state.params, replace(certificate, status=status, reason=reason), tuple(history)), goes_on
 
 
 def _states(objective: Objective, solver: Solver, start: Params | None, place: Place | None) -> Iterator[State]:
@@ -161,7 +166,7 @@ def _diverged(
     """The last state whose numbers were finite: the start, where there is none."""
     params = latest[0].params if latest else objective.params(objective.start())
     value = latest[1].objective if latest else float("nan")
-    return FitResult(params, Certificate(Status.DIVERGED, value, None, words), tuple(history))
+    return FitResult(params, Certificate(Status.DIVERGED, value, None, reason=StopReason(words)), tuple(history))
 
 
 class _Examiner:
@@ -177,7 +182,7 @@ class _Examiner:
         if separation := self.complete_separation(state):
             return _separated(state, separation)
         if state.dual_residual is None or not self.worth_certifying(state):
-            return Certificate(Status.BUDGET, state.objective, None, "no bound yet")
+            return Certificate(Status.BUDGET, state.objective, None)
         return self.bound(state)
 
     def bound(self, state: State) -> Certificate:
@@ -248,41 +253,31 @@ def _refuse_undetermined(objective: Objective) -> None:
         )
 
 
-def _stalled(objective: Objective, state: State, history: list[Step]) -> Reason | None:
+def _stalled(objective: Objective, state: State, history: list[Step]) -> StopReason | None:
     """Rounding is all that is left: F has not fallen for several of Newton's steps, and the goal is not met.
 
     Or all that can be done is: what a step promises is next to nothing, and a bound cannot be had.
     """
     done = state.expected_gap is not None and state.expected_gap <= ROUNDED * state.objective
     if done and too_many_free(objective):
-        return Reason(Status.UNCERTIFIABLE, "the optimum, to all appearances, but without a penalty on so many columns")
+        return StopReason("the optimum, to all appearances, but without a penalty on so many columns")
     if state.dual_residual is None or len(history) <= STALLED:
         return None
     if state.expected_bound is not None and state.expected_bound > ROUNDED * state.objective:
         return None  # a dual method is not done before its gap is: F itself may rise on its way
     if history[-1].objective < history[-1 - STALLED].objective:
         return None
-    return Reason(Status.UNCERTIFIABLE, "the objective no longer falls: this is the best that float64 can tell apart")
+    return StopReason("the objective no longer falls: this is the best that float64 can tell apart")
 
 
 def _bounded(bound: Bound) -> Certificate:
-    words = "no bound yet" if bound.value is None else f"at most {bound.value:.3g} nats above the minimum"
-    return Certificate(Status.BUDGET, bound.objective, bound.value, words)
+    return Certificate(Status.BUDGET, bound.objective, bound.value)
 
 
-def _named(certificate: Certificate, goal: Goal) -> Certificate:
-    """The certificate with the status that its goal, now met, gives it."""
-    if certificate.status is Status.SEPARATED:
-        return certificate
-    words = f"proven within {certificate.relative_bound:.1e} of the minimum, relative to it"
-    return replace(certificate, status=Status.CERTIFIED, message=words)
-
-
-def _unfinished(certificate: Certificate, reason: Reason) -> Certificate:
-    return replace(certificate, status=reason.status, message=f"{reason.words}; {certificate.message}")
+def _achieved(certificate: Certificate) -> Certificate:
+    """The certificate of a fit that met its goal, or proved separation."""
+    return certificate if certificate.status is Status.SEPARATED else replace(certificate, status=Status.CERTIFIED)
 
 
 def _separated(state: State, separation: Separation) -> Certificate:
-    kind = "completely" if separation.complete else "quasi-completely"
-    words = f"no finite minimum exists: the classes are {kind} separated, and the coefficients run off to infinity"
-    return Certificate(Status.SEPARATED, state.objective, None, words, separation)
+    return Certificate(Status.SEPARATED, state.objective, None, separation)

@@ -99,8 +99,8 @@ class LogisticModel:
         """The encoded features of a table, or of an array where the model has no encoder."""
         if self.encoder is not None:
             encoded = self.encoder.encode(table_from(X))
-            if encoded.notices:
-                warnings.warn("; ".join(encoded.notices), TorchlogitWarning, stacklevel=2)
+            if encoded.messages:
+                warnings.warn("; ".join(encoded.messages), TorchlogitWarning, stacklevel=2)
             return encoded.values
         values = np.asarray(X)
         if values.ndim != 2 or values.shape[1] != len(self.feature_names):

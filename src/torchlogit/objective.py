@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchlogit.design import DesignMatrix, Rows
+from torchlogit.design import DesignMatrix, Rows, sum_blocks
 from torchlogit.errors import InputError
 from torchlogit.losses import Loss
 from torchlogit.penalties import Penalty
@@ -125,7 +125,7 @@ class Objective:
         """The nearest point within the penalty's bounds."""
         if self.penalty.smooth:
             return theta
-        lower, upper = (end.to(theta)[:, None] for end in self.penalty.box(len(self.coef(theta))))
+        lower, upper = (end.to(theta)[:, None] for end in self.penalty.box(self.n_features))
         theta = theta.clone()
         self.coef(theta).clamp_(lower, upper)
         return theta
@@ -136,8 +136,13 @@ class Objective:
         return basis.to(self.target.device)
 
     @property
-    def n_free(self) -> int:
-        """How many free coordinates there are."""
+    def n_features(self) -> int:
+        """The columns of X that have coefficients: all but the intercept's."""
+        return self.design.shape[1] - self.design.has_intercept
+
+    @property
+    def n_parameters(self) -> int:
+        """The free coordinates, n_free p in number."""
         return self.design.shape[1] * self.basis().shape[1]
 
     def to_free(self, theta: Tensor) -> Tensor:
@@ -220,9 +225,16 @@ class Objective:
         size = max(1, (CHUNK if self.target.device.type == "cpu" else DEVICE_CHUNK) // outputs)
         return (slice(start, min(n, start + size)) for start in range(0, n, size))
 
+    def sum_blocks(self, term: Callable[[slice, Rows], Tensor], start: Tensor | None = None) -> Tensor:
+        """The sum of term(rows, block) over the blocks of X, added to `start` in place where it is given: reads X once.
+
+        Weights are the term's own affair.
+        """
+        return sum_blocks(self.design, term, start)
+
     def dual(self, residual: Tensor) -> Tensor:
         """-X'(s residual), (p, n_outputs): half a pass. At the optimum it equals Omega's gradient."""
-        return -self._sum(lambda rows, block: block.rmatmul(residual[rows] * self.weight[rows, None]))
+        return -self.sum_blocks(lambda rows, block: block.rmatmul(residual[rows] * self.weight[rows, None]))
 
     def gradient(self, theta: Tensor, residual: Tensor) -> Tensor:
         """Derivative of F's smooth part by theta, (p, n_outputs): half a pass."""
@@ -238,8 +250,7 @@ class Objective:
 
     @cached_property
     def _precision(self) -> Tensor:
-        n_features = self.design.shape[1] - self.design.has_intercept
-        precision = self.penalty.precision(n_features)
+        precision = self.penalty.precision(self.n_features)
         return torch.cat([precision, torch.zeros(int(self.design.has_intercept))]).to(self.target)
 
     def dual_range(self) -> tuple[Tensor, Tensor]:
@@ -248,10 +259,9 @@ class Objective:
 
     @cached_property
     def _dual_range(self) -> tuple[Tensor, Tensor]:
-        n_features = self.design.shape[1] - self.design.has_intercept
         low, high = (
             torch.cat([end, torch.zeros(int(self.design.has_intercept))]).to(self.target)[:, None]
-            for end in self.penalty.dual_range(n_features)
+            for end in self.penalty.dual_range(self.n_features)
         )
         return low, high
 
@@ -260,7 +270,11 @@ class Objective:
         basis = self.basis()
         p, n_free = self.design.shape[1], basis.shape[1]
         first, second = torch.tril_indices(n_free, n_free).tolist()
-        grams = self._sum(lambda rows, block: block.gram(self._curvature(rows, residual, basis)[:, first, second]))
+
+        def term(rows: slice, block: Rows) -> Tensor:
+            return block.gram(self._curvature(rows, residual, basis)[:, first, second])
+
+        grams = self.sum_blocks(term)
         hessian = torch.zeros(n_free, p, n_free, p, dtype=torch.float64, device=self.target.device)
         for k, m, gram in zip(first, second, grams, strict=True):
             hessian[k, :, m, :] = gram
@@ -276,7 +290,7 @@ class Objective:
         curvature, precision = self.loss.curvature(residual, self.target, self.weight), self.precision()[:, None]
 
         def operator(direction: Tensor) -> Tensor:
-            curved = self._sum(lambda rows, block: block.rmatmul(curvature(rows, block.matmul(direction))))
+            curved = self.sum_blocks(lambda rows, block: block.rmatmul(curvature(rows, block.matmul(direction))))
             return curved.addcmul_(precision, direction)
 
         return operator
@@ -290,12 +304,12 @@ class Objective:
             curved = [self.loss.curvature_product(residuals, target, one.expand_as(target)) @ one for one in every]
             return block.squares(torch.stack(curved, dim=1).mul_(weight[:, None]))
 
-        return self._sum(term).add_(self.precision()[:, None])
+        return self.sum_blocks(term).add_(self.precision()[:, None])
 
     @cached_property
     def moments(self) -> tuple[Tensor, Tensor]:
         """Weighted sums of every column and of its square, (p,) each: one reading of X, once."""
-        sums = self._sum(lambda rows, block: block.moments(self.weight[rows]))
+        sums = self.sum_blocks(lambda rows, block: block.moments(self.weight[rows]))
         return sums[0], sums[1]
 
     def _curvature(self, rows: slice, residual: Tensor, basis: Tensor) -> Tensor:
@@ -306,15 +320,6 @@ class Objective:
             for direction in basis.T
         ]
         return torch.stack(columns, dim=2) * self.weight[rows, None, None]
-
-    def _sum(self, term: Callable[[slice, Rows], Tensor]) -> Tensor:
-        """The sum of a term over the micro-blocks, in order."""
-        total: Tensor | None = None
-        for rows, block in self.design.blocks():
-            part = term(rows, block)
-            total = part if total is None else total.add_(part)
-        assert total is not None
-        return total
 
     # -- parts ----------------------------------------------------------------------------------
 

@@ -362,7 +362,7 @@ def test_a_loss_that_is_no_number_is_not_the_best() -> None:
 
 def test_what_is_proven_is_noted_at_its_point() -> None:
     points = [PathPoint(2.0, 9.0, None, 0.5, 0.1, 3.0), PathPoint(1.0, 8.0, None, 0.4, 0.1, 4.0)]
-    noted = certified(points, 1.0, Certificate(Status.CERTIFIED, 7.5, 1e-3, ""))
+    noted = certified(points, 1.0, Certificate(Status.CERTIFIED, 7.5, 1e-3))
     assert noted == (points[0], PathPoint(1.0, 7.5, 1e-3, 0.4, 0.1, 4.0))
 
 

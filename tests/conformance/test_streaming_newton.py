@@ -49,7 +49,7 @@ def bits(stream: Stream) -> tuple[Any, ...]:
     answer, record = stream.answer(), stream.record()
     arrays = {name: (array.shape, array.tobytes()) for name, array in record.arrays.items()}
     params = answer.params.coef.numpy().tobytes(), answer.params.intercept.numpy().tobytes()
-    return params, answer.progressive, answer.excess, answer.beliefs, record.facts, arrays
+    return params, answer.progressive, answer.excess, answer.expert_weights, record.facts, arrays
 
 
 def theta_of(stream: Stream) -> Array:
@@ -123,14 +123,14 @@ def test_two_classes_are_a_softmax_of_two() -> None:
     np.testing.assert_allclose(B, 2 * A, rtol=1e-9)
 
 
-def follow(X: Array, y: Array, weight: Array, rates: Array, shares: Array) -> dict[str, Array]:
-    (n, d), f, m = X.shape, len(rates), y.shape[1]
+def follow(X: Array, y: Array, weight: Array, rates: Array, switching_rates: Array) -> dict[str, Array]:
+    (n, d), f, m, mixtures = X.shape, len(rates), y.shape[1], len(switching_rates)
     steps = {"coef": np.zeros((f, m, d)), "intercept": np.zeros((f, m)), "raws": np.empty((f, n, m))}
-    minds = {"belief": np.full((len(shares), f), 1 / f), "trust": np.full(len(shares), 1 / len(shares))}
-    minds |= {"recent": np.zeros(f), "raw": np.empty((n, m)), "loss": np.empty(n)}
+    mixed = {"of_experts": np.full((mixtures, f), 1 / f), "of_mixtures": np.full(mixtures, 1 / mixtures)}
+    mixed |= {"recent": np.zeros(f), "raw": np.empty((n, m)), "loss": np.empty(n)}
     follower_loops.follow(X, y, weight, np.zeros((n, m)), rates, True, 0.0, *np.zeros((2, d)), *steps.values())
-    expert_loops.judge(steps["raws"], y, weight, shares, 0.0, *minds.values())
-    return steps | minds
+    expert_loops.mix(steps["raws"], y, weight, switching_rates, 0.0, *mixed.values())
+    return steps | mixed
 
 
 @given(values=st.lists(st.floats(0, 750), min_size=1, max_size=9))
@@ -146,7 +146,7 @@ def test_fast_exp_and_log_are_those_of_the_library(values: list[float]) -> None:
         assert alone[0] == out[i]
 
 
-def test_followers_and_beliefs_are_the_reference_s() -> None:
+def test_followers_and_expert_weights_are_the_reference_s() -> None:
     X, y = rows(60, 3)
     weight = np.random.default_rng(2).integers(0, 3, 60).astype(float)
     rates, shares = np.array([0.05, 0.5]), np.array([0.01, 0.0])
@@ -171,8 +171,8 @@ def test_followers_and_beliefs_are_the_reference_s() -> None:
     np.testing.assert_allclose(found["loss"], loss(np.array(raws), y[:, 0]), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found["coef"][:, 0], [expert.coef for expert in experts], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found["intercept"][:, 0], [e.intercept for e in experts], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found["belief"], belief, rtol=1e-5)
-    np.testing.assert_allclose(found["trust"], trust, rtol=1e-5)
+    np.testing.assert_allclose(found["of_experts"], belief, rtol=1e-5)
+    np.testing.assert_allclose(found["of_mixtures"], trust, rtol=1e-5)
     np.testing.assert_allclose(found["recent"], weights[-1], rtol=1e-5)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from torchlogit.data.encoding.column_kind import LIMITS, LearningLimits
 from torchlogit.data.encoding.encoder import EncoderOptions
 from torchlogit.data.encoding.schema import schema_to_json
 from torchlogit.data.learning import LearnedTable, learn_table
@@ -51,7 +52,7 @@ class Cut:
 def bits(found: LearnedTable) -> str:
     """All that was learned, to the bit."""
     totals = found.classes
-    learned = [schema_to_json(found.encoder.schema), found.notices]
+    learned = [schema_to_json(found.encoder.schema), found.warnings]
     return json.dumps([*learned, totals.classes, totals.counts.tolist(), [w.hex() for w in totals.weight.tolist()]])
 
 
@@ -60,5 +61,7 @@ def beside(values: Sequence[object], kind: pa.DataType | None = None) -> pa.Tabl
     return pa.table({"x": pa.array(values, kind), "more": [i % 3 for i in range(n)], "y": [i % 2 for i in range(n)]})
 
 
-def of(table: pa.Table, rows: int = 5, cuts: Sequence[int] = (21,), **options: Any) -> LearnedTable:
-    return learn_table(Cut(table, cuts, rows), EncoderOptions(**options), Plan("y"))
+def of(
+    table: pa.Table, rows: int = 5, cuts: Sequence[int] = (21,), limits: LearningLimits = LIMITS, **options: Any
+) -> LearnedTable:
+    return learn_table(Cut(table, cuts, rows), EncoderOptions(**options), Plan("y"), limits)

@@ -308,13 +308,13 @@ TABLES = {
         options={"numeric": ["x"]},
     ),
     "list type": BadTable(
-        "column 'x' holds values of type list<item: int64>, where numbers, truths or text were expected; "
+        "column 'x' holds values of type list<item: int64>, where numbers, booleans or text were expected; "
         "take it apart, or leave it out (drop=['x'] or --drop x)",
         {"x": pa.array([[1], [2]], pa.list_(pa.field("item", pa.int64())))},
         "x",
     ),
     "binary type": BadTable(
-        "column 'x' holds values of type binary, where numbers, truths or text were expected; "
+        "column 'x' holds values of type binary, where numbers, booleans or text were expected; "
         "take it apart, or leave it out (drop=['x'] or --drop x)",
         {"x": [b"a", b"b"]},
         "x",
@@ -402,7 +402,7 @@ DRIFT = {
         "column 'own' holds 2, and was true or false in training; correct the value", {"own": [1, 2]}, "own", 1
     ),
     "lists for categories": BadTable(
-        "column 'job' holds values of type list<item: string>, where numbers, truths or text were expected; "
+        "column 'job' holds values of type list<item: string>, where numbers, booleans or text were expected; "
         "take it apart, or leave it out (drop=['job'] or --drop job)",
         {"job": pa.array([["a"], ["b"]], pa.list_(pa.field("item", pa.string())))},
         "job",

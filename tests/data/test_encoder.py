@@ -23,10 +23,12 @@ from sklearn.pipeline import make_pipeline
 
 from torchlogit import TableEncoder
 from torchlogit.data.columns import MISSING_TOKENS
-from torchlogit.data.encoding.schema import schema_from_json, schema_to_json
+from torchlogit.data.encoding.categorical import CategoricalColumn
+from torchlogit.data.encoding.column_kind import Column, ColumnKind
+from torchlogit.data.encoding.numeric import NumericColumn
+from torchlogit.data.encoding.schema import Schema, schema_from_json, schema_to_json
 from torchlogit.data.reading.tables import read_table
 from torchlogit.errors import ModelFileError, TorchlogitWarning
-from torchlogit.records import CategoricalColumn, Column, ColumnKind, NumericColumn, Schema
 
 ADULT = Path(__file__).resolve().parents[3] / "shared" / "data" / "adult" / "adult-train.csv"
 
@@ -180,7 +182,7 @@ def test_one_value_and_missing_ones_leave_the_indicator(values: list[object]) ->
     assert encoder.get_feature_names_out().tolist() == ["x=NA"]
     assert encoded.ravel().tolist() == [0, 1, 0]
     assert len(encoder.warnings_) == 1
-    assert encoder.encode({"x": [7, None]}).notices == ()
+    assert encoder.encode({"x": [7, None]}).messages == ()
 
 
 def test_dropped_columns_are_not_looked_at() -> None:
@@ -244,7 +246,7 @@ def test_one_warning_lists_what_training_had_not() -> None:
         "column 'own': 3 rows are missing, which training never was, taken as the share of true",
     )
     encoded = encoder.encode(table)
-    assert encoded.notices == expected
+    assert encoded.messages == expected
     assert encoded.values[4].tolist() == [0, 0, 0, 0.5, 1, 0]
     with pytest.warns(TorchlogitWarning) as caught:
         np.testing.assert_array_equal(encoder.transform(table), encoded.values)

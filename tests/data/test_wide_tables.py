@@ -19,13 +19,13 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer,
 from sklearn.utils import murmurhash3_32
 
 from torchlogit import TableEncoder
-from torchlogit.data.encoding import encoder as encoding
-from torchlogit.data.encoding.hashing import share_that_collides
-from torchlogit.data.encoding.schema import schema_from_json, schema_to_json
-from torchlogit.data.encoding.vectors import as_vectors
-from torchlogit.data.reading.tables import read_table
+from torchlogit.data.encoding.encoder import Encoder
+from torchlogit.data.encoding.hashing import HashedColumn
+from torchlogit.data.encoding.schema import Schema, schema_from_json, schema_to_json
+from torchlogit.data.encoding.text import HashedTextColumn, TextColumn
+from torchlogit.data.encoding.vectors import VectorColumn, as_vectors
+from torchlogit.data.reading.tables import read_table, table_from
 from torchlogit.errors import DataError, ModelFileError, TorchlogitWarning
-from torchlogit.records import HashedColumn, HashedTextColumn, Schema, TextColumn, VectorColumn
 
 TEXTS = ["The cat sat, the cat ate", None, "a dog sat on THE mat", "", "mat MAT mat", "NA"]
 WIDE = {
@@ -49,22 +49,15 @@ def encoders() -> dict[str, TableEncoder]:
     }
 
 
-@pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CSR wherever it is smaller, however few the features."""
-    monkeypatch.setattr(encoding, "WIDE", 0)
-
-
 # Sparse and dense
 
 
 @pytest.mark.parametrize("name", encoders())
-def test_sparse_features_are_the_dense_ones(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sparse_features_are_the_dense_ones(name: str) -> None:
     encoder = encoders()[name].fit(WIDE)
     by_default = encoder.transform(WIDE)
     assert isinstance(by_default, np.ndarray)
-    monkeypatch.setattr(encoding, "WIDE", 0)
-    sparse = encoder.transform(WIDE)
+    sparse = Encoder(encoder.schema_, max_dense_features=0).encode(table_from(WIDE)).values
     assert isinstance(sparse, csr_array)
     assert sparse.dtype == by_default.dtype == np.float32
     assert sparse.has_canonical_format
@@ -98,11 +91,9 @@ def test_sparse_is_dense_whatever_the_table(rows: list[tuple[object, ...]], hash
     table = dict(zip(("n", "c", "t", "body"), columns, strict=True))
     encoder = TableEncoder(text="body", hash_bits=hash_bits, crosses=["c:t"], numeric="n", categorical="c").fit(table)
     expected = encoder.encode(table)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding, "WIDE", 0)
-        found = encoder.encode(table)
+    found = Encoder(encoder.schema_, max_dense_features=0).encode(pa.table(table))
     np.testing.assert_array_equal(dense(found.values), dense(expected.values))
-    assert found.notices == expected.notices
+    assert found.messages == expected.messages
     again = TableEncoder.from_schema(schema_from_json(json.loads(json.dumps(schema_to_json(encoder.schema_)))))
     assert again.schema_ == encoder.schema_
     np.testing.assert_array_equal(dense(again.encode(table).values), dense(expected.values))
@@ -141,7 +132,7 @@ def test_the_share_of_levels_that_collide_is_what_hashing_gives() -> None:
     found = encoder.transform({"c": levels})
     places = np.bincount(found.indices, minlength=4096)
     share = places[places > 1].sum() / 3000
-    assert share_that_collides(encoder.schema_) == pytest.approx(share, abs=0.02)
+    assert encoder.schema_.share_that_collides == pytest.approx(share, abs=0.02)
 
 
 @pytest.mark.parametrize("bits", [0, 25, -1])
@@ -236,18 +227,19 @@ def vectors(matrix: list[list[float]], first: int = 1) -> pa.ChunkedArray:
     return pa.chunked_array([as_vectors(given.indptr, given.indices.astype(np.int32) + first, given.data)])
 
 
-def test_vectors_are_features_as_they_are(narrow: None) -> None:
+def test_vectors_are_features_as_they_are() -> None:
     matrix = [[0.0, 2, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 3]]
     table = pa.table({"f": vectors(matrix)})
     encoder = TableEncoder().fit(table)
     assert encoder.schema_.columns == (VectorColumn("f", 1, 4, 0.75),)
     assert encoder.get_feature_names_out().tolist() == ["f1", "f2", "f3", "f4"]
-    found = encoder.transform(table)
+    sparse = Encoder(encoder.schema_, max_dense_features=0)
+    found = sparse.encode(table).values
     assert isinstance(found, csr_array)
     assert found.toarray().tolist() == matrix
-    assert encoder.transform(table.slice(1, 2)).toarray().tolist() == matrix[1:3]
+    assert dense(sparse.encode(table.slice(1, 2)).values).tolist() == matrix[1:3]
     parts = pa.concat_tables([table.slice(2), table.slice(0, 2)])
-    assert encoder.transform(parts).toarray().tolist() == matrix[2:] + matrix[:2]
+    assert dense(sparse.encode(parts).values).tolist() == matrix[2:] + matrix[:2]
     from_zero = TableEncoder().fit(pa.table({"f": vectors(matrix, first=0)}))
     assert from_zero.get_feature_names_out().tolist() == ["f0", "f1", "f2", "f3"]
 

@@ -14,7 +14,7 @@ from torchlogit.cli.measuring import piece_rows
 if TYPE_CHECKING:
     from torchlogit.data.block import Piece
     from torchlogit.data.encoding.features import Matrix
-    from torchlogit.data.encoding.remarks import Remarks
+    from torchlogit.data.encoding.row_warnings import RowWarnings
     from torchlogit.data.reading.source import Source
     from torchlogit.model import LogisticModel
 
@@ -28,7 +28,7 @@ class Encoding:
     model: LogisticModel
     source: Source
     also: Sequence[str] = ()  # columns to read besides the model's
-    remarks: Remarks = ()
+    warnings: RowWarnings = ()
 
     def __post_init__(self) -> None:
         from torchlogit.errors import InputError
@@ -44,14 +44,14 @@ class Encoding:
 
     def tell(self) -> None:
         """Says on standard error what deserves a look, once for all rows."""
-        from torchlogit.data.encoding.remarks import sentences
+        from torchlogit.data.encoding.row_warnings import messages
 
-        for notice in (*self.source.notices, *(f"{self.source.files}: {one}" for one in sentences(self.remarks))):
+        for notice in (*self.source.notices, *(f"{self.source.files}: {one}" for one in messages(self.warnings))):
             click.echo(f"torchlogit: {notice}", err=True)
 
     def _encoded(self, job: Callable[[Piece, Matrix], T]) -> Generator[T, None, None]:
         from torchlogit.data.ahead import ahead
-        from torchlogit.data.encoding.remarks import added
+        from torchlogit.data.encoding.row_warnings import added
         from torchlogit.data.preparation import pieces_of
         from torchlogit.errors import DataError
 
@@ -63,7 +63,7 @@ class Encoding:
                     with piece.blamed():
                         encoded = encoder.encode(piece.table)
                         made = job(piece, encoded.values)
-                    self.remarks = added(self.remarks, encoded.remarks) if self.remarks else encoded.remarks
+                    self.warnings = added(self.warnings, encoded.warnings) if self.warnings else encoded.warnings
                     yield made
         except DataError as error:
             raise error.located(self.source.files) from None

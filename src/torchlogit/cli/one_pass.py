@@ -31,7 +31,7 @@ def stream_table(options: TrainOptions, source: Source, plan: Plan, notes: Seque
 
     plan = replace(plan, sample_rows=plan.sample_rows or FIRST_ROWS)
     learned = learn_table(source, options.encoder_options(), plan)
-    notes = [*notes, *learned.notices]
+    notes = [*notes, *learned.warnings]
     return _train(options, options.settings(), source, learned.encoder, learned.classes.classes, None, plan, notes)
 
 
@@ -64,7 +64,7 @@ def _train(
 ) -> TrainReport:
     import numpy as np
 
-    from torchlogit.data.encoding.remarks import sentences
+    from torchlogit.data.encoding.row_warnings import messages
     from torchlogit.data.preparation import Reading
     from torchlogit.training.one_pass import train_one_pass
     from torchlogit.training.rows import LabelledRows
@@ -82,7 +82,7 @@ def _train(
     fitted = train_one_pass(settings, blocks(), encoder.n_features, labels, start=start, monitors=monitors)
     model = to_model(fitted, encoder, target=plan.target)
     model.save(options.model_path)
-    notes = (*notes, *source.notices, *sentences(reading.remarks))
+    notes = (*notes, *source.notices, *messages(reading.warnings))
     return TrainReport(source.files, model, fitted, counts.tolist(), {}, str(options.model_path), notes)
 
 

@@ -6,20 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torchlogit.cli.penalty import chosen
-from torchlogit.records import (
-    CategoricalColumn,
-    Column,
-    ColumnKind,
-    HashedColumn,
-    HashedTextColumn,
-    NumericColumn,
-    Schema,
-    Status,
-    TextColumn,
-    VectorColumn,
-)
+from torchlogit.records import Status
 
 if TYPE_CHECKING:
+    from torchlogit.data.encoding.categorical import CategoricalColumn
+    from torchlogit.data.encoding.column_kind import Column
+    from torchlogit.data.encoding.schema import Schema
     from torchlogit.metrics import Metrics
     from torchlogit.model import LogisticModel
     from torchlogit.training.fitted import Fitted
@@ -54,6 +46,8 @@ def printed(report: TrainReport) -> str:
 
 
 def _data(report: TrainReport) -> str:
+    from torchlogit.data.encoding.column_kind import ColumnKind
+
     model, encoder = report.model, report.model.encoder
     assert encoder is not None
     schema = encoder.schema
@@ -77,6 +71,12 @@ def _data(report: TrainReport) -> str:
 
 
 def _described(column: Column) -> str:
+    from torchlogit.data.encoding.categorical import CategoricalColumn
+    from torchlogit.data.encoding.hashing import HashedColumn
+    from torchlogit.data.encoding.numeric import NumericColumn
+    from torchlogit.data.encoding.text import HashedTextColumn, TextColumn
+    from torchlogit.data.encoding.vectors import VectorColumn
+
     match column:
         case CategoricalColumn(levels=()):
             return f"{column.name} (one value{_gaps(column)})"
@@ -103,9 +103,7 @@ def _hashing(schema: Schema) -> list[str]:
     """How crowded the hashed features are."""
     if not schema.hashed:
         return []
-    from torchlogit.data.encoding.hashing import share_that_collides
-
-    share = share_that_collides(schema)
+    share = schema.share_that_collides
     return [f"hash         2^{schema.hash_bits} features; about {share:.1%} of the levels share theirs with another"]
 
 

@@ -96,7 +96,7 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
         "classes": list(totals.classes),
         "counts": totals.counts.tolist(),
         "weight": totals.weight.tolist(),
-        "notices": list(prepared.notices),
+        "notices": list(prepared.warnings),
     }
 
 

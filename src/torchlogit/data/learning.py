@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchlogit.data.block import Piece, piece_of, rechunked
+from torchlogit.data.encoding.column_kind import LIMITS, LearningLimits
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions, learn_encoder
 from torchlogit.data.labels import ClassTotals, LabelLearner
 from torchlogit.data.plan import Keep, Plan
@@ -22,15 +23,15 @@ from torchlogit.errors import DataError
 class LearnedTable:
     """What was learned from the rows that are trained on: the encoder, and the number and weight of each class's rows.
 
-    The classes are those of all rows, held out or not. notices: what deserves a look, one sentence each.
+    The classes are those of all rows, held out or not. warnings: one sentence each.
     """
 
     encoder: Encoder
     classes: ClassTotals
-    notices: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
-def learn_table(source: Source, options: EncoderOptions, plan: Plan) -> LearnedTable:
+def learn_table(source: Source, options: EncoderOptions, plan: Plan, limits: LearningLimits = LIMITS) -> LearnedTable:
     """Learns the encoder from all columns but the target and the weight; and the classes and their weights.
 
     One reading, and another of the columns that looked like numbers and turned out to hold text. Raises DataError,
@@ -41,11 +42,11 @@ def learn_table(source: Source, options: EncoderOptions, plan: Plan) -> LearnedT
         _refuse_lacking(columns, plan)
         reading = _Reading(source, plan, plan.keep, LabelLearner(plan.target, plan.positive))
         names = [name for name in columns if name not in plan.own_columns]
-        encoder, notices = learn_encoder(reading.pieces, names, options)
+        encoder, warnings = learn_encoder(reading.pieces, names, options, limits)
     except DataError as error:
         raise error.located(source.files) from None
     assert reading.totals is not None
-    return LearnedTable(encoder, reading.totals, (*reading.notices, *notices))
+    return LearnedTable(encoder, reading.totals, (*reading.warnings, *warnings))
 
 
 def _refuse_lacking(columns: Sequence[str], plan: Plan) -> None:
@@ -63,7 +64,7 @@ class _Reading:
     keep: Keep | None
     labels: LabelLearner
     totals: ClassTotals | None = None
-    notices: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def pieces(self, names: Sequence[str]) -> Iterator[Piece]:
         """The rows to learn from, of these columns alone."""
@@ -81,7 +82,7 @@ class _Reading:
                 yield piece.between(0, min(left, len(piece)))
             if len(piece) > left:
                 if self.totals is None:
-                    self.notices.append(f"learned from the first {self.plan.sample_rows:,} rows alone, as asked for")
+                    self.warnings.append(f"learned from the first {self.plan.sample_rows:,} rows alone, as asked for")
                 return
             left -= len(piece)
 

@@ -14,7 +14,7 @@ from torchlogit.data.block import PIECE, Piece, piece_of, rechunked
 from torchlogit.data.encoded_rows import EncodedRows, RowWriter
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions
 from torchlogit.data.encoding.features import Matrix
-from torchlogit.data.encoding.remarks import Remarks, added, sentences
+from torchlogit.data.encoding.row_warnings import RowWarnings, added, messages
 from torchlogit.data.labels import ClassTotals, Label, check_labels
 from torchlogit.data.learning import learn_table
 from torchlogit.data.plan import Keep, Plan
@@ -33,7 +33,7 @@ class Prepared:
     classes: ClassTotals
     train: EncodedRows
     held: EncodedRows | None
-    notices: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def prepare(source: Source, options: EncoderOptions, plan: Plan, storage: Storage | None) -> Prepared:
@@ -44,25 +44,25 @@ def prepare(source: Source, options: EncoderOptions, plan: Plan, storage: Storag
     learned = learn_table(source, options, plan)
     encoder = learned.encoder
     kept, held = encode(source, encoder, learned.classes.classes, plan, storage)
-    notices = [*learned.notices, *kept.notices]
+    warnings = [*learned.warnings, *kept.warnings]
     if held is None:
-        return Prepared(encoder, learned.classes, kept.rows(), None, tuple(notices))
+        return Prepared(encoder, learned.classes, kept.rows(), None, tuple(warnings))
     if not held.n_rows:
         which = f"--holdout {plan.holdout:g} takes none of the {kept.n_rows} rows"
         raise DataError(f"{which}; choose another share").located(source.files)
-    notices += [f"held out: {notice}" for notice in held.notices]
-    return Prepared(encoder, learned.classes, kept.rows(), held.rows(), tuple(notices))
+    warnings += [f"held out: {warning}" for warning in held.warnings]
+    return Prepared(encoder, learned.classes, kept.rows(), held.rows(), tuple(warnings))
 
 
 @dataclass(slots=True)
 class Reading:
-    """One reading of a source's rows, encoded; `remarks`: what deserved a look so far."""
+    """One reading of a source's rows, encoded; warnings: of all rows that were encoded so far."""
 
     source: Source
     encoder: Encoder
     classes: Sequence[Label]
     plan: Plan
-    remarks: Remarks = ()
+    warnings: RowWarnings = ()
 
     def pieces(self) -> Iterator[Piece]:
         """The rows as they are, of the columns that are needed."""
@@ -81,7 +81,7 @@ class Reading:
                 encoded = self.encoder.encode(piece.table)
         except DataError as error:
             raise error.located(self.source.files) from None
-        self.remarks = added(self.remarks, encoded.remarks) if self.remarks else encoded.remarks
+        self.warnings = added(self.warnings, encoded.warnings) if self.warnings else encoded.warnings
         return EncodedRows(encoded.values, codes, weight)
 
 
@@ -100,9 +100,9 @@ class Part:
             self.n_rows += len(piece)
 
     @property
-    def notices(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """One sentence each."""
-        return sentences(self.reading.remarks)
+        return messages(self.reading.warnings)
 
     def rows(self) -> EncodedRows:
         """All that were added."""

@@ -8,7 +8,7 @@ A block answers in float64 (the data stay as they were given) and never asks wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import scipy.sparse
@@ -95,6 +95,19 @@ class DesignMatrix(Protocol):
     def columns(self, indices: Tensor) -> DesignMatrix:
         """A design of these features, ascending, copied, and of the intercept's column where there is one."""
         ...
+
+
+def sum_blocks(design: DesignMatrix, term: Callable[[slice, Rows], Tensor], start: Tensor | None = None) -> Tensor:
+    """The sum of term(rows, block) over the micro-blocks, in their order, added to `start` in place where it is given.
+
+    All sums over the rows of a design are taken here. `term` returns a tensor of its own.
+    """
+    total = start
+    for rows, block in design.blocks():
+        part = term(rows, block)
+        total = part if total is None else total.add_(part)
+    assert total is not None, "a design has rows"
+    return total
 
 
 def micro_blocks(n: int, size: int, most: int = MAX_BLOCK_ROWS) -> list[slice]:

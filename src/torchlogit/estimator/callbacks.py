@@ -64,8 +64,9 @@ class Tasks:
         """The outcome, which says so where a callback asked for the end."""
         if not self.asked or fitted.certificate.status is not Status.BUDGET:
             return fitted
-        _, _, rest = fitted.certificate.message.partition("; ")
-        return replace(fitted, certificate=replace(fitted.certificate, message=f"stopped by a callback; {rest}"))
+        assert fitted.certificate.reason is not None, "a fit that is not certified has a reason to end"
+        reason = replace(fitted.certificate.reason, cause="stopped by a callback")
+        return replace(fitted, certificate=replace(fitted.certificate, reason=reason))
 
     def end(self) -> None:
         """Ends the step that has begun with the fit's last one, and the fit."""

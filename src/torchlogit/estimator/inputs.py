@@ -23,14 +23,14 @@ from sklearn.utils.validation import validate_data
 from torchlogit.data.columns import as_numbers, is_number
 from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.data.encoding.learned import Place
-from torchlogit.data.encoding.vectors import VectorLearner, is_vectors
+from torchlogit.data.encoding.schema import Schema
+from torchlogit.data.encoding.vectors import VectorColumn, VectorLearner, is_vectors
 from torchlogit.data.loading import load_table, without_target
 from torchlogit.data.reading.tables import read_table, table_from
 from torchlogit.data.wording import examples, meant
 from torchlogit.design import as_csr
 from torchlogit.errors import DataError
 from torchlogit.estimator.datasets import all_rows, first_part, is_dataset, pair
-from torchlogit.records import Schema, VectorColumn
 
 NO_TARGET: Any = object()  # as y: none is looked for
 CHECKS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "order": "C"}
@@ -225,7 +225,7 @@ def _of_vectors(table: pa.Table, name: str, target: Any, columns: Sequence[str])
     if not columns:
         learner = VectorLearner(name)
         learner.update(table.column(name), lambda row: Place(None, row))
-        column, _ = learner.result()
+        column = learner.result().column
         if not isinstance(column, VectorColumn):
             raise DataError(f"column {name!r} holds no value at all; give rows with values")
     else:

@@ -11,12 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 from torchlogit.errors import InputError
 from torchlogit.inference import Refusal
 from torchlogit.penalties import ElasticNet
-from torchlogit.records import Certificate, Status
+from torchlogit.records import Certificate, Status, StopReason
 from torchlogit.training.fitted import Fitted
 
 Array = NDArray[np.float64]
 NOT_MEASURED = Certificate(
-    Status.UNCERTIFIABLE, math.nan, None, "the coefficients were taken over from torch, and no data has measured them"
+    Status.UNCERTIFIABLE,
+    math.nan,
+    None,
+    reason=StopReason(known="the coefficients were taken over from torch, and no data has measured them"),
 )
 
 

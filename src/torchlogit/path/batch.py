@@ -102,8 +102,7 @@ class Batch:
         sums = torch.zeros(4, m, dtype=theta.dtype, device=theta.device)
         sums[0] = 0.5 * (precision * theta.square().sum(dim=2)).sum(dim=0)
         flat = theta.reshape(p, m * outputs).contiguous()
-        for rows, block in self.objective.design.blocks():
-            gradient += self._block(rows, block, flat, sums)
+        self.objective.sum_blocks(lambda rows, block: self._block(rows, block, flat, sums), start=gradient)
         return Evaluation(sums[0], gradient.reshape(p, m, outputs), *sums[1:])
 
     def _block(self, rows: slice, block: Rows, theta: Tensor, sums: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ class Samples:
     @classmethod
     def of(cls, objective: Objective, unit: Tensor, most: int, seed: int) -> Samples:
         """As many as it takes. most: parameters up to which Hessians are formed."""
-        n, parameters = objective.design.shape[0], objective.n_free
+        n, parameters = objective.design.shape[0], objective.n_parameters
         whole, rows = Sample.whole(objective, unit), max(LEAST, sample_rows(objective, PER_PARAMETER, most))
         if WHOLE * n <= LEAST:
             return cls((whole,), whole)

@@ -63,7 +63,7 @@ def trace(
 
 def parameters(objective: Objective) -> int:
     """Free ones, of all outputs."""
-    return objective.n_free
+    return objective.n_parameters
 
 
 def _refuse_kinks(objective: Objective) -> None:

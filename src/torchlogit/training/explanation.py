@@ -12,7 +12,9 @@ MOST_NAMED = 12  # columns named in a message
 def explain(certificate: Certificate, names: Sequence[str], outputs: Sequence[object]) -> str:
     """What a certificate that is none means, and one next step: for a warning or a report.
 
-    >>> explain(Certificate(Status.BUDGET, 1.0, None, "the budget of 3 passes is spent; no bound yet"), [], [])
+    >>> from torchlogit.records import StopReason
+    >>> spent = StopReason("the budget of 3 passes is spent")
+    >>> explain(Certificate(Status.BUDGET, 1.0, None, reason=spent), [], [])
     'not certified: the budget of 3 passes is spent; no bound yet. Give it more passes (max_iter) or time'
     """
     if certificate.separation is not None:

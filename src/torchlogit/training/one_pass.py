@@ -14,7 +14,7 @@ from torchlogit.errors import InputError
 from torchlogit.inference import Refusal
 from torchlogit.losses import loss_for
 from torchlogit.records import Monitor, Params
-from torchlogit.streaming.loop import Block, StreamProgress, statement, stream
+from torchlogit.streaming.loop import StreamBlock, StreamProgress, statement, stream
 from torchlogit.streaming.stream import Start
 from torchlogit.training.fitted import Fitted, StartingPoint
 from torchlogit.training.l2_choice import choice_of, number_or
@@ -83,7 +83,7 @@ def _l2(settings: Settings, start: StartingPoint | None) -> float:
     return number_or(settings.l2, 0.0 if start is None or start.l2 is None else start.l2)
 
 
-def _weighted(settings: Settings, running: RunningStream, rows: LabelledRows) -> Block:
+def _weighted(settings: Settings, running: RunningStream, rows: LabelledRows) -> StreamBlock:
     """A block as the stream takes it, its rows counted and weighted by the classes so far."""
     codes, classes = rows.targets.codes, rows.classes
     assert codes is not None

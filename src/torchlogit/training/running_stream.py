@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torchlogit.data.targets import ClassWeight
 from torchlogit.errors import InputError
 from torchlogit.records import StreamState
-from torchlogit.streaming.newton import MOST_PARAMETERS, StreamingNewton
+from torchlogit.streaming.newton import MAX_PARAMETERS, StreamingNewton
 from torchlogit.streaming.scale_free import ScaleFree
 from torchlogit.streaming.stream import Start, Stream
 from torchlogit.training.rows import Array
@@ -33,7 +33,7 @@ class RunningStream:
         if isinstance(settings.solver, OnePassSolver):
             solver = settings.solver
         else:
-            solver = StreamingNewton() if (n_features + 1) * (n_classes - 1) <= MOST_PARAMETERS else ScaleFree()
+            solver = StreamingNewton() if (n_features + 1) * (n_classes - 1) <= MAX_PARAMETERS else ScaleFree()
         penalty, intercept = settings.penalty(n_features, l2), settings.fit_intercept
         stream = solver.begin(n_features, n_classes, penalty, intercept=intercept, start=start)
         return cls(solver, stream, np.zeros(n_classes))

@@ -53,14 +53,13 @@ class Validation:
         best = self.best
         if best is None or result.certificate.status is not Status.BUDGET or not self.waited:
             return result
-        ended, _, bound = result.certificate.message.partition("; ")
-        early = f"stopped early: no better log loss on eval_set in {PATIENCE} steps"
-        certificate = certificate_at(result.certificate, best.step.objective)
-        if certificate.bound is not None:
-            bound = f"at most {certificate.bound:.3g} nats above the minimum"
-        kept_words = f"the best step on eval_set, after {best.step.passes:g} passes, is kept"
-        words = f"{early if self.gave_up else ended}; {kept_words}; {bound}"
-        return replace(result, params=best.params, certificate=replace(certificate, message=words))
+        reason = result.certificate.reason
+        assert reason is not None, "a fit that is not certified has a reason to end"
+        reason = replace(reason, answer=f"the best step on eval_set, after {best.step.passes:g} passes, is kept")
+        if self.gave_up:
+            reason = replace(reason, cause=f"stopped early: no better log loss on eval_set in {PATIENCE} steps")
+        certificate = replace(certificate_at(result.certificate, best.step.objective), reason=reason)
+        return replace(result, params=best.params, certificate=certificate)
 
 
 def no_worse(result: FitResult, objective: Objective, start: Params) -> FitResult:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from torchlogit.data.columns import Floats
 
-MOST_BITS = 1 << 28  # 32 MiB; numbers that are further apart are not looked at
+MAX_BITS = 1 << 28  # 32 MiB; numbers that are further apart are not looked at
 
 
 class DistinctNumbers:
@@ -51,11 +51,11 @@ class DistinctNumbers:
         if size and start <= low and high < start + size:
             return True
         first, stop = (min(start, low), max(start + size, high + 1)) if size else (low, high + 1)
-        if not stop - first <= MOST_BITS - 8:
+        if not stop - first <= MAX_BITS - 8:
             return False
         # Twice the room that there was, so that it is seldom moved.
         roomy = first - size * (first < start), stop + size * (stop > start + size)
-        if size and roomy[1] - roomy[0] <= MOST_BITS - 8:
+        if size and roomy[1] - roomy[0] <= MAX_BITS - 8:
             first, stop = roomy
         first -= first % 8
         bits = np.full(int(stop - first) // 8 + 1, 0, np.uint8)

@@ -1,4 +1,4 @@
-"""What learners of columns are told and tell: where rows came from, and what is kept of a column."""
+"""Where the rows that learners of columns see came from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from torchlogit.errors import DataError
-from torchlogit.records import Column, DroppedColumn
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +25,3 @@ class Place:
 
 Placed: TypeAlias = Callable[[int], Place]
 """Where a row of a chunk came from."""
-
-Learned: TypeAlias = tuple[Column | DroppedColumn, tuple[str, ...]]
-"""What is kept of a column, and what deserves a look, one sentence each."""
