@@ -22,12 +22,13 @@ from torchlogit.fit import Goal, fit
 from torchlogit.losses import loss_for
 from torchlogit.objective import Objective
 from torchlogit.path import Folds, L2Choice, LeaveOneOut, PathPoint, Validation, choose, curve, trace, with_l2
-from torchlogit.path.batch import ALL, Batch
-from torchlogit.path.curve import Held, best, certified
+from torchlogit.path.batch import ALL_ROWS, Batch
+from torchlogit.path.curve import best, certified
 from torchlogit.path.grid import coarse, fine, span
-from torchlogit.path.leave_one_out import degrees_of_freedom, left_out
-from torchlogit.path.samples import Samples
-from torchlogit.path.trace import InTurn, Together
+from torchlogit.path.leave_one_out import degrees_of_freedom, left_out_losses
+from torchlogit.path.measures import mean_loss
+from torchlogit.path.samples import nested_samples
+from torchlogit.path.trace import JointFits, SequentialFits
 from torchlogit.penalties import ElasticNet
 from torchlogit.quadratic import factor
 from torchlogit.records import Certificate, Status
@@ -82,7 +83,7 @@ def factor_at(objective: Objective, theta: Tensor) -> Any:
 @named
 def test_a_row_left_out_is_one_newton_step_away(objective: Objective) -> None:
     theta, plain = solved(objective), Plain.of(objective)
-    found = left_out(objective, theta, factor_at(objective, theta), objective.weight)
+    found = left_out_losses(objective, theta, factor_at(objective, theta), objective.weight)
     wanted = reference.stepped(plain, theta.numpy(), plain.weight)
     np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-4, atol=1e-7)
 
@@ -90,7 +91,7 @@ def test_a_row_left_out_is_one_newton_step_away(objective: Objective) -> None:
 def test_part_of_a_rows_weight_is_left_out() -> None:
     objective = PROBLEMS["weights, three classes"]
     theta, plain = solved(objective), Plain.of(objective)
-    found = left_out(objective, theta, factor_at(objective, theta), torch.ones_like(objective.weight))
+    found = left_out_losses(objective, theta, factor_at(objective, theta), torch.ones_like(objective.weight))
     np.testing.assert_allclose(found.numpy(), reference.stepped(plain, theta.numpy(), np.ones(60)), rtol=1e-5)
 
 
@@ -100,7 +101,7 @@ def test_leaving_out_is_nearly_fitting_the_others(name: str) -> None:
     objective = PROBLEMS[name]
     theta, plain = solved(objective), Plain.of(objective)
     seen = plain.losses(plain.raw(theta.numpy())).astype(float)
-    found = left_out(objective, theta, factor_at(objective, theta), objective.weight).numpy()
+    found = left_out_losses(objective, theta, factor_at(objective, theta), objective.weight).numpy()
     wanted = reference.refitted(plain, plain.weight)
     weight = objective.weight.numpy()
     cost = weight @ (wanted - seen)
@@ -130,25 +131,25 @@ def test_degrees_of_freedom_go_from_none_to_all() -> None:
 def batch_with_folds(objective: Objective) -> Batch:
     n = objective.design.shape[0]
     fold = torch.arange(n) % 3 - 1  # the first of three rows is in no fold
-    l2s, held = torch.tensor([10.0, 1.0, 0.1, 1.0]).double(), torch.tensor([ALL, 0, 1, 1])
-    return Batch(objective, objective.weight, l2s, held, fold)
+    l2s, held_out = torch.tensor([10.0, 1.0, 0.1, 1.0]).double(), torch.tensor([ALL_ROWS, 0, 1, 1])
+    return Batch(objective, objective.weight, l2s, held_out, fold)
 
 
 @named
 def test_a_batch_is_its_single_fits(objective: Objective) -> None:
     batch = batch_with_folds(objective)
     theta = torch.from_numpy(np.random.default_rng(0).normal(size=batch.start().shape))
-    seen = batch.evaluate(theta)
-    for k, fold in enumerate(batch.held.tolist()):
+    found = batch.evaluate(theta)
+    for k, fold in enumerate(batch.held_out.tolist()):
         single, at = batch.single(k), theta[:, k]
         raw = single.raw(at)
-        assert float(seen.value[k]) == pytest.approx(single.value(at, raw), rel=1e-12)
+        assert float(found.value[k]) == pytest.approx(single.value(at, raw), rel=1e-12)
         gradient = single.gradient(at, single.residual(raw))
-        torch.testing.assert_close(seen.gradient[:, k], gradient, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(found.gradient[:, k], gradient, rtol=1e-10, atol=1e-10)
         losses, out = objective.loss.value(raw, objective.target), objective.weight * (batch.fold == fold)
-        assert float(seen.held[k]) == pytest.approx(float((out * losses).sum()), rel=1e-12)
-        assert float(seen.held_square[k]) == pytest.approx(float((out * losses).square().sum()), rel=1e-12)
-        assert float(seen.held_cross[k]) == pytest.approx(float((out * out * losses).sum()), rel=1e-12)
+        assert float(found.held_out_loss[k]) == pytest.approx(float((out * losses).sum()), rel=1e-12)
+        assert float(found.held_out_square[k]) == pytest.approx(float((out * losses).square().sum()), rel=1e-12)
+        assert float(found.held_out_cross[k]) == pytest.approx(float((out * out * losses).sum()), rel=1e-12)
 
 
 def test_rows_held_out_have_no_weight() -> None:
@@ -188,16 +189,16 @@ def test_a_path_is_its_certified_fits(objective: Objective) -> None:
 def test_long_tables_are_sampled_first() -> None:
     """Or what is said of them above is not what it seems."""
     for objective in LONG.values():
-        samples = Samples.of(objective, objective.weight, 600, seed=0)
-        assert len(samples.levels) > 1
-        assert samples.left_out.objective.design.shape[0] < objective.design.shape[0] / 2
+        levels, left_out = nested_samples(objective, objective.weight, 600, seed=0)
+        assert len(levels) > 1
+        assert left_out.objective.design.shape[0] < objective.design.shape[0] / 2
 
 
 @named
 def test_one_after_the_other_is_all_together(objective: Objective) -> None:
     measure = LeaveOneOut()
-    together = Together(objective, measure, objective.weight, 0).trace(L2S, [], stop_early=False)
-    in_turn = InTurn(objective, measure, objective.weight, 0).trace(L2S, [], stop_early=False)
+    together = JointFits(objective, measure, objective.weight, 0).solutions(L2S, [], stop_early=False)
+    in_turn = SequentialFits(objective, measure, objective.weight, 0).solutions(L2S, [], stop_early=False)
     for one, other in zip(together, in_turn, strict=True):
         assert one.point.l2 == other.point.l2
         assert one.point.loss == pytest.approx(other.point.loss, rel=5e-3)
@@ -207,8 +208,8 @@ def test_one_after_the_other_is_all_together(objective: Objective) -> None:
 def test_it_ends_early_once_smaller_penalties_are_worse() -> None:
     objective = problem(n=60, d=20)
     l2s = np.geomspace(1e3, 1e-6, 19).tolist()
-    way = InTurn(objective, LeaveOneOut(), objective.weight, 0)
-    every, fewer = (way.trace(l2s, [], stop_early=early) for early in (False, True))
+    fitter = SequentialFits(objective, LeaveOneOut(), objective.weight, 0)
+    every, fewer = (fitter.solutions(l2s, [], stop_early=early) for early in (False, True))
     assert len(fewer) < len(every) == 19
     assert min(t.point.loss for t in fewer) == min(t.point.loss for t in every)
 
@@ -222,17 +223,17 @@ def test_folds_are_separate_fits(name: str, in_turn: bool) -> None:
     objective = PROBLEMS[name]
     fold = torch.from_numpy(np.random.default_rng(1).integers(0, 3, objective.design.shape[0]))
     fold[0] = -1
-    way = (InTurn if in_turn else Together)(objective, Folds(fold), objective.weight, 0)
-    for traced in way.trace([3.0, 0.3], [], stop_early=False):
-        single = with_l2(objective, traced.point.l2)
+    fitter = (SequentialFits if in_turn else JointFits)(objective, Folds(fold), objective.weight, 0)
+    for solution in fitter.solutions([3.0, 0.3], [], stop_early=False):
+        single = with_l2(objective, solution.point.l2)
         losses = torch.zeros(len(fold), dtype=torch.float64)
         for k in range(3):
             theta = solved(replace(single, weight=single.weight * (fold != k)))
             losses[fold == k] = single.loss.value(single.raw(theta), single.target)[fold == k]
         weight = torch.where(fold >= 0, objective.weight, 0.0)
-        wanted = Held.of(losses, weight)
-        assert traced.point.loss == pytest.approx(wanted.loss, rel=2e-3)
-        assert traced.point.standard_error == pytest.approx(wanted.standard_error, rel=1e-2)
+        loss, error = mean_loss(losses, weight)
+        assert solution.point.loss == pytest.approx(loss, rel=2e-3)
+        assert solution.point.standard_error == pytest.approx(error, rel=1e-2)
 
 
 @pytest.mark.parametrize("name", ["two classes", "three classes", "weights"])
@@ -250,11 +251,10 @@ def test_leave_one_out_estimate(name: str) -> None:
 
 
 @pytest.mark.parametrize("objective", LONG.values(), ids=LONG)
-def test_a_sample_tells_what_leaving_out_costs(objective: Objective, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_tells_what_leaving_out_costs(objective: Objective) -> None:
     """To within a tenth of it."""
     sampled = trace(objective, LeaveOneOut(), l2s=[10.0, 0.1])
-    monkeypatch.setattr("torchlogit.path.samples.LEAST", 10**9)
-    whole = trace(objective, LeaveOneOut(), l2s=[10.0, 0.1])
+    whole = trace(objective, LeaveOneOut(), l2s=[10.0, 0.1], min_sample=10**9)
     for one, other, params in zip(sampled.points, whole.points, whole.params, strict=True):
         raw = objective.raw(objective.theta(params))
         seen = float(objective.weight @ objective.loss.value(raw, objective.target))
@@ -379,7 +379,7 @@ def test_the_picture_shows_the_choice() -> None:
 
 def chosen(objective: Objective, choice: L2Choice, validation: Objective | None = None) -> float:
     fold = torch.arange(objective.design.shape[0]) % 5
-    return choose(objective, choice, unit=objective.weight, folds=lambda: fold, validation=validation).l2
+    return choose(objective, choice, observation_weight=objective.weight, folds=lambda: fold, validation=validation).l2
 
 
 REFUSED = {
@@ -408,7 +408,11 @@ def test_what_is_used_where_nothing_is_said() -> None:
     for objective, validation, by in ((few, few, "validation"), (few, None, "alo"), (wide, None, "cv")):
         fold = torch.arange(objective.design.shape[0]) % 2
         path = choose(
-            objective, L2Choice(l2s=(1.0,)), unit=objective.weight, folds=lambda f=fold: f, validation=validation
+            objective,
+            L2Choice(l2s=(1.0,)),
+            observation_weight=objective.weight,
+            folds=lambda f=fold: f,
+            validation=validation,
         )
         assert path.by == by
     with pytest.raises(InputError, match="too many"):

@@ -29,11 +29,11 @@ def chosen(fitted: Fitted) -> list[str]:
     """How l2 was chosen, and what it should cost on rows not seen; nothing where it was given."""
     if fitted.path is None or fitted.chosen_by is None:
         return []
-    from torchlogit.path import WORDS
+    from torchlogit.path import MEASURE_NAMES
 
-    l2 = fitted.penalty.l2
+    l2, measure = fitted.penalty.l2, MEASURE_NAMES[fitted.chosen_by]
     point = next(point for point in fitted.path if point.l2 == l2)
     return [
-        f"l2           {l2:g}, chosen by {WORDS[fitted.chosen_by]} among {len(fitted.path)}: "
+        f"l2           {l2:g}, chosen by {measure} among {len(fitted.path)}: "
         f"log loss {point.loss:.4f} +- {point.standard_error:.4f} on rows not seen"
     ]

@@ -36,11 +36,19 @@ def number_or(l2: Any, chosen: float) -> float:
 def choose_l2(choice: L2Choice, problem: Problem, *, seed: int, validation: LabelledRows | None) -> PenaltyPath:
     """The path of penalties, with the l2 that is chosen; validation: rows to choose by, where the choice allows it."""
     objective, rows = problem.objective, problem.rows
-    unit = objective.weight / torch.from_numpy(np.maximum(rows.counts, 1.0)).to(objective.weight)
+    observation_weight = objective.weight / torch.from_numpy(np.maximum(rows.counts, 1.0)).to(objective.weight)
     make_folds = partial(folds, objective, rows.targets, choice.cv, seed)
-    by_validation = validation is not None and choice.by in (None, "validation")
-    others = problem.unpenalised(validation, centred=True) if validation is not None and by_validation else None
-    return choose(objective, choice, unit=unit, folds=make_folds, validation=others, seed=seed)
+    others = None
+    if validation is not None and choice.by in (None, "validation"):
+        others = problem.losses_of(validation).centered(torch.from_numpy(problem.center).to(objective.target))
+    return choose(
+        objective,
+        choice,
+        observation_weight=observation_weight,
+        folds=make_folds,
+        validation=others,
+        seed=seed,
+    )
 
 
 def folds(objective: Objective, targets: Targets, cv: Any, seed: int) -> torch.Tensor:

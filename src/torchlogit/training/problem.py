@@ -21,8 +21,6 @@ from torchlogit.penalties import ElasticNet
 from torchlogit.storage import IN_MEMORY, Storage
 from torchlogit.training.rows import Array, Features, LabelledRows
 
-FAR = 1e-8  # a column is centred where its variance is below this share of its mean square: mean / spread above 1e4
-
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -42,23 +40,21 @@ class Problem:
         device: torch.device,
         storage: Storage = IN_MEMORY,
     ) -> Problem:
-        """The objective of these rows; vectors with an entry per row live in the storage."""
+        """The objective of these rows; arrays with an entry per row live in the storage."""
         objective = objective_of(rows, penalty, intercept=intercept, device=device, storage=storage)
-        center = _center(objective, rows.features)
-        if center.any():
-            moved = _moved(rows, center)
-            objective = objective_of(moved, penalty, intercept=intercept, device=device, storage=storage)
-        return cls(rows, objective, center)
+        if isinstance(rows.features, ReadAnew):  # encoded columns are near zero: spares a pass over the rows
+            return cls(rows, objective, np.zeros(rows.n_features))
+        center = objective.center()
+        return cls(rows, objective.centered(center), center.cpu().numpy())
 
     def with_l2(self, l2: float) -> Problem:
         """The same problem under another l2."""
         return replace(self, objective=with_l2(self.objective, l2))
 
-    def unpenalised(self, others: LabelledRows, *, centred: bool) -> Objective:
-        """The sum of the losses of other rows; centred: with the same subtracted from their columns."""
-        rows = _moved(others, self.center) if centred else others
+    def losses_of(self, others: LabelledRows) -> Objective:
+        """The sum of the losses of other rows, without a penalty; their columns are not centred."""
         intercept, device = self.objective.design.has_intercept, self.objective.target.device
-        return objective_of(rows, ElasticNet(), intercept=intercept, device=device)
+        return objective_of(others, ElasticNet(), intercept=intercept, device=device)
 
 
 def objective_of(
@@ -98,34 +94,3 @@ def _tensor(array: NDArray[Any]) -> torch.Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(array)
-
-
-def _center(objective: Objective, X: Features) -> Array:
-    """The mean of every column that is more than 1e4 standard deviations away from zero, 0 for others, (n_features,).
-
-    In a column such as seconds since 1970 the spread is lost among the digits of the mean. The intercept, which is not
-    penalised, absorbs the shift, so F is the same. Sparse columns with implicit zeros are not centred: that would make
-    them dense.
-    """
-    if not objective.design.has_intercept or isinstance(X, ReadAnew):  # an encoded table has no columns far from zero
-        return np.zeros(X.shape[1])
-    means, squares = (part[:-1] / objective.total_weight for part in objective.moments)
-    far = squares - means.square() < FAR * squares
-    center: Array = torch.where(far, means, torch.zeros_like(means)).cpu().numpy()
-    if scipy.sparse.issparse(X) and center.any():
-        center[np.bincount(X.indices, minlength=len(center)) < X.shape[0]] = 0
-    return center
-
-
-def _moved(rows: LabelledRows, center: Array) -> LabelledRows:
-    """These rows with `center` subtracted from every column."""
-    return replace(rows, features=_centered(rows.features, center)) if center.any() else rows
-
-
-def _centered(X: Features, center: Array) -> Features:
-    """X - center, where center is zero for columns of a sparse X that do not store every value."""
-    if isinstance(X, torch.Tensor):
-        return X.to(torch.float64) - torch.from_numpy(center).to(X.device)
-    if not scipy.sparse.issparse(X):
-        return X - center
-    return scipy.sparse.csr_array((X.data - center[X.indices], X.indices, X.indptr), shape=X.shape)

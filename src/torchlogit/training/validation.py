@@ -28,7 +28,7 @@ class Validation:
     @classmethod
     def of(cls, problem: Problem, others: LabelledRows) -> Validation:
         """Measures a fit of the problem on other rows, whose columns are not centred."""
-        objective = problem.unpenalised(others, centred=False)
+        objective = problem.losses_of(others)
         return cls(objective, torch.from_numpy(problem.center).to(objective.target.device))
 
     def __call__(self, progress: FitProgress) -> bool:
