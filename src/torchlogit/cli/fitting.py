@@ -40,7 +40,7 @@ def _encode_validation(
     from torchlogit.data.preparation import encode
 
     classes, all_rows = prepared.classes.classes, replace(plan, holdout=None)
-    part, _ = encode(others, prepared.encoder, classes, all_rows, workspace.storage())
+    part, _ = encode(others, prepared.encoder, classes, all_rows, workspace.row_arrays())
     return part.rows(), [*others.notices, *(f"{others.files}: {note}" for note in part.warnings)]
 
 
@@ -64,7 +64,7 @@ def _fit(
         fitted = train(
             options.settings(),
             LabelledRows.of_table(encoded, classes),
-            storage=workspace.arrays(encoded),
+            storage=workspace.storage(encoded),
             checkpoints=workspace.checkpoints(source),
         )
     model = to_model(fitted, prepared.encoder, target=plan.target)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torchlogit.data.plan import Plan
     from torchlogit.data.preparation import Prepared
     from torchlogit.data.reading.source import Source
-    from torchlogit.storage import Spilling, Storage
+    from torchlogit.storage import Storage, TemporaryArrays
 
 MAX_BYTES_IN_MEMORY = 256 << 20  # of encoded rows: more go to files, which takes longer but bounds the memory
 
@@ -60,17 +60,17 @@ class Workspace:
         """The folder of files with encoded rows."""
         return self.cache or self.checkpoint or self.scratch
 
-    def storage(self) -> Spilling:
-        """Storage for encoded rows: RAM, or files where they take more than MAX_BYTES_IN_MEMORY."""
-        from torchlogit.storage import Spilling
+    def row_arrays(self) -> TemporaryArrays:
+        """Arrays for encoded rows: in RAM, or in files where they take more than MAX_BYTES_IN_MEMORY."""
+        from torchlogit.storage import TemporaryArrays
 
-        return Spilling(self.folder, MAX_BYTES_IN_MEMORY)
+        return TemporaryArrays(self.folder, MAX_BYTES_IN_MEMORY)
 
-    def arrays(self, rows: EncodedRows) -> Storage:
-        """Storage for arrays with an entry per row: RAM, or files where the encoded rows are in files."""
-        from torchlogit.storage import IN_MEMORY, OnDisk
+    def storage(self, rows: EncodedRows) -> Storage:
+        """Storage for further arrays with an entry per row: RAM, or files where the encoded rows are in files."""
+        from torchlogit.storage import IN_MEMORY, MappedFiles
 
-        return IN_MEMORY if rows.nbytes <= MAX_BYTES_IN_MEMORY else OnDisk(self.folder)
+        return IN_MEMORY if rows.nbytes <= MAX_BYTES_IN_MEMORY else MappedFiles(self.folder)
 
     def checkpoints(self, source: Source) -> Checkpoints | None:
         """The checkpoints of the fit, if any are to be written."""
@@ -91,10 +91,10 @@ class Workspace:
             yield prepare(source, encoder_options, plan, None)
             return
         if self.folder is self.scratch:
-            storage = self.storage()
-            prepared = prepare(source, encoder_options, plan, storage)
-            if storage.spilled:
-                size = f"the encoded rows take {storage.size / 1e9:.1f} GB"
+            arrays = self.row_arrays()
+            prepared = prepare(source, encoder_options, plan, arrays)
+            if arrays.spilled:
+                size = f"the encoded rows take {arrays.n_bytes / 1e9:.1f} GB"
                 click.echo(f"torchlogit: {size}, in files in {self.folder}, gone at the end", err=True)
             yield prepared
             return
