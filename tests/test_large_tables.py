@@ -86,14 +86,16 @@ def test_the_same_model_however_rows_are_kept(options: str, here: Path, monkeypa
 
 
 def test_rows_to_measure_on_are_spilled_as_those_to_train_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchlogit.storage import Spilling
+    from torchlogit.storage import TemporaryArrays
 
-    made, command = list[Spilling](), f"{TRAIN} --valid whole.parquet --json"
+    made, command = list[TemporaryArrays](), f"{TRAIN} --valid whole.parquet --json"
     expected = torchlogit(here, *shlex.split(command)).stdout
     monkeypatch.setattr("torchlogit.cli.fitting.FEW", 1000)
-    monkeypatch.setattr("torchlogit.storage.Spilling", lambda *given: made.append(Spilling(*given)) or made[-1])
+    monkeypatch.setattr(
+        "torchlogit.storage.TemporaryArrays", lambda *given: made.append(TemporaryArrays(*given)) or made[-1]
+    )
     found = torchlogit(here, *shlex.split(command))
-    assert [storage.spilled for storage in made] == [True, True]
+    assert [arrays.spilled for arrays in made] == [True, True]
     assert json.loads(found.stdout)["metrics"] == json.loads(expected)["metrics"]
     assert "torchlogit: the encoded rows take 0.0 GB, in files in" in found.stderr
 
@@ -121,14 +123,14 @@ def test_what_is_kept_is_used_and_a_changed_source_is_read_again(here: Path, tmp
     command = "train small.csv --target y -o model.safetensors --cache rows"
     pacsv.write_csv(table(500), here / "small.csv")
     first = trained(here, command)
-    written = (here / "rows" / "rows-0").stat().st_mtime_ns
+    written = (here / "rows" / "rows-train-values").stat().st_mtime_ns
     assert trained(here, command) == first
-    assert (here / "rows" / "rows-0").stat().st_mtime_ns == written, "not written again"
+    assert (here / "rows" / "rows-train-values").stat().st_mtime_ns == written, "not written again"
     pacsv.write_csv(table(501), here / "small.csv")
     second = trained(here, command)
     assert second != first
     assert second == trained(here, "train small.csv --target y -o model.safetensors")
-    (here / "rows" / "rows-0").write_bytes(b"")
+    (here / "rows" / "rows-train-values").write_bytes(b"")
     assert trained(here, command) == second, "made anew where it is damaged"
 
 

@@ -35,6 +35,7 @@ from torchlogit.storage import IN_MEMORY, Storage
 
 CHUNK = 1 << 17  # entries of the raw prediction that are worked on at once: temporaries stay in the cache;
 DEVICE_CHUNK = 1 << 24  # on a GPU, enough to fill it
+FAR = 1e-8  # variance / mean square under which a column is centred: float64 has lost half of the variance's digits
 
 
 @dataclass(frozen=True)
@@ -343,6 +344,25 @@ class Objective:
             weight=self.weight[start:stop],
             offset=None if self.offset is None else self.offset[start:stop],
         )
+
+    def center(self) -> Tensor:
+        """The mean of every feature that is more than 1e4 of its standard deviations from zero, 0 for all others.
+
+        (n_features,), float64. In a column such as seconds since 1970 the deviations are lost among the digits of the
+        mean. The intercept, which has no penalty, takes the mean up, and so F is the same of `centered` rows. Without
+        an intercept all are 0, and so are columns with implicit zeros.
+        """
+        if not self.design.has_intercept:
+            return torch.zeros(self.n_features).to(self.target)
+        means, squares = (part[:-1] / self.total_weight for part in self.moments)
+        far = squares - means.square() < FAR * squares
+        if bool(far.any()):
+            far &= self.design.can_center()
+        return torch.where(far, means, 0.0)
+
+    def centered(self, center: Tensor) -> Objective:
+        """The objective of the rows with `center` (n_features,) subtracted from every feature."""
+        return replace(self, design=self.design.centered(center)) if bool(center.any()) else self
 
     def columns(self, indices: Tensor) -> Objective:
         """The objective of these features and the intercept, all other coefficients being zero."""

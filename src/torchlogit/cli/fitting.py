@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torchlogit.estimator import LogisticRegression
     from torchlogit.model import Label, LogisticModel
     from torchlogit.records import Certificate
-    from torchlogit.storage import Spilling, Storage
+    from torchlogit.storage import Storage, TemporaryArrays
 
 FEW = 256 << 20  # bytes of encoded rows that are kept in memory
 
@@ -79,11 +79,11 @@ class Keeping:
         """Where files go."""
         return self.cache or self.checkpoint or self.scratch
 
-    def storage(self) -> Spilling:
-        """Where rows are to live: in memory, if they are few."""
-        from torchlogit.storage import Spilling
+    def arrays(self) -> TemporaryArrays:
+        """Where encoded rows are stored: in RAM, if they are few."""
+        from torchlogit.storage import TemporaryArrays
 
-        return Spilling(self.folder, FEW)
+        return TemporaryArrays(self.folder, FEW)
 
     @contextmanager
     def rows(self, source: Source, options: EncoderOptions, plan: Plan) -> Iterator[Prepared]:
@@ -96,10 +96,10 @@ class Keeping:
             yield prepare(source, options, plan, None)
             return
         if self.folder is self.scratch:
-            storage = self.storage()
-            prepared = prepare(source, options, plan, storage)
-            if storage.spilled:
-                told = f"the encoded rows take {storage.size / 1e9:.1f} GB, in files in {self.folder}"
+            arrays = self.arrays()
+            prepared = prepare(source, options, plan, arrays)
+            if arrays.spilled:
+                told = f"the encoded rows take {arrays.n_bytes / 1e9:.1f} GB, in files in {self.folder}"
                 click.echo(f"torchlogit: {told}, gone at the end", err=True)
             yield prepared
             return
@@ -111,9 +111,9 @@ class Keeping:
 
     def vectors(self, rows: EncodedRows) -> Storage:
         """Where vectors as long as the rows live: where the rows do."""
-        from torchlogit.storage import IN_MEMORY, OnDisk
+        from torchlogit.storage import IN_MEMORY, MappedFiles
 
-        return IN_MEMORY if rows.nbytes <= FEW else OnDisk(self.folder)
+        return IN_MEMORY if rows.nbytes <= FEW else MappedFiles(self.folder)
 
     def checkpoints(self, source: Source) -> Checkpoints | None:
         """Those of the fit."""
@@ -129,7 +129,7 @@ def with_others(prepared: Prepared, others: Source, plan: Plan, keeping: Keeping
     from torchlogit.data.preparation import encode
 
     all_of_it = replace(plan, holdout=None)
-    part, _ = encode(others, prepared.encoder, prepared.classes.classes, all_of_it, keeping.storage())
+    part, _ = encode(others, prepared.encoder, prepared.classes.classes, all_of_it, keeping.arrays())
     notices = [*others.notices, *(f"{others.files}: {notice}" for notice in part.warnings)]
     return replace(prepared, held=part.rows()), notices
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from torchlogit.atomic import load_json, save_json
-from torchlogit.data.encoded_rows import EncodedRows, RowWriter
+from torchlogit.data.encoded_rows import EncodedRows, StoredRows
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions
 from torchlogit.data.encoding.schema import schema_from_json, schema_to_json
 from torchlogit.data.labels import ClassTotals
@@ -23,9 +23,9 @@ from torchlogit.data.plan import Plan
 from torchlogit.data.preparation import Prepared, prepare
 from torchlogit.data.reading.source import Source
 from torchlogit.errors import CheckpointError, InputError
-from torchlogit.storage import Keeping, Kept, Storage
+from torchlogit.storage import SavedArrays
 
-NOTE, FORMAT = "rows.json", 1
+NOTE, FORMAT = "rows.json", 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Cache:
             facts = load_json(note)
             if facts["key"] != key:
                 return None
-            return _prepared(facts, Kept(self.folder, facts["sizes"]), plan)
+            return _prepared(facts, SavedArrays.opened(self.folder, facts["sizes"]), plan)
         except (CheckpointError, LookupError, TypeError):
             return None  # damaged, or of a version that kept other things: it is made anew
 
@@ -75,12 +75,11 @@ class Cache:
             self.clear()
         except OSError as error:
             raise InputError(f"{self.folder}: cannot write there ({error.strerror}); choose another folder") from None
-        keeping = Keeping(self.folder)
-        prepared = prepare(source, options, plan, keeping)
-        facts = _facts(prepared)
-        save_json(self.folder / NOTE, {"key": key, "sizes": keeping.finished(), **facts})
-        # What is kept is what is used, the first time as later.
-        return _prepared(facts, Kept(self.folder, keeping.finished()), plan)
+        arrays = SavedArrays(self.folder)
+        facts = _facts(prepare(source, options, plan, arrays))
+        save_json(self.folder / NOTE, {"key": key, "sizes": arrays.sizes(), **facts})
+        # The first time too, the rows are read from the folder, so that every run uses the same.
+        return _prepared(facts, arrays, plan)
 
 
 def _key(source: Source, options: EncoderOptions, plan: Plan) -> str:
@@ -100,12 +99,12 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _prepared(facts: dict[str, Any], storage: Storage, plan: Plan) -> Prepared:
+def _prepared(facts: dict[str, Any], arrays: SavedArrays, plan: Plan) -> Prepared:
     encoder = Encoder(schema_from_json(facts["schema"]), facts["columns"])
 
-    def rows() -> EncodedRows:
-        weighted = plan.weight is not None
-        return RowWriter.into(storage, width=encoder.n_features, sparse=encoder.is_sparse, weighted=weighted).rows()
+    def rows(name: str) -> EncodedRows:
+        return StoredRows(arrays, name, encoder.n_features, encoder.is_sparse, plan.weight is not None).rows()
 
     totals = ClassTotals(tuple(facts["classes"]), np.array(facts["counts"]), np.array(facts["weight"]))
-    return Prepared(encoder, totals, rows(), None if plan.holdout is None else rows(), tuple(facts["notices"]))
+    held = None if plan.holdout is None else rows("held")
+    return Prepared(encoder, totals, rows("train"), held, tuple(facts["notices"]))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torchlogit.data.ahead import ahead
 from torchlogit.data.block import PIECE, Piece, piece_of, rechunked
-from torchlogit.data.encoded_rows import EncodedRows, RowWriter
+from torchlogit.data.encoded_rows import EncodedRows, RereadRows, RowWriter, StoredRows
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions
 from torchlogit.data.encoding.features import Matrix
 from torchlogit.data.encoding.row_warnings import RowWarnings, added, messages
@@ -21,7 +21,7 @@ from torchlogit.data.plan import Keep, Plan
 from torchlogit.data.reading.source import Source
 from torchlogit.data.weights import weights_in
 from torchlogit.errors import DataError
-from torchlogit.storage import IN_MEMORY, Storage
+from torchlogit.storage import NamedArrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,14 @@ class Prepared:
     warnings: tuple[str, ...]
 
 
-def prepare(source: Source, options: EncoderOptions, plan: Plan, storage: Storage | None) -> Prepared:
+def prepare(source: Source, options: EncoderOptions, plan: Plan, arrays: NamedArrays | None) -> Prepared:
     """The rows of a source, ready to train on; DataError, which names file and row, for those that cannot be used.
 
-    storage: where they are to live; None: their features are not kept, but encoded again for every reading.
+    arrays: where encoded rows are stored; None: features are not stored, and every pass reads and encodes them again.
     """
     learned = learn_table(source, options, plan)
     encoder = learned.encoder
-    kept, held = encode(source, encoder, learned.classes.classes, plan, storage)
+    kept, held = encode(source, encoder, learned.classes.classes, plan, arrays)
     warnings = [*learned.warnings, *kept.warnings]
     if held is None:
         return Prepared(encoder, learned.classes, kept.rows(), None, tuple(warnings))
@@ -110,15 +110,19 @@ class Part:
 
 
 def encode(
-    source: Source, encoder: Encoder, classes: Sequence[Label], plan: Plan, storage: Storage | None
+    source: Source, encoder: Encoder, classes: Sequence[Label], plan: Plan, arrays: NamedArrays | None
 ) -> tuple[Part, Part | None]:
-    """The rows to train on and those held out, encoded in one reading; without a storage, to be read anew."""
+    """The rows to train on and those held out, encoded in one reading.
+
+    Without arrays, every pass over their features reads and encodes the source again.
+    """
     keep = plan.keep
 
-    def part(chosen: Keep | None) -> Part:
-        return Part(Reading(source, encoder, classes, plan), _writer(source, encoder, plan, storage, chosen))
+    def part(name: str, chosen: Keep | None) -> Part:
+        return Part(Reading(source, encoder, classes, plan), _writer(source, encoder, plan, arrays, name, chosen))
 
-    kept, held = part(keep), None if keep is None else part(lambda first, n: ~keep(first, n))
+    kept = part("train", keep)
+    held = None if keep is None else part("held", lambda first, n: ~keep(first, n))
     for piece in kept.reading.pieces():
         chosen = None if keep is None else keep(piece.first, len(piece))
         kept.append(piece if chosen is None else piece.where(chosen))
@@ -127,10 +131,12 @@ def encode(
     return kept, held
 
 
-def _writer(source: Source, encoder: Encoder, plan: Plan, storage: Storage | None, keep: Keep | None) -> RowWriter:
-    width, weighted = encoder.n_features, plan.weight is not None
-    if storage is not None:
-        return RowWriter.into(storage, width=width, sparse=encoder.is_sparse, weighted=weighted)
+def _writer(
+    source: Source, encoder: Encoder, plan: Plan, arrays: NamedArrays | None, name: str, keep: Keep | None
+) -> RowWriter:
+    weighted = plan.weight is not None
+    if arrays is not None:
+        return StoredRows(arrays, name, encoder.n_features, encoder.is_sparse, weighted)
 
     def read() -> Iterator[Matrix]:
         for piece in ahead(pieces_of(source, encoder, ())):
@@ -138,7 +144,7 @@ def _writer(source: Source, encoder: Encoder, plan: Plan, storage: Storage | Non
             if len(part):
                 yield encoder.encode(part.table).values
 
-    return RowWriter.reading(read, IN_MEMORY, width=width, weighted=weighted)
+    return RereadRows(read, encoder.n_features, weighted)
 
 
 def pieces_of(source: Source, encoder: Encoder, also: Sequence[str], rows: int = PIECE) -> Iterator[Piece]:

@@ -202,6 +202,14 @@ class Dense:
         """A design of these rows, copied."""
         return replace(self, values=self.values[indices])
 
+    def can_center(self) -> Tensor:
+        """All features."""
+        return torch.ones(self.values.shape[1], dtype=torch.bool, device=self.values.device)
+
+    def centered(self, center: Tensor) -> Dense:
+        """These rows with `center` subtracted from every feature."""
+        return replace(self, values=self.values.to(torch.float64) - center)
+
     def columns(self, indices: Tensor) -> Dense:
         """A design of these features, copied."""
         return replace(self, values=self.values[:, indices])

@@ -92,6 +92,17 @@ class DesignMatrix(Protocol):
         """A design of these rows, copied."""
         ...
 
+    def can_center(self) -> Tensor:
+        """Which features `centered` may move, (n_features,) booleans: those that store a value for every row."""
+        ...
+
+    def centered(self, center: Tensor) -> DesignMatrix:
+        """These rows with `center` (n_features,), float64, subtracted from every feature: copied, in float64.
+
+        It has to be zero where `can_center` is false, since implicit zeros stay zeros.
+        """
+        ...
+
     def columns(self, indices: Tensor) -> DesignMatrix:
         """A design of these features, ascending, copied, and of the intercept's column where there is one."""
         ...

@@ -152,6 +152,17 @@ class Sparse:
         """A design of these rows, copied."""
         return replace(self, values=_sorted(self.values[indices.numpy()]))
 
+    def can_center(self) -> Tensor:
+        """The features that have no implicit zeros."""
+        n, d = self.values.shape
+        return torch.from_numpy(np.bincount(self.values.indices, minlength=d) == n)
+
+    def centered(self, center: Tensor) -> Sparse:
+        """These rows with `center` subtracted from the values that are stored."""
+        csr = self.values
+        arrays = csr.data - center.numpy()[csr.indices], csr.indices, csr.indptr
+        return replace(self, values=_sorted(scipy.sparse.csr_array(arrays, shape=csr.shape)))
+
     def columns(self, indices: Tensor) -> Sparse:
         """A design of these features, copied."""
         values = _sorted(self.values[:, indices.numpy()])

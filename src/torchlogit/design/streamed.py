@@ -111,6 +111,15 @@ class Streamed:
             return self._dense(rows)
         return Sparse.of(rows, intercept=self.has_intercept)
 
+    def can_center(self) -> Tensor:
+        """None: an encoded table has no columns far from zero."""
+        return torch.zeros(self.d, dtype=torch.bool)
+
+    def centered(self, center: Tensor) -> Streamed:
+        """These rows, as nothing can be subtracted."""
+        assert not bool(center.any()), "see can_center"
+        return self
+
     def columns(self, indices: Tensor) -> Streamed:
         """A design of these features, read from all of them."""
         read, chosen = self.read, indices.numpy()
