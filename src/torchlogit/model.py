@@ -34,7 +34,7 @@ Label = str | int | float | bool
 
 FORMAT_VERSION = 3
 MAX_HEADER = 100_000_000  # bytes: the longest header that safetensors reads
-HEADER_PER_TEXT = 1.1  # the header is estimated to be this many times as long as the JSON text, whose quotes are escaped
+HEADER_PER_TEXT = 1.1  # an estimate: the header is this many times as long as the JSON text, whose quotes are escaped
 KEY = "torchlogit"  # of the JSON object among the file's metadata
 FACTS = ("target", "penalty", "solver", "certificate", "training_data", "standard_errors", "versions")
 KEYS = ("checksum", "format_version", "classes", "feature_names", "schema", *FACTS)

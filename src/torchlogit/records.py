@@ -186,7 +186,7 @@ class FitResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StreamState:
-    """What a stream needs to go on learning: facts, as JSON values, and float64 arrays by their names in model files."""
+    """What a stream needs to go on learning: facts as JSON values, and float64 arrays by their names in model files."""
 
     facts: dict[str, Any]
     arrays: dict[str, NDArray[np.float64]]
