@@ -73,7 +73,7 @@ def _train(
     reading, counts = Reading(source, encoder, classes, plan), np.zeros(len(classes), np.int64)
 
     def blocks() -> Iterator[LabelledRows]:
-        for block in reading.pieces():
+        for block in reading.blocks():
             rows = reading.encoded(block)
             counts[:] += np.bincount(rows.codes, minlength=len(classes))
             yield LabelledRows.of_table(rows, classes)
