@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from commands import torchlogit
+from torchlogit.data.reading import csv_reader
 
 ROWS, PARTS = 12_000, 3
 TORCHLOGIT = Path(sys.executable).parent / "torchlogit"
@@ -80,7 +81,7 @@ def test_the_same_model_however_rows_are_kept(options: str, here: Path, monkeypa
     expected = trained(here, f"{TRAIN} {options}")
     for way in WAYS.values():
         assert trained(here, f"{TRAIN} {options} {way}") == expected, way
-    monkeypatch.setattr("torchlogit.cli.fitting.FEW", 0)
+    monkeypatch.setattr("torchlogit.cli.workspace.MAX_BYTES_IN_MEMORY", 0)
     assert trained(here, f"{TRAIN} {options}") == expected, "on disk"
     assert {path.name for path in here.iterdir()} == {*LEFT}
 
@@ -90,7 +91,7 @@ def test_rows_to_measure_on_are_spilled_as_those_to_train_on(here: Path, monkeyp
 
     made, command = list[TemporaryArrays](), f"{TRAIN} --valid whole.parquet --json"
     expected = torchlogit(here, *shlex.split(command)).stdout
-    monkeypatch.setattr("torchlogit.cli.fitting.FEW", 1000)
+    monkeypatch.setattr("torchlogit.cli.workspace.MAX_BYTES_IN_MEMORY", 1000)
     monkeypatch.setattr(
         "torchlogit.storage.TemporaryArrays", lambda *given: made.append(TemporaryArrays(*given)) or made[-1]
     )
@@ -104,12 +105,11 @@ LEFT = ("data", "whole.parquet", "sorted.csv", "model.safetensors", "rows", "run
 
 
 @pytest.mark.parametrize("rows", [7, 999])
-def test_the_same_model_whatever_the_size_of_the_blocks_read(
+def test_the_same_model_however_many_rows_are_read_at_a_time(
     rows: int, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = trained(here)
-    keywords = {"names": None, "has_header": True, "block_rows": rows}
-    monkeypatch.setattr("torchlogit.data.reading.file_source.open_source.__kwdefaults__", keywords)
+    monkeypatch.setattr(csv_reader, "PIECE_BYTES", 90 * rows)
     assert trained(here) == expected
 
 
