@@ -130,7 +130,7 @@ def with_others(prepared: Prepared, others: Source, plan: Plan, keeping: Keeping
 
     all_of_it = replace(plan, holdout=None)
     part, _ = encode(others, prepared.encoder, prepared.classes.classes, all_of_it, keeping.arrays())
-    notices = [*others.notices, *(f"{others.files}: {notice}" for notice in part.warnings)]
+    notices = [*others.warnings, *(f"{others.files}: {notice}" for notice in part.warnings)]
     return replace(prepared, held=part.rows()), notices
 
 
@@ -146,7 +146,7 @@ def trained(
 ) -> Run:
     """Prepares, fits, saves and measures."""
     with keeping.rows(source, options, plan) as prepared:
-        notices = [*notices, *source.notices, *prepared.warnings]
+        notices = [*notices, *source.warnings, *prepared.warnings]
         if others is not None:
             prepared, seen = with_others(prepared, others, plan, keeping)
             notices += seen

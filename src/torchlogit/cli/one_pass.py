@@ -77,7 +77,7 @@ def _passed(
     monitors = [_Progress()] if classifier.verbose else []
     learn_blocks(classifier, blocks(), encoder.n_features, len(classes), monitors)
     model = finished(encoder, classifier, classes, plan, path)
-    told = (*notices, *source.notices, *messages(reading.warnings))
+    told = (*notices, *source.warnings, *messages(reading.warnings))
     return Run(source.files, model, classifier, counts.tolist(), {}, str(path), told)
 
 
