@@ -26,7 +26,7 @@ import torchlogit
 from classification import coefficients, rows
 from commands import torchlogit as command
 from torchlogit import InputError, L2Choice, LogisticRegression, LogisticRegressionPath, Status, TableEncoder
-from torchlogit.data.targets import labels
+from torchlogit.estimator.targets import checked_labels
 from torchlogit.estimator.penalty import folds
 from torchlogit.estimator.problem import Rows
 from torchlogit.penalties import ElasticNet
@@ -222,7 +222,7 @@ def test_what_cannot_be_folds_is_refused() -> None:
 
 def folds_of(y: NDArray[Any], cv: int, weight: NDArray[np.float64] | None = None) -> NDArray[np.int64]:
     weight = np.ones(len(y)) if weight is None else weight
-    targets = labels(y)
+    targets = checked_labels(y)
     rows = Rows(np.zeros((len(y), 1)), targets, weight, weight)
     objective = rows.objective(ElasticNet(l2=1.0), True, torch.device("cpu"))
     return folds(objective, targets, cv, 0).numpy()
