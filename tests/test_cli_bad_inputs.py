@@ -530,12 +530,12 @@ def test_a_full_disk_leaves_the_old_predictions(suffix: str, folder: Path, monke
 
 
 def test_ctrl_c_before_the_first_step_leaves_the_old_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchlogit.data.reading import file_source
+    from torchlogit.data.reading import source
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(file_source, "open_source", interrupted)
+    monkeypatch.setattr(source, "open_source", interrupted)
     before = contents(folder)
     ended = torchlogit(folder, "train", "data.csv", "--target", "y", "-o", "model.safetensors")
     # The line break is click's: it ends the line that the terminal began with ^C.
@@ -544,12 +544,12 @@ def test_ctrl_c_before_the_first_step_leaves_the_old_model(folder: Path, monkeyp
 
 
 def test_running_out_of_memory_is_told_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchlogit.data.reading import file_source
+    from torchlogit.data.reading import source
 
     def exhausted(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(file_source, "open_source", exhausted)
+    monkeypatch.setattr(source, "open_source", exhausted)
     message = "torchlogit: out of memory; --drop columns with many levels, or take fewer rows"
     assert refusal(folder, f"{PREDICT} data.csv") == message
 

@@ -26,9 +26,9 @@ import torchlogit
 from classification import coefficients, rows
 from commands import torchlogit as command
 from torchlogit import InputError, L2Choice, LogisticRegression, LogisticRegressionPath, Status, TableEncoder
-from torchlogit.estimator.targets import checked_labels
 from torchlogit.estimator.penalty import folds
 from torchlogit.estimator.problem import Rows
+from torchlogit.estimator.targets import checked_labels
 from torchlogit.penalties import ElasticNet
 
 DATA = Path(os.environ.get("TORCHLOGIT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from commands import torchlogit
+from torchlogit.data.reading import csv_reader
 
 ROWS, PARTS = 12_000, 3
 TORCHLOGIT = Path(sys.executable).parent / "torchlogit"
@@ -104,12 +105,11 @@ LEFT = ("data", "whole.parquet", "sorted.csv", "model.safetensors", "rows", "run
 
 
 @pytest.mark.parametrize("rows", [7, 999])
-def test_the_same_model_whatever_the_size_of_the_blocks_read(
+def test_the_same_model_however_many_rows_are_read_at_a_time(
     rows: int, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = trained(here)
-    keywords = {"names": None, "has_header": True, "block_rows": rows}
-    monkeypatch.setattr("torchlogit.data.reading.file_source.open_source.__kwdefaults__", keywords)
+    monkeypatch.setattr(csv_reader, "PIECE_BYTES", 90 * rows)
     assert trained(here) == expected
 
 

@@ -29,9 +29,9 @@ from torchlogit.cli import evaluate, options, predict
 from torchlogit.cli import measuring as measuring
 from torchlogit.cli.measuring import measure
 from torchlogit.data.ahead import ahead
+from torchlogit.data.block import BLOCK_ROWS, Block, FileRows, recut
 from torchlogit.data.encoded_rows import EncodedRows
 from torchlogit.data.labels import check_labels
-from torchlogit.data.reading.source import START, Block, Cursor
 from torchlogit.data.reading.tables import read_table
 from torchlogit.errors import DataError
 from torchlogit.model import LogisticModel, load
@@ -61,7 +61,7 @@ def people(n: int = N, seed: int = 0) -> pa.Table:
 
 @dataclass
 class Blocks:
-    """A source of the rows of some files, in blocks of so many rows; it counts the rows it has handed out."""
+    """A source of the rows of some files, read by so many rows at a time; it counts the rows it has handed out."""
 
     files_of: dict[str, pa.Table]
     sizes: Sequence[int] = (N,)
@@ -81,17 +81,20 @@ class Blocks:
     def fingerprint(self) -> str:
         return ""
 
-    def blocks(self, start: Cursor = START, columns: Sequence[str] | None = None) -> Iterator[Block]:
+    def blocks(self, columns: Sequence[str] | None = None, rows: int = BLOCK_ROWS) -> Iterator[Block]:
+        return recut(self._as_read(columns), rows)
+
+    def _as_read(self, columns: Sequence[str] | None) -> Iterator[Block]:
         self.columns.append(columns)
         turn = 0
-        for index, (file, table) in enumerate(self.files_of.items()):
+        for file, table in self.files_of.items():
             chosen = table if columns is None else table.select(columns)
             row = 0
             while row < table.num_rows:
                 part = chosen.slice(row, self.sizes[turn % len(self.sizes)])
                 turn += 1
                 self.read += part.num_rows
-                yield Block(part, file, row, Cursor(index, row + part.num_rows))
+                yield Block(part, (FileRows(file, range(row, row + part.num_rows)),))
                 row += part.num_rows
 
 
@@ -179,9 +182,9 @@ def test_what_training_says_of_its_rows_is_what_evaluate_says_of_the_file(folder
 
 
 def test_a_piece_is_smaller_where_a_row_has_many_values(model: LogisticModel) -> None:
-    assert measuring.piece_rows(model) == 65_536
+    assert measuring.block_rows(model) == 65_536
     with patch.object(measuring, "MOST_VALUES", 1000):
-        rows = measuring.piece_rows(model)
+        rows = measuring.block_rows(model)
     assert rows & (rows - 1) == 0
     assert 100 < rows * (2 + len(model.classes)) <= 1000  # a number and a level, at least, and the predictions
 

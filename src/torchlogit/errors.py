@@ -25,10 +25,18 @@ class InputError(TorchlogitError, ValueError):
 
 
 class DataError(InputError):
-    """A table or array cannot be used; `column` and `row` say where, when one place is to blame.
+    """A table or array cannot be used.
 
-    `row` is the index into the table that was handed over, from 0. Whoever read that table from
-    files knows which file the row came from, and says so with `located`, once.
+    Parameters
+    ----------
+    message
+        What was given, what was expected and what to do; one line.
+    column
+        The column at fault, if it is one.
+    row
+        Index, from 0, of the row at fault in the table that was handed over, if it is one row of a table in memory.
+    place
+        The file at fault, or the file and its row, as in "a.csv row 2", if the message names it.
     """
 
     def __init__(
@@ -43,13 +51,18 @@ class DataError(InputError):
     def __str__(self) -> str:
         return self.message if self.row is None else f"{self.message} (row {self.row}, counted from 0)"
 
-    def located(self, place: str) -> DataError:
-        """The same error, with the place (a file, or a file and its row) put before the message, if it has none yet."""
-        return self if self.place else DataError(f"{place}: {self.message}", column=self.column, place=place)
+    def at(self, file: str | None, row: int | None = None) -> DataError:
+        """The same error about this row, from 0, of a file; about the file where `row` is None.
 
-    def named(self, place: str) -> DataError:
-        """The same error, whose message tells its place already."""
-        return DataError(self.message, column=self.column, place=place)
+        Where `file` is None, `row` is the index in a table in memory. An error that has a place already is returned
+        as it is.
+        """
+        if self.place is not None:
+            return self
+        if file is None:
+            return DataError(self.message, column=self.column, row=row)
+        place = file if row is None else f"{file} row {row + 1}"
+        return DataError(f"{place}: {self.message}", column=self.column, place=place)
 
 
 class ModelFileError(InputError):

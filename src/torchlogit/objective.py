@@ -29,7 +29,7 @@ from torch import Tensor
 from torchlogit.design import DesignMatrix, Rows, sum_blocks
 from torchlogit.errors import InputError
 from torchlogit.losses import Loss
-from torchlogit.penalties import Penalty
+from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params
 from torchlogit.storage import IN_MEMORY, Storage
 
@@ -50,7 +50,7 @@ class Objective:
     target: Tensor
     weight: Tensor
     loss: Loss
-    penalty: Penalty
+    penalty: ElasticNet
     offset: Tensor | None = None
     storage: Storage = IN_MEMORY
 
@@ -61,7 +61,7 @@ class Objective:
         target: Tensor,
         *,
         loss: Loss,
-        penalty: Penalty,
+        penalty: ElasticNet,
         weight: Tensor | None = None,
         offset: Tensor | None = None,
         storage: Storage = IN_MEMORY,

@@ -16,7 +16,7 @@ from torch import Tensor
 import cases
 from cases import N_FEATURES, PENALTIES, SMOOTH, PenaltyCase
 from torchlogit.errors import InputError
-from torchlogit.penalties import ElasticNet, held
+from torchlogit.penalties import ElasticNet, clipped
 
 every_penalty = pytest.mark.parametrize("case", PENALTIES, ids=cases.named)
 seeds = st.integers(0, 2**32 - 1)
@@ -39,11 +39,11 @@ def feasible(case: PenaltyCase, seed: int, size: float = 1.0) -> Tensor:
     """Within the bounds; some coefficients zero, some on a bound."""
     coef = point(seed, size)
     coef[point(seed + 1) > 1] = 0
-    return held(coef, *columns(case.penalty.box(N_FEATURES)))
+    return clipped(coef, *columns(case.penalty.box(N_FEATURES)))
 
 
 def within_range(case: PenaltyCase, dual: Tensor) -> Tensor:
-    return held(dual, *columns(case.penalty.dual_range(N_FEATURES)))
+    return clipped(dual, *columns(case.penalty.dual_range(N_FEATURES)))
 
 
 def subgradient(case: PenaltyCase, coef: Tensor, seed: int) -> Tensor:
@@ -155,7 +155,7 @@ def test_prox_is_the_minimiser_found_by_search(case: PenaltyCase, step: float) -
         wanted = case.reference.prox(exact(coef), mpf(step))
         for mine, other in zip(ours.ravel().tolist(), wanted.ravel(), strict=True):
             assert mine == pytest.approx(float(other), rel=1e-14, abs=1e-25)
-    assert torch.equal(ours, held(ours, *columns(case.penalty.box(N_FEATURES))))
+    assert torch.equal(ours, clipped(ours, *columns(case.penalty.box(N_FEATURES))))
     stacked = case.penalty.prox(coef, torch.full((N_FEATURES, 1), step, dtype=torch.float64))
     assert torch.equal(stacked, ours)
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from torchlogit.data.block import BLOCK_ROWS, Block, FileRows, recut
 from torchlogit.data.encoding.column_kind import LIMITS, LearningLimits
 from torchlogit.data.encoding.encoder import EncoderOptions
 from torchlogit.data.encoding.schema import schema_to_json
 from torchlogit.data.learning import LearnedTable, learn_table
 from torchlogit.data.plan import Plan
-from torchlogit.data.reading.source import START, Block, Cursor
 
 
 @dataclass
 class Cut:
-    """A source: a table cut into files, each read in blocks of so many rows; remembers the columns of each reading."""
+    """A source: a table cut into files, each read by so many rows at a time; remembers the columns of each reading."""
 
     table: pa.Table
     cuts: Sequence[int]  # rows of the first files; what is left is one more
@@ -36,8 +36,10 @@ class Cut:
     def fingerprint(self) -> str:
         return "the same"
 
-    def blocks(self, start: Cursor = START, columns: Sequence[str] | None = None) -> Iterator[Block]:
-        assert start == START
+    def blocks(self, columns: Sequence[str] | None = None, rows: int = BLOCK_ROWS) -> Iterator[Block]:
+        return recut(self.as_read(columns), rows)
+
+    def as_read(self, columns: Sequence[str] | None = None) -> Iterator[Block]:
         names = self.table.column_names if columns is None else columns
         self.readings.append(list(names))
         at = 0
@@ -45,7 +47,7 @@ class Cut:
             part = self.table.select(names).slice(at, n)
             for row in range(0, part.num_rows, self.rows):
                 block = part.slice(row, self.rows)
-                yield Block(block, f"{'abcdefgh'[index]}.csv", row, Cursor(index, row + block.num_rows))
+                yield Block(block, (FileRows(f"{'abcdefgh'[index]}.csv", range(row, row + block.num_rows)),))
             at += part.num_rows
 
 
@@ -62,6 +64,11 @@ def beside(values: Sequence[object], kind: pa.DataType | None = None) -> pa.Tabl
 
 
 def of(
-    table: pa.Table, rows: int = 5, cuts: Sequence[int] = (21,), limits: LearningLimits = LIMITS, **options: Any
+    table: pa.Table,
+    rows: int = 5,
+    cuts: Sequence[int] = (21,),
+    limits: LearningLimits = LIMITS,
+    block_rows: int = 16,
+    **options: Any,
 ) -> LearnedTable:
-    return learn_table(Cut(table, cuts, rows), EncoderOptions(**options), Plan("y"), limits)
+    return learn_table(Cut(table, cuts, rows), EncoderOptions(**options), Plan("y"), limits, block_rows)

@@ -5,27 +5,23 @@ from __future__ import annotations
 import math
 import statistics
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from cut_source import beside, of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torchlogit import TableEncoder
-from torchlogit.data import block
+from torchlogit.data.block import recut, whole
 from torchlogit.data.encoding import ids
 from torchlogit.data.encoding.column_kind import LearningLimits
+from torchlogit.data.encoding.encoder import EncoderOptions, learn_encoder
 from torchlogit.data.encoding.hashing import HashedColumn
 from torchlogit.data.encoding.numeric import NumericColumn
 from torchlogit.errors import DataError
-
-
-@pytest.fixture(autouse=True)
-def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a small table has several blocks."""
-    monkeypatch.setattr(block, "PIECE", 16)
-
 
 # Sums
 
@@ -40,9 +36,9 @@ EXTREMES = st.one_of(
 def test_mean_and_deviation_are_the_exact_ones(values: list[float], rows: int) -> None:
     if len({*values}) == 1:
         return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(block, "PIECE", rows)
-        (column,) = TableEncoder().fit({"x": values}).schema_.columns
+    blocks = partial(recut, rows=rows)
+    encoder, _ = learn_encoder(lambda names: blocks([whole(pa.table({"x": values}))]), ["x"], EncoderOptions())
+    (column,) = encoder.schema.columns
     assert isinstance(column, NumericColumn)
     exact = [Fraction(value) for value in values]
     spread = statistics.pstdev(exact)
@@ -95,16 +91,18 @@ def test_more_levels_than_are_kept() -> None:
     assert of(table, limits=limits, hash_bits=4).encoder.schema.columns[0] == HashedColumn("x", 40)
 
 
-def test_distinct_texts_are_counted_exactly_and_then_nearly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(block, "PIECE", 1000)
+def test_distinct_texts_are_counted_exactly_and_then_nearly() -> None:
     texts = [None, *(f"user {i * i % 4001}" for i in range(16000))]
     n = len({*texts})
     for rows in (501, 16001):
-        found = of(beside(texts), rows=rows, limits=LearningLimits(max_sampled_levels=20), hash_bits=4)
+        limits = LearningLimits(max_sampled_levels=20)
+        found = of(beside(texts), rows, limits=limits, block_rows=1000, hash_bits=4)
         assert found.encoder.schema.columns[0] == HashedColumn("x", n)
     few = LearningLimits(max_sampled_levels=20, max_exact_hashes=1000, n_kept_hashes=256)
     orders = (texts, texts[::-1])
-    first, second = (of(beside(order), rows=700, limits=few, hash_bits=4).encoder.schema for order in orders)
+    first, second = (
+        of(beside(order), rows=700, limits=few, block_rows=1000, hash_bits=4).encoder.schema for order in orders
+    )
     assert first == second
     column = first.columns[0]
     assert isinstance(column, HashedColumn)

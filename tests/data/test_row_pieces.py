@@ -1,15 +1,18 @@
-"""Rows in pieces, hashes of texts, and columns side by side as rows of a matrix."""
+"""Rows in blocks, hashes of texts, and columns side by side as rows of a matrix."""
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
+import pytest
 from cut_source import Cut
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils import murmurhash3_32
 
-from torchlogit.data.block import piece_of, rechunked
+from torchlogit.data.block import Block, FileRows, Location, recut
 from torchlogit.data.encoding.features import Slot, put_dense, sparse, summed
 from torchlogit.kernels.hashes import hashes_32
 
@@ -44,25 +47,38 @@ def test_slots_that_meet_are_added(given_places: list[list[int]]) -> None:
     assert found.nnz == sum(len({*row}) for row in zip(*given_places, strict=True))
 
 
-# Pieces
+# Blocks
 
 
 @given(st.lists(st.integers(0, 9), max_size=6), st.integers(1, 9), st.integers(1, 9))
-def test_pieces_hold_all_rows_in_order_and_know_their_places(cuts: list[int], rows: int, size: int) -> None:
+def test_blocks_hold_all_rows_in_order_and_know_where_they_came_from(cuts: list[int], rows: int, size: int) -> None:
     table = pa.table({"x": range(30)})
-    blocks = list(Cut(table, cuts, rows).blocks())
-    found = list(rechunked(map(piece_of, blocks), size))
-    assert [len(piece) for piece in found] == [min(size, 30 - at) for at in range(0, 30, size)]
-    assert [piece.first for piece in found] == list(range(0, 30, size))
-    assert [piece.last for piece in found] == [False] * (len(found) - 1) + [True]
+    found = list(recut(Cut(table, cuts, rows).as_read(), size))
+    assert [len(block) for block in found] == [min(size, 30 - at) for at in range(0, 30, size)]
+    assert [block.first for block in found] == list(range(0, 30, size))
+    assert [block.last for block in found] == [False] * (len(found) - 1) + [True]
+    ends = [min(end, 30) for end in np.cumsum([*cuts, 30])]
     expected = [
-        (value, block.file, block.first_row + row)
-        for block in blocks
-        for row, value in enumerate(block.table.column("x").to_pylist())
+        (start + row, (f"{'abcdefgh'[file]}.csv", row))
+        for file, (start, end) in enumerate(itertools.pairwise([0, *ends]))
+        for row in range(end - start)
     ]
-    kept = [
-        (value, piece.place(row).file, piece.place(row).row)
-        for piece in (piece.where(np.array(piece.table.column("x")) % 3 != 1) for piece in found)
-        for row, value in enumerate(piece.table.column("x").to_pylist())
-    ]
-    assert kept == [each for each in expected if each[0] % 3 != 1]
+    assert [each for block in found for each in located(block)] == expected
+    kept = [block.where(np.array(block.table.column("x")) % 3 != 1) for block in found]
+    assert [each for block in kept for each in located(block)] == [each for each in expected if each[0] % 3 != 1]
+    again = [each for block in recut(kept, size) for each in located(block)]
+    assert again == [each for each in expected if each[0] % 3 != 1]
+
+
+def located(block: Block) -> list[tuple[int, Location]]:
+    """The value in each row, and where the row came from."""
+    return [(value, block.location(row)) for row, value in enumerate(block.table.column("x").to_pylist())]
+
+
+def test_locations_count_rows_across_empty_files() -> None:
+    parts = tuple(FileRows(name, range(rows)) for name, rows in zip("abcde", (2, 0, 1, 0, 0), strict=True))
+    block = Block(pa.table({"x": range(3)}), parts)
+    assert [block.location(row) for row in range(3)] == [("a", 0), ("a", 1), ("c", 0)]
+    for row in (-1, 3):
+        with pytest.raises(IndexError):
+            block.location(row)

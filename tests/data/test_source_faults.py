@@ -20,8 +20,7 @@ import pytest
 
 from torchlogit.data.reading import bytes as byte_sources
 from torchlogit.data.reading import csv_reader, pipes
-from torchlogit.data.reading.file_source import open_source
-from torchlogit.data.reading.source import Cursor, Source
+from torchlogit.data.reading.source import Source, open_source
 from torchlogit.errors import DataError, InputError, MissingExtraError
 
 DEEP = 3000  # rows before a fault: many pieces
@@ -65,11 +64,11 @@ def lines(rows: int, *more: str) -> bytes:
     return "\n".join(["a,b", *(f'{i},"x{i}"' for i in range(rows)), *more, ""]).encode()
 
 
-def message(source: Source, start: Cursor | None = None) -> tuple[int, str]:
+def message(source: Source) -> tuple[int, str]:
     """How many rows came before the error, and the error."""
     rows = 0
     with pytest.raises(DataError) as error:  # noqa: PT012
-        for block in source.blocks(*([] if start is None else [start])):
+        for block in source.blocks(rows=100):
             rows += block.table.num_rows
     assert error.value.row is None
     assert "\n" not in str(error.value)
@@ -133,19 +132,12 @@ LATE = {
 def test_what_is_found_late(tmp_path: Path, case: Bad) -> None:
     for name, data in case.files.items():
         (tmp_path / name).write_bytes(data)
-    source = open_source([tmp_path], block_rows=100)
+    source = open_source([tmp_path])
     rows, error = message(source)
     assert error == case.message
     if case.rows >= 0:
         assert case.rows - 200 < rows <= case.rows  # all but the block it is in, and the one before
     assert message(source)[1] == error  # whoever reads again
-
-
-def test_a_fault_is_at_the_same_row_wherever_reading_starts(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes(lines(DEEP, "7,8,9"))
-    source = open_source([tmp_path / "a.csv"], block_rows=100)
-    for row in (0, 1, 555, DEEP - 1, DEEP):
-        assert message(source, Cursor(0, row))[1].startswith(f"a.csv row {DEEP + 1}: expected 2 fields")
 
 
 def test_rows_that_are_not_quoted_well_are_at_fault_where_they_are(tmp_path: Path) -> None:
@@ -214,18 +206,16 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
 def test_damage_within_a_parquet_file_is_placed_by_its_row_group(tmp_path: Path, codec: str) -> None:
     whole = parquet(3000, codec)
     (tmp_path / "a.parquet").write_bytes(damaged(whole, len(whole) // 2))
-    rows, error = message(open_source([tmp_path / "a.parquet"], block_rows=100))
-    assert rows == 1000
+    rows, error = message(open_source([tmp_path / "a.parquet"]))
+    assert rows == 1000 - 100  # the last block waits for a row after it
     assert error.startswith("a.parquet rows 1001 to 2000 are damaged (")
     assert error.endswith(f"; {AGAIN}")
-    sound = open_source([tmp_path / "a.parquet"]).blocks(Cursor(0, 2000))
-    assert sum(block.table.num_rows for block in sound) == 1000  # what is before the cursor is not read
 
 
 def test_a_stream_of_arrow_that_is_cut(tmp_path: Path) -> None:
     (tmp_path / "a.arrow").write_bytes(arrow(3000, ipc.new_stream)[:-3000])
-    rows, error = message(open_source([tmp_path / "a.arrow"], block_rows=100))
-    assert rows == 2000
+    rows, error = message(open_source([tmp_path / "a.arrow"]))
+    assert rows == 2000 - 100
     assert error.startswith("a.arrow is damaged from row 2001 on (")
 
 
@@ -240,10 +230,10 @@ def test_a_file_that_changes_between_readings_is_told(tmp_path: Path) -> None:
     before = source.fingerprint()
     assert sum(block.table.num_rows for block in source.blocks()) == 20
     path.write_bytes(lines(11))
-    assert message(source) == (10, "b.csv has changed since it was first read; start again with the file at rest")
+    assert message(source) == (0, "b.csv has changed since it was first read; start again with the file at rest")
     assert source.fingerprint() != before
     path.unlink()
-    assert message(source) == (10, f"{path} cannot be read: No such file or directory")
+    assert message(source) == (0, f"{path} cannot be read: No such file or directory")
     with pytest.raises(DataError, match=r"b\.csv cannot be read: No such file or directory$"):
         source.fingerprint()
 
@@ -251,25 +241,20 @@ def test_a_file_that_changes_between_readings_is_told(tmp_path: Path) -> None:
 def test_a_file_that_changes_while_it_is_read_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(lines(1000))
-    source = open_source([path], block_rows=10)
-    blocks = source.blocks()
+    blocks = open_source([path]).blocks(rows=10)
     next(blocks)
     os.utime(path, ns=(1, 1))
     with pytest.raises(DataError, match=r"^a\.csv has changed since it was first read; "):
         list(blocks)
 
 
-def test_cursors_and_columns_that_do_not_exist(tmp_path: Path) -> None:
+def test_columns_that_do_not_exist_and_blocks_without_rows(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(lines(10))
     source = open_source([tmp_path / "a.csv"])
-    with pytest.raises(DataError, match=r"^a\.csv has 10 rows, and 11 were read of it before; it has changed$"):
-        list(source.blocks(Cursor(0, 11)))
-    with pytest.raises(InputError, match="expected a file from 0 to 1"):
-        source.blocks(Cursor(2, 0))
     with pytest.raises(DataError, match=r"^a\.csv: there is no column 'aa'; did you mean 'a'\?$"):
         source.blocks(columns=["aa"])
-    with pytest.raises(InputError, match="block_rows=0"):
-        open_source([tmp_path / "a.csv"], block_rows=0)
+    with pytest.raises(InputError, match="rows=0"):
+        source.blocks(rows=0)
 
 
 # Rows without an end, disks without room

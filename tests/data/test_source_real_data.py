@@ -16,8 +16,7 @@ import pytest
 from sklearn.datasets import load_svmlight_file
 
 from commands import torchlogit
-from torchlogit.data.reading.file_source import open_source
-from torchlogit.data.reading.source import Cursor
+from torchlogit.data.reading.source import open_source
 
 ROOT = Path(__file__).resolve().parents[2]
 ADULT = ROOT / "examples" / "adult"
@@ -30,16 +29,18 @@ def rows_of(path: Path) -> list[list[str]]:
 
 
 def test_adult_in_blocks_is_what_python_reads() -> None:
-    source = open_source([f"{ADULT}/*.csv.gz"], block_rows=10_000)
+    source = open_source([f"{ADULT}/*.csv.gz"])
     files = [rows_of(path) for path in sorted(ADULT.glob("*.csv.gz"))]
     expected = [row for header, *rows in files for row in rows]
-    blocks = list(source.blocks())
+    blocks = list(source.blocks(rows=10_000))
     found = [list(row.values()) for block in blocks for row in block.table.to_pylist()]
     assert found == expected
     assert source.column_names == tuple(files[0][0])
-    assert [block.table.num_rows for block in blocks] == [10_000, 6_281, 10_000, 10_000, 10_000, 2_561]
-    again = pa.concat_tables([block.table for block in source.blocks(Cursor(1, 12_345), columns=["age"])])
-    assert again["age"].to_pylist() == [row[0] for row in expected[16_281 + 12_345 :]]
+    assert [block.table.num_rows for block in blocks] == [10_000, 10_000, 10_000, 10_000, 8_842]
+    assert blocks[1].location(6_280) == ("adult-test.csv.gz", 16_280)
+    assert blocks[1].location(6_281) == ("adult-train.csv.gz", 0)
+    again = pa.concat_tables([block.table for block in source.blocks(columns=["age"])])
+    assert again["age"].to_pylist() == [row[0] for row in expected]
 
 
 def test_adult_gives_the_same_model_from_whatever_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,13 +69,13 @@ def test_adult_gives_the_same_model_from_whatever_it_is_read(tmp_path: Path, mon
 def test_a9a_in_blocks_is_what_scikit_learn_reads(tmp_path: Path) -> None:
     for name in ("a9a", "a9a.t"):
         shutil.copy(SHARED / "libsvm" / name, tmp_path / f"{name}.svm")
-    source = open_source([tmp_path], block_rows=7000)
+    source = open_source([tmp_path])
     assert source.target == "label"
     start = 0
     expected = [load_svmlight_file(str(tmp_path / f"{name}.svm"), n_features=123) for name in ("a9a", "a9a.t")]
     targets = np.concatenate([y for _, y in expected])
     entries = np.concatenate([X.indices for X, _ in expected])
-    for block in source.blocks():
+    for block in source.blocks(rows=7000):
         rows = block.table.num_rows
         np.testing.assert_array_equal(block.table["label"].to_numpy(), targets[start : start + rows])
         start += rows

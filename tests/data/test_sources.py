@@ -1,4 +1,4 @@
-"""Sources: every format gives the same rows whatever the size of the blocks, and goes on where a cursor says."""
+"""Sources: every format gives the same rows whatever the size of the blocks."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from torchlogit.data.block import Block
 from torchlogit.data.in_order import in_order
 from torchlogit.data.reading import csv_reader, formats, json_lines, svmlight
 from torchlogit.data.reading.csv_quotes import ends_quoted, last_record_end
-from torchlogit.data.reading.file_source import open_source
-from torchlogit.data.reading.source import START, Block, Cursor, Source
+from torchlogit.data.reading.source import Source, open_source
 from torchlogit.data.reading.tables import read_table
 
 ROWS = 101
@@ -181,40 +181,23 @@ def joined(blocks: Iterator[Block]) -> dict[str, list[object]]:
 def test_rows_are_the_same_whatever_the_size_of_blocks(given_: tuple[Case, list[Path]]) -> None:
     case, paths = given_
     expected = case.holds(BOTH)
+    places = [(path.name, row) for path, rows in zip(paths, (ROWS, 57), strict=True) for row in range(rows)]
     for block_rows in (1, 30, 44, 10**9):
-        source = open_source(paths, block_rows=block_rows)
+        source = open_source(paths)
         assert source.column_names == tuple(expected) == case.columns
-        blocks = list(source.blocks())
+        blocks = list(source.blocks(rows=block_rows))
         assert joined(iter(blocks)) == expected
-        assert [block.table.num_rows for block in blocks] == [
-            min(block_rows, rows - first) for rows in (ROWS, 57) for first in range(0, rows, block_rows)
+        assert [(block.first, len(block)) for block in blocks] == [
+            (first, min(block_rows, len(places) - first)) for first in range(0, len(places), block_rows)
         ]
+        assert [block.last for block in blocks] == [False] * (len(blocks) - 1) + [True]
         assert {tuple(block.table.schema) for block in blocks} == {tuple(blocks[0].table.schema)}
-        assert blocks[0].first_row == 0
-        for block, following in itertools.pairwise(blocks):
-            file = [path.name for path in paths].index(block.file)
-            assert block.cursor == Cursor(file, block.first_row + block.table.num_rows)
-            assert following.first_row == (block.cursor.row if following.file == block.file else 0)
+        assert [block.location(row) for block in blocks for row in range(len(block))] == places
+        assert joined(source.blocks(rows=block_rows)) == expected  # a second time
     loaded = read_table(paths)
     assert values(loaded.table) == expected
     assert loaded.table.schema == blocks[0].table.schema
-    assert (loaded.origin.names, loaded.origin.rows) == (tuple(path.name for path in paths), (ROWS, 57))
-
-
-def test_reading_goes_on_after_every_block(given_: tuple[Case, list[Path]]) -> None:
-    case, paths = given_
-    source = open_source(paths, block_rows=23)
-    blocks = list(source.blocks())
-    assert values(pa.concat_tables([block.table for block in source.blocks()])) == case.holds(BOTH)  # a second time
-    seen = 0
-    for block in blocks:
-        seen += block.table.num_rows
-        rest = list(open_source(paths, block_rows=41).blocks(block.cursor))
-        found = joined(iter(rest)) if rest else {name: [] for name in case.columns}
-        assert found == case.holds(BOTH.slice(seen))
-        if rest and rest[0].file == block.file:
-            assert rest[0].first_row == block.cursor.row
-    assert list(source.blocks(Cursor(2, 0))) == []
+    assert [loaded.location(row) for row in range(len(loaded))] == places
 
 
 def test_every_format_is_among_the_cases() -> None:
@@ -223,13 +206,13 @@ def test_every_format_is_among_the_cases() -> None:
 
 def test_columns_are_chosen_and_ordered(given_: tuple[Case, list[Path]]) -> None:
     case, paths = given_
-    source = open_source(paths, block_rows=50)
+    source = open_source(paths)
     chosen = case.columns[::-1][:2]
     expected = case.holds(BOTH)
-    found = joined(source.blocks(Cursor(0, 10), columns=chosen))
-    assert found == {name: expected[name][10:] for name in chosen}
+    found = joined(source.blocks(columns=chosen, rows=50))
+    assert found == {name: expected[name] for name in chosen}
     assert list(found) == list(chosen)
-    alone = joined(source.blocks(START, columns=case.columns[:1]))
+    alone = joined(source.blocks(columns=case.columns[:1]))
     assert alone == {case.columns[0]: expected[case.columns[0]]}
 
 
@@ -254,8 +237,8 @@ def test_json_lines_take_types_and_keys_from_all_lines(tmp_path: Path) -> None:
     lines = [{"n": 1, "when": "2020-01-01"}] * 20 + [{"n": 2.5, "late": True, "when": "soon"}]
     (tmp_path / "a.jsonl").write_text("\n\n".join(map(json.dumps, lines)))
     for block_rows in (1, 100):
-        source = open_source([tmp_path / "a.jsonl"], block_rows=block_rows)
-        assert joined(source.blocks()) == {
+        source = open_source([tmp_path / "a.jsonl"])
+        assert joined(source.blocks(rows=block_rows)) == {
             "n": [1.0] * 20 + [2.5], "when": ["2020-01-01"] * 20 + ["soon"], "late": [None] * 20 + [True]
         }  # fmt: skip
 
@@ -299,7 +282,7 @@ def test_the_fingerprint_changes_with_the_files(tmp_path: Path) -> None:
     path.write_text("n\n1\n")
     os.utime(path, ns=(1, 1))
     first = open_source([path]).fingerprint()
-    assert open_source([path], block_rows=3).fingerprint() == first
+    assert open_source([path]).fingerprint() == first
     os.utime(path, ns=(1, 2))
     later = open_source([path]).fingerprint()
     path.write_text("n\n11\n")
@@ -319,7 +302,7 @@ def test_the_target_is_the_one_of_the_format(tmp_path: Path) -> None:
 
 def standard_input(monkeypatch: pytest.MonkeyPatch, data: bytes) -> Source:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-    return open_source(["-"], block_rows=23)
+    return open_source(["-"])
 
 
 SNIFFED = [name for name in CASES if name not in (".libsvm", ".svmlight")]
@@ -330,11 +313,10 @@ def test_standard_input_is_told_by_how_it_begins(name: str, monkeypatch: pytest.
     case = CASES[name]
     source = standard_input(monkeypatch, case.write(table(0)))
     expected = case.holds(table(0))
-    blocks = list(source.blocks())
+    blocks = list(source.blocks(rows=23))
     assert joined(iter(blocks)) == expected
-    assert {block.file for block in blocks} == {"standard input"}
+    assert {block.location(0).file for block in blocks} == {"standard input"}
     assert joined(source.blocks()) == expected
-    assert joined(source.blocks(blocks[1].cursor)) == case.holds(table(0).slice(46))
     size = len(case.write(table(0)))
     assert any("kept in a temporary file" in notice and f"{size:,} bytes" in notice for notice in source.notices)
 
@@ -344,8 +326,8 @@ def test_standard_input_is_read_as_it_comes_and_again(monkeypatch: pytest.Monkey
     with open(reading, "rb") as end, open(writing, "wb", buffering=0) as start:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(end))
         start.write(b"n\n" + b"1\n" * 200)
-        source = open_source(["-"], block_rows=10)
-        blocks = source.blocks()
+        source = open_source(["-"])
+        blocks = source.blocks(rows=10)
         assert next(blocks).table.to_pydict() == {"n": ["1"] * 10}  # while more is to come
         start.write(b"2\n" * 200)
         start.close()
@@ -356,7 +338,7 @@ def test_standard_input_is_read_as_it_comes_and_again(monkeypatch: pytest.Monkey
 
 def test_a_first_reading_that_ends_early_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     source = standard_input(monkeypatch, as_csv(table(0)))
-    first = source.blocks()
+    first = source.blocks(rows=23)
     next(first)
     first.close()  # type: ignore[attr-defined]
     assert joined(source.blocks()) == texts(table(0))

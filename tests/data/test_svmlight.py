@@ -13,6 +13,7 @@ from sklearn.datasets import load_svmlight_file
 
 from torchlogit import load_svmlight
 from torchlogit.data.reading import svmlight
+from torchlogit.data.reading.source import open_source
 from torchlogit.data.reading.tables import read_table
 from torchlogit.errors import DataError, InputError, TorchlogitWarning
 
@@ -81,7 +82,9 @@ def test_qid_is_read_over_with_a_warning(tmp_path: Path) -> None:
         X, _ = load_svmlight(write(tmp_path, "3 qid:1 1:0.5 #x\n1 qid:2\n"))
     assert X.toarray().tolist() == [[0.5], [0]]
     assert caught[0].filename == __file__
-    (notice,) = read_table([tmp_path / "a.svm"]).notices
+    source = open_source([tmp_path / "a.svm"])
+    source.read()
+    (notice,) = source.notices
     assert notice.startswith("a.svm: qid is read over")
 
 
@@ -229,6 +232,6 @@ def test_a_svmlight_file_is_a_table_of_a_label_and_vectors(tmp_path: Path) -> No
         [{"index": 1, "value": 0.5}, {"index": 3, "value": 2}],
         [{"index": 2, "value": np.float32(-1e-3)}],
     ]
-    assert loaded.origin.place(2) == "b.libsvm.gz row 1"
+    assert loaded.location(2) == ("b.libsvm.gz", 0)
     with pytest.raises(DataError, match=r"^a\.svm: the features of svmlight files have numbers; leave the names out$"):
         read_table([tmp_path / "a.svm"], names=["a", "b"])

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torchlogit.data.columns import MISSING_TOKENS, as_levels, as_numbers, first_not_number, missing_as_null
-from torchlogit.data.reading.tables import Origin, read_table, table_from
+from torchlogit.data.reading.source import open_source
+from torchlogit.data.reading.tables import read_table, table_from
 from torchlogit.errors import DataError
 
 ROWS = {"age": ["39", "50"], "job": ["clerk", "?"]}
@@ -53,7 +54,7 @@ def test_text_files_give_columns_of_text(tmp_path: Path, name: str, data: bytes)
     loaded = read_table([write(tmp_path / name, data)])
     assert loaded.table.to_pydict() == ROWS
     assert set(loaded.table.schema.types) == {pa.string()}
-    assert loaded.origin == Origin((name,), (2,))
+    assert [loaded.location(row) for row in range(2)] == [(name, 0), (name, 1)]
 
 
 def test_quoted_fields_may_hold_the_delimiter_quotes_and_newlines(tmp_path: Path) -> None:
@@ -94,8 +95,10 @@ def test_files_are_joined_whatever_the_order_of_their_columns(tmp_path: Path) ->
     second = write(tmp_path / "b.csv", "job,age\nsmith,20\n")
     loaded = read_table([first, second])
     assert loaded.table.to_pydict() == {"age": ["39", "50", "20"], "job": ["clerk", "?", "smith"]}
-    assert [loaded.origin.place(row) for row in range(3)] == ["a.csv row 1", "a.csv row 2", "b.csv row 1"]
-    assert loaded.origin.files == "a.csv, b.csv"
+    assert [loaded.location(row) for row in range(3)] == [("a.csv", 0), ("a.csv", 1), ("b.csv", 0)]
+    assert open_source([first, second]).files == "a.csv, b.csv"
+    more = [write(tmp_path / f"{name}.csv", "age,job\n1,x\n") for name in "cde"]
+    assert open_source([first, second, *more]).files == "a.csv, b.csv, c.csv and 2 more"
 
 
 def test_parquet_files_may_differ_in_the_width_of_numbers(tmp_path: Path) -> None:
@@ -110,16 +113,7 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> No
     for path in paths:
         path.parent.mkdir()
         write(path, "age\n1\n")
-    assert read_table(paths).origin.names == tuple(map(str, paths))
-
-
-def test_origin_counts_rows_across_empty_files() -> None:
-    origin = Origin(("a", "b", "c", "d", "e"), (2, 0, 1, 0, 0))
-    assert [origin.place(row) for row in range(3)] == ["a row 1", "a row 2", "c row 1"]
-    assert origin.files == "a, b, c and 2 more"
-    for row in (-1, 3):
-        with pytest.raises(IndexError):
-            origin.place(row)
+    assert [read_table(paths).location(row).file for row in range(2)] == list(map(str, paths))
 
 
 def test_a_type_is_not_guessed_from_the_first_rows(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A source's rows as a model's features, piece by piece."""
+"""A source's rows as a model's features, block by block."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from torchlogit.cli.measuring import piece_rows
+from torchlogit.cli.measuring import block_rows
 
 if TYPE_CHECKING:
-    from torchlogit.data.block import Piece
+    from torchlogit.data.block import Block
     from torchlogit.data.encoding.features import Matrix
     from torchlogit.data.encoding.row_warnings import RowWarnings
     from torchlogit.data.reading.source import Source
@@ -36,8 +36,8 @@ class Encoding:
         if self.model.encoder is None:
             raise InputError("the model was trained on an array, not on a table; use it from Python")
 
-    def map(self, job: Callable[[Piece, Matrix], T]) -> Generator[T, None, None]:
-        """What the job makes of each piece and its features, in order; reading, this and what follows overlap."""
+    def map(self, job: Callable[[Block, Matrix], T]) -> Generator[T, None, None]:
+        """What the job makes of each block and its features, in order; reading, this and what follows overlap."""
         from torchlogit.data.ahead import ahead
 
         return ahead(self._encoded(job))
@@ -49,21 +49,21 @@ class Encoding:
         for notice in (*self.source.notices, *(f"{self.source.files}: {one}" for one in messages(self.warnings))):
             click.echo(f"torchlogit: {notice}", err=True)
 
-    def _encoded(self, job: Callable[[Piece, Matrix], T]) -> Generator[T, None, None]:
+    def _encoded(self, job: Callable[[Block, Matrix], T]) -> Generator[T, None, None]:
         from torchlogit.data.ahead import ahead
         from torchlogit.data.encoding.row_warnings import added
-        from torchlogit.data.preparation import pieces_of
+        from torchlogit.data.preparation import blocks_of
         from torchlogit.errors import DataError
 
         encoder = self.model.encoder
         assert encoder is not None
         try:
-            with closing(ahead(pieces_of(self.source, encoder, self.also, piece_rows(self.model)))) as read:
-                for piece in read:
-                    with piece.blamed():
-                        encoded = encoder.encode(piece.table)
-                        made = job(piece, encoded.values)
+            with closing(ahead(blocks_of(self.source, encoder, self.also, block_rows(self.model)))) as read:
+                for block in read:
+                    with block.locating_errors():
+                        encoded = encoder.encode(block.table)
+                        made = job(block, encoded.values)
                     self.warnings = added(self.warnings, encoded.warnings) if self.warnings else encoded.warnings
                     yield made
         except DataError as error:
-            raise error.located(self.source.files) from None
+            raise error.at(self.source.files) from None

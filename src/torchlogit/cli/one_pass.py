@@ -69,8 +69,8 @@ def _passed(
     reading, counts = Reading(source, encoder, classes, plan), np.zeros(len(classes), np.int64)
 
     def blocks() -> Iterator[EncodedRows]:
-        for piece in reading.pieces():
-            rows = reading.encoded(piece)
+        for block in reading.blocks():
+            rows = reading.encoded(block)
             counts[:] += np.bincount(rows.codes, minlength=len(classes))
             yield rows
 

@@ -33,7 +33,7 @@ class Cache:
     """A folder of encoded rows, made where it is missing.
 
     >>> import tempfile
-    >>> from torchlogit.data.reading.file_source import open_source
+    >>> from torchlogit.data.reading.source import open_source
     >>> folder = tempfile.TemporaryDirectory()
     >>> _ = Path(folder.name, "a.csv").write_text("x,y\\n1,no\\n2,yes\\n3,no\\n")
     >>> cache = Cache(Path(folder.name, "rows"))

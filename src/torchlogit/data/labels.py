@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from torchlogit.data.block import Piece, whole
+from torchlogit.data.block import Block, whole
 from torchlogit.data.columns import Levels, as_levels, as_numbers
 from torchlogit.data.wording import examples, meant
 from torchlogit.errors import DataError
@@ -56,7 +56,7 @@ class ClassTotals:
 
 
 class LabelLearner:
-    """Learns the classes of a target column from pieces of rows."""
+    """Learns the classes of a target column from blocks of rows."""
 
     def __init__(self, target: str, positive: str | None = None) -> None:
         self._target = target
@@ -65,18 +65,18 @@ class LabelLearner:
         self._are_booleans = False
         self._n_rows = 0
 
-    def update(self, piece: Piece, kept: NDArray[np.bool_], weight: NDArray[np.float64] | None = None) -> None:
+    def update(self, block: Block, kept: NDArray[np.bool_], weight: NDArray[np.float64] | None = None) -> None:
         """Takes in more rows. `kept` masks the training rows, which alone are counted and weighed."""
-        self._n_rows += len(piece)
-        rows = f"{self._n_rows:,} rows" if piece.last else f"the first {self._n_rows:,} rows"
-        levels = _target_levels(piece.table, self._target, rows)
-        self._are_booleans |= pa.types.is_boolean(piece.table.schema.field(self._target).type)
+        self._n_rows += len(block)
+        rows = f"{self._n_rows:,} rows" if block.last else f"the first {self._n_rows:,} rows"
+        levels = _target_levels(block.table, self._target, rows)
+        self._are_booleans |= pa.types.is_boolean(block.table.schema.field(self._target).type)
         codes, n = levels.codes[kept], len(levels.texts)
         counts = np.bincount(codes, minlength=n)
         weights = counts if weight is None else np.bincount(codes, weights=weight[kept], minlength=n)
         for text, *sums in zip(levels.texts.to_pylist(), counts, weights, strict=True):
             self._sums[text] = self._sums.get(text, 0.0) + np.array(sums, np.float64)
-        if len(self._sums) > MAX_CLASSES and not piece.last:
+        if len(self._sums) > MAX_CLASSES and not block.last:
             raise self._too_many(MAX_CLASSES, f" in {rows}")
 
     def result(self) -> ClassTotals:

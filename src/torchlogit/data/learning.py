@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from torchlogit.data.block import Piece, piece_of, rechunked
+from torchlogit.data.block import BLOCK_ROWS, Block, recut
 from torchlogit.data.encoding.column_kind import LIMITS, LearningLimits
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions, learn_encoder
 from torchlogit.data.labels import ClassTotals, LabelLearner
 from torchlogit.data.plan import Keep, Plan
-from torchlogit.data.reading.source import START, Source
+from torchlogit.data.reading.source import Source
 from torchlogit.data.weights import no_weight, weights_in
 from torchlogit.data.wording import meant
 from torchlogit.errors import DataError
@@ -31,7 +31,13 @@ class LearnedTable:
     warnings: tuple[str, ...]
 
 
-def learn_table(source: Source, options: EncoderOptions, plan: Plan, limits: LearningLimits = LIMITS) -> LearnedTable:
+def learn_table(
+    source: Source,
+    options: EncoderOptions,
+    plan: Plan,
+    limits: LearningLimits = LIMITS,
+    block_rows: int = BLOCK_ROWS,
+) -> LearnedTable:
     """Learns the encoder from all columns but the target and the weight; and the classes and their weights.
 
     One reading, and another of the columns that looked like numbers and turned out to hold text. Raises DataError,
@@ -40,11 +46,11 @@ def learn_table(source: Source, options: EncoderOptions, plan: Plan, limits: Lea
     columns = source.column_names
     try:
         _refuse_lacking(columns, plan)
-        reading = _Reading(source, plan, plan.keep, LabelLearner(plan.target, plan.positive))
+        reading = _Reading(source, plan, plan.keep, LabelLearner(plan.target, plan.positive), block_rows)
         names = [name for name in columns if name not in plan.own_columns]
-        encoder, warnings = learn_encoder(reading.pieces, names, options, limits)
+        encoder, warnings = learn_encoder(reading.blocks, names, options, limits)
     except DataError as error:
-        raise error.located(source.files) from None
+        raise error.at(source.files) from None
     assert reading.totals is not None
     return LearnedTable(encoder, reading.totals, (*reading.warnings, *warnings))
 
@@ -57,58 +63,58 @@ def _refuse_lacking(columns: Sequence[str], plan: Plan) -> None:
 
 @dataclass(slots=True)
 class _Reading:
-    """The kept rows of a source, in pieces; in the first reading, what is learned of the target and the weights."""
+    """The kept rows of a source, in blocks; in the first reading, what is learned of the target and the weights."""
 
     source: Source
     plan: Plan
     keep: Keep | None
     labels: LabelLearner
+    block_rows: int
     totals: ClassTotals | None = None
     warnings: list[str] = field(default_factory=list)
 
-    def pieces(self, names: Sequence[str]) -> Iterator[Piece]:
-        """The rows to learn from, of these columns alone."""
-        kept = self._looked_at(names) if self.totals is None else self._again(names)
-        return kept if self.keep is None else rechunked(kept)
+    def blocks(self, names: Sequence[str]) -> Iterator[Block]:
+        """The rows to learn from, with the columns of these names."""
+        kept = self._first_reading(names) if self.totals is None else self._second_reading(names)
+        return kept if self.keep is None else recut(kept, self.block_rows)
 
-    def _blocks(self, names: Sequence[str]) -> Iterator[Piece]:
-        """What is read, up to the number of rows that is asked for."""
-        left = self.plan.sample_rows
-        for piece in map(piece_of, self.source.blocks(START, columns=names)):
-            if left is None:
-                yield piece
+    def _sampled(self, names: Sequence[str]) -> Iterator[Block]:
+        """The source's blocks up to the number of rows that the plan asks for."""
+        stop = self.plan.sample_rows
+        for block in self.source.blocks(names, self.block_rows):
+            end = block.first + len(block)
+            if stop is None or end < stop or (end == stop and block.last):
+                yield block
                 continue
-            if left:
-                yield piece.between(0, min(left, len(piece)))
-            if len(piece) > left:
-                if self.totals is None:
-                    self.warnings.append(f"learned from the first {self.plan.sample_rows:,} rows alone, as asked for")
-                return
-            left -= len(piece)
+            if self.totals is None:
+                self.warnings.append(f"learned from the first {stop:,} rows alone, as asked for")
+            yield replace(block.between(0, stop - block.first), last=True)
+            return
 
-    def _kept(self, piece: Piece) -> NDArray[np.bool_]:
-        return np.ones(len(piece), np.bool_) if self.keep is None else self.keep(piece.first, len(piece))
+    def _mask(self, block: Block) -> NDArray[np.bool_]:
+        """Which rows of the block are trained on."""
+        return np.ones(len(block), np.bool_) if self.keep is None else self.keep(block.first, len(block))
 
-    def _looked_at(self, names: Sequence[str]) -> Iterator[Piece]:
-        """The rows that are kept, after a look at the labels and weights of all; after the last, at their totals."""
+    def _first_reading(self, names: Sequence[str]) -> Iterator[Block]:
+        """Yield the rows to learn from. Labels and weights of all rows are counted; totals are checked at the end."""
         name = self.plan.weight
         any_weight = name is None
-        for piece in rechunked(self._blocks([*self.plan.own_columns, *names])):
-            kept = self._kept(piece)
-            with piece.blamed():
-                weight = None if name is None else weights_in(piece.table, name)
-                self.labels.update(piece, kept, weight)
+        for block in self._sampled([*self.plan.own_columns, *names]):
+            kept = self._mask(block)
+            with block.locating_errors():
+                weight = None if name is None else weights_in(block.table, name)
+                self.labels.update(block, kept, weight)
             any_weight = any_weight or (weight is not None and bool(weight.any()))
-            if piece.last:
+            if block.last:
                 self.totals = self.labels.result()
                 if name is not None and not any_weight:
                     raise no_weight(name)
                 _refuse_empty_class(self.totals)
-            yield piece.select(names).where(kept)
+            yield block.select(names).where(kept)
 
-    def _again(self, names: Sequence[str]) -> Iterator[Piece]:
-        for piece in rechunked(self._blocks(names)):
-            yield piece.where(self._kept(piece))
+    def _second_reading(self, names: Sequence[str]) -> Iterator[Block]:
+        for block in self._sampled(names):
+            yield block.where(self._mask(block))
 
 
 def _refuse_empty_class(totals: ClassTotals) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from torchlogit.data.columns import as_numbers
 from torchlogit.data.labels import learn_labels
-from torchlogit.data.reading.tables import own_target, read_table
+from torchlogit.data.reading.source import open_source
 from torchlogit.data.targets import probabilities
 from torchlogit.data.wording import examples
 from torchlogit.errors import DataError
@@ -33,15 +33,14 @@ def load_table(path: str | Path, target: str | None = None) -> tuple[pa.Table, N
     (['age', 'job'], ['no', 'yes'])
     >>> folder.cleanup()
     """
-    loaded = read_table([path])
-    target = own_target([path]) if target is None else target
+    source = open_source([path])
+    target = source.target if target is None else target
+    block = source.read()
     if target is None:
-        names = examples(loaded.table.column_names, most=10)
+        names = examples(block.table.column_names, most=10)
         raise DataError(f"{path}: the target is not given; expected the name of its column, one of {names}")
-    try:
-        return without_target(loaded.table, target)
-    except DataError as error:
-        raise (error if error.row is None else error.located(loaded.origin.place(error.row))) from None
+    with block.locating_errors():
+        return without_target(block.table, target)
 
 
 def without_target(table: pa.Table, target: str) -> tuple[pa.Table, NDArray[Any]]:

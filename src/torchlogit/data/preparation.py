@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torchlogit.data.ahead import ahead
-from torchlogit.data.block import PIECE, Piece, piece_of, rechunked
+from torchlogit.data.block import BLOCK_ROWS, Block
 from torchlogit.data.encoded_rows import EncodedRows, RereadRows, RowWriter, StoredRows
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions
 from torchlogit.data.encoding.features import Matrix
@@ -49,7 +49,7 @@ def prepare(source: Source, options: EncoderOptions, plan: Plan, arrays: NamedAr
         return Prepared(encoder, learned.classes, kept.rows(), None, tuple(warnings))
     if not held.n_rows:
         which = f"--holdout {plan.holdout:g} takes none of the {kept.n_rows} rows"
-        raise DataError(f"{which}; choose another share").located(source.files)
+        raise DataError(f"{which}; choose another share").at(source.files)
     warnings += [f"held out: {warning}" for warning in held.warnings]
     return Prepared(encoder, learned.classes, kept.rows(), held.rows(), tuple(warnings))
 
@@ -64,23 +64,23 @@ class Reading:
     plan: Plan
     warnings: RowWarnings = ()
 
-    def pieces(self) -> Iterator[Piece]:
+    def blocks(self) -> Iterator[Block]:
         """The rows as they are, of the columns that are needed."""
         try:
-            yield from ahead(pieces_of(self.source, self.encoder, self.plan.own_columns))
+            yield from ahead(blocks_of(self.source, self.encoder, self.plan.own_columns))
         except DataError as error:
-            raise error.located(self.source.files) from None
+            raise error.at(self.source.files) from None
 
-    def encoded(self, piece: Piece) -> EncodedRows:
+    def encoded(self, block: Block) -> EncodedRows:
         """Some of them, encoded."""
         plan = self.plan
         try:
-            with piece.blamed():
-                codes = check_labels(piece.table, plan.target, self.classes)
-                weight = None if plan.weight is None else weights_in(piece.table, plan.weight)
-                encoded = self.encoder.encode(piece.table)
+            with block.locating_errors():
+                codes = check_labels(block.table, plan.target, self.classes)
+                weight = None if plan.weight is None else weights_in(block.table, plan.weight)
+                encoded = self.encoder.encode(block.table)
         except DataError as error:
-            raise error.located(self.source.files) from None
+            raise error.at(self.source.files) from None
         self.warnings = added(self.warnings, encoded.warnings) if self.warnings else encoded.warnings
         return EncodedRows(encoded.values, codes, weight)
 
@@ -93,11 +93,11 @@ class Part:
     writer: RowWriter
     n_rows: int = 0
 
-    def append(self, piece: Piece) -> None:
+    def append(self, block: Block) -> None:
         """Encodes and adds some rows."""
-        if len(piece):
-            self.writer.append(self.reading.encoded(piece))
-            self.n_rows += len(piece)
+        if len(block):
+            self.writer.append(self.reading.encoded(block))
+            self.n_rows += len(block)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -123,11 +123,11 @@ def encode(
 
     kept = part("train", keep)
     held = None if keep is None else part("held", lambda first, n: ~keep(first, n))
-    for piece in kept.reading.pieces():
-        chosen = None if keep is None else keep(piece.first, len(piece))
-        kept.append(piece if chosen is None else piece.where(chosen))
+    for block in kept.reading.blocks():
+        chosen = None if keep is None else keep(block.first, len(block))
+        kept.append(block if chosen is None else block.where(chosen))
         if held is not None and chosen is not None:
-            held.append(piece.where(~chosen))
+            held.append(block.where(~chosen))
     return kept, held
 
 
@@ -139,15 +139,15 @@ def _writer(
         return StoredRows(arrays, name, encoder.n_features, encoder.is_sparse, weighted)
 
     def read() -> Iterator[Matrix]:
-        for piece in ahead(pieces_of(source, encoder, ())):
-            part = piece if keep is None else piece.where(keep(piece.first, len(piece)))
+        for block in ahead(blocks_of(source, encoder, ())):
+            part = block if keep is None else block.where(keep(block.first, len(block)))
             if len(part):
                 yield encoder.encode(part.table).values
 
     return RereadRows(read, encoder.n_features, weighted)
 
 
-def pieces_of(source: Source, encoder: Encoder, also: Sequence[str], rows: int = PIECE) -> Iterator[Piece]:
+def blocks_of(source: Source, encoder: Encoder, also: Sequence[str], rows: int = BLOCK_ROWS) -> Iterator[Block]:
     """The source's rows, of the columns that the encoder needs and these.
 
     Of all columns, where some are not there, so that whoever looks for them can say what there is.
@@ -158,4 +158,4 @@ def pieces_of(source: Source, encoder: Encoder, also: Sequence[str], rows: int =
     needed |= {name for cross in schema.crosses for name in cross}
     there = source.column_names
     columns = [name for name in there if name in needed] if needed <= {*there} else None
-    return rechunked(map(piece_of, source.blocks(columns=columns)), rows)
+    return source.blocks(columns, rows)

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite, check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import validate_data
 
+from torchlogit.data.block import Location
 from torchlogit.data.columns import as_numbers, is_number
 from torchlogit.data.encoding.encoder import Encoder
-from torchlogit.data.encoding.learned import Place
 from torchlogit.data.encoding.schema import Schema
 from torchlogit.data.encoding.vectors import VectorColumn, VectorLearner, is_vectors
 from torchlogit.data.loading import load_table, without_target
@@ -224,7 +224,7 @@ def _of_vectors(table: pa.Table, name: str, target: Any, columns: Sequence[str])
     """A column of sparse vectors: the features are numbered as in the fit, whose columns tell the first number."""
     if not columns:
         learner = VectorLearner(name)
-        learner.update(table.column(name), lambda row: Place(None, row))
+        learner.update(table.column(name), lambda row: Location(None, row))
         column = learner.result().column
         if not isinstance(column, VectorColumn):
             raise DataError(f"column {name!r} holds no value at all; give rows with values")

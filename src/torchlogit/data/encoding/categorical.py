@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from torchlogit.data.block import Locate, Location
 from torchlogit.data.columns import Levels, as_levels, is_number, is_text, written_as_numbers
 from torchlogit.data.encoding.column_kind import (
     MIN_DISTINCT,
@@ -22,7 +23,6 @@ from torchlogit.data.encoding.column_kind import (
 from torchlogit.data.encoding.distinct import CountedTexts, DistinctTexts
 from torchlogit.data.encoding.features import EncodedColumn, OneHotColumn
 from torchlogit.data.encoding.hashing import HashedColumn
-from torchlogit.data.encoding.learned import Place, Placed
 from torchlogit.data.encoding.numeric import BOOLEANS, boolean_column
 from torchlogit.data.encoding.row_warnings import MAX_EXAMPLES, MissingValues, RowWarnings, UnseenLevels
 from torchlogit.data.wording import examples, excerpt, option, settled
@@ -72,16 +72,16 @@ class CategoricalLearner:
         self._forced = forced
         self._counts = CountedTexts(limits.max_sampled_levels if hashed else limits.max_levels)
         self._distinct = DistinctTexts(limits.max_exact_hashes, limits.n_kept_hashes) if hashed else None
-        self._first_word: Place | None = None
+        self._first_word: Location | None = None
         self.n_missing = 0
 
-    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
+    def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
         """Takes in a chunk."""
         levels = as_levels(column)
         counts = levels.counts()
         self.n_missing += len(levels.codes) - int(counts.sum())
         if self._first_word is None and not self._forced:
-            self._first_word = _first_word(levels, place)
+            self._first_word = _first_word(levels, locate)
         self._counts.add(levels.texts, counts)
         if not self._counts.is_full:
             return
@@ -167,7 +167,7 @@ class CategoricalLearner:
                 f"correct these values, or leave the column out ({option('drop', name)})",
                 column=name,
             )
-            return error if self._first_word is None else self._first_word.blamed(error)
+            return error if self._first_word is None else error.at(*self._first_word)
         n_words = pc.mean(pc.count_substring_regex(pa.array(self._counts.texts, pa.large_string()), r"\S+")).as_py()
         what, remedy = "look like an id", settled(name)
         if n_words >= 4:
@@ -178,12 +178,12 @@ class CategoricalLearner:
         )
 
 
-def _first_word(levels: Levels, place: Placed) -> Place | None:
+def _first_word(levels: Levels, locate: Locate) -> Location | None:
     """The first row whose text is no number."""
     words = pc.invert(written_as_numbers(levels.texts)).to_numpy(zero_copy_only=False)
     if not words.any():
         return None
-    return place(int(np.argmax(levels.codes == int(np.argmax(words)))))
+    return locate(int(np.argmax(levels.codes == int(np.argmax(words)))))
 
 
 def _warning_of_words(name: str, words: Sequence[str]) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import pyarrow as pa
 
+from torchlogit.data.block import Locate
 from torchlogit.data.encoding.features import EncodedColumn
-from torchlogit.data.encoding.learned import Placed
 from torchlogit.data.encoding.row_warnings import RowWarnings
 from torchlogit.data.wording import excerpt
 
@@ -102,8 +102,8 @@ class Learned:
 class ColumnLearner(Protocol):
     """Learns what a column holds from chunks of it, in order."""
 
-    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
-        """Takes in a chunk; place(row): the file and row that a row of it came from."""
+    def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
+        """Takes in a chunk; locate(row): the file and row that a row of it came from."""
 
     def result(self) -> Learned:
         """What was learned; DataError for a column that cannot be used."""

@@ -26,7 +26,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from torchlogit.data.block import rechunked, whole
+from torchlogit.data.block import BLOCK_ROWS, recut, whole
 from torchlogit.data.encoding.column_kind import LIMITS, ColumnEncoder, LearningLimits
 from torchlogit.data.encoding.crosses import checked_cross, with_crosses
 from torchlogit.data.encoding.features import (
@@ -135,7 +135,7 @@ class Encoder:
                 start += column.n_features
         self._hashed = [HashEncoder(column, schema.hash_bits or 0, start) for column in schema.hashed]
 
-    def encode(self, table: pa.Table) -> Encoded:
+    def encode(self, table: pa.Table, block_rows: int = BLOCK_ROWS) -> Encoded:
         """The features of a table, and warnings of levels and missing values that training had not.
 
         The columns may come in any order, and others among them are ignored.
@@ -146,14 +146,14 @@ class Encoder:
         matrices: list[csr_array] = []
         warnings: RowWarnings | None = None
         with threads(n_rows) as pool:
-            for piece in rechunked([whole(table)]) if n_rows else [whole(table)]:
-                with piece.blamed():
-                    columns, more = self._encode(piece.table, pool)
+            for block in recut([whole(table)], block_rows) if n_rows else [whole(table)]:
+                with block.locating_errors():
+                    columns, more = self._encode(block.table, pool)
                 warnings = more if warnings is None else added(warnings, more)
                 if values is None:
-                    matrices.append(as_sparse(columns, (len(piece), n_features), pool))
+                    matrices.append(as_sparse(columns, (len(block), n_features), pool))
                 else:
-                    put_dense(columns, values[piece.first : piece.first + len(piece)], pool)
+                    put_dense(columns, values[block.first : block.first + len(block)], pool)
         assert warnings is not None
         return Encoded(stacked(matrices) if values is None else values, warnings)
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from torchlogit.data.block import Piece
+from torchlogit.data.block import Block, Locate
 from torchlogit.data.encoding.categorical import CategoricalColumn, CategoricalLearner
 from torchlogit.data.encoding.column_kind import (
     LIMITS,
@@ -27,12 +27,11 @@ from torchlogit.data.encoding.crosses import with_crosses
 from torchlogit.data.encoding.features import FEW_ROWS, in_threads
 from torchlogit.data.encoding.hashing import HashedColumn
 from torchlogit.data.encoding.kinds import learner_of
-from torchlogit.data.encoding.learned import Placed
 from torchlogit.data.encoding.numeric_or_categorical import NumericOrCategoricalLearner
 from torchlogit.data.encoding.schema import Schema
 from torchlogit.errors import DataError
 
-Read: TypeAlias = Callable[[Sequence[str]], Iterator[Piece]]
+Read: TypeAlias = Callable[[Sequence[str]], Iterator[Block]]
 """read(names): the columns of these names, block by block, from the first row on."""
 
 
@@ -86,26 +85,26 @@ def _columns_to_read(names: Iterable[str], crossed: Mapping[str, tuple[str, str]
 
 
 def _learners_after(
-    pieces: Iterable[Piece],
+    blocks: Iterable[Block],
     crosses: Sequence[tuple[str, str]],
     learners_of: Callable[[pa.Schema], dict[str, ColumnLearner]],
 ) -> dict[str, ColumnLearner]:
     """The learners, by column, after one reading."""
     learners: dict[str, ColumnLearner] | None = None
     with ThreadPoolExecutor(pa.cpu_count()) as pool:
-        for piece in pieces:
-            table = with_crosses(piece.table, crosses)
+        for block in blocks:
+            table = with_crosses(block.table, crosses)
             learners = learners_of(table.schema) if learners is None else learners
-            update = partial(_update, learners, table, piece.place)
-            with piece.blamed():
-                in_threads(update, list(learners), pool if len(piece) > FEW_ROWS else None)
+            update = partial(_update, learners, table, block.location)
+            with block.locating_errors():
+                in_threads(update, list(learners), pool if len(block) > FEW_ROWS else None)
     if learners is None:
         raise DataError("the table has no rows; give at least one")
     return learners
 
 
-def _update(learners: Mapping[str, ColumnLearner], table: pa.Table, place: Placed, name: str) -> None:
-    learners[name].update(table.column(name), place)
+def _update(learners: Mapping[str, ColumnLearner], table: pa.Table, locate: Locate, name: str) -> None:
+    learners[name].update(table.column(name), locate)
 
 
 def _without_constants(learned: Learned, *, hashed: bool) -> Learned:

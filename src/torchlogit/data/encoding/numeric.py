@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
+from torchlogit.data.block import Locate
 from torchlogit.data.columns import Floats, as_levels, as_numbers, first_not_number
 from torchlogit.data.encoding.column_kind import (
     MIN_DISTINCT,
@@ -20,7 +21,6 @@ from torchlogit.data.encoding.column_kind import (
 )
 from torchlogit.data.encoding.features import EncodedColumn, OneHotColumn
 from torchlogit.data.encoding.ids import DistinctNumbers
-from torchlogit.data.encoding.learned import Placed
 from torchlogit.data.encoding.moments import Moments, moments
 from torchlogit.data.encoding.row_warnings import MissingValues, RowWarnings
 from torchlogit.data.wording import option
@@ -93,7 +93,7 @@ class NumericLearner:
         """Whether all values so far are missing."""
         return self._moments is None and self._fault is None
 
-    def update(self, numbers: Floats, column: pa.ChunkedArray, place: Placed) -> None:
+    def update(self, numbers: Floats, column: pa.ChunkedArray, locate: Locate) -> None:
         """Takes in a chunk: as numbers, NaN where they are missing, and as it was read."""
         missing = np.isnan(numbers)
         n_missing = int(np.count_nonzero(missing))
@@ -104,7 +104,7 @@ class NumericLearner:
         if error := out_of_range(self._name, column, present, numbers):
             if not self._may_be_text or error.row is None:
                 raise error
-            self._fault = place(error.row).blamed(error)
+            self._fault = error.at(*locate(error.row))
             return
         if self._are_booleans:
             self._n_true += float(present.sum())

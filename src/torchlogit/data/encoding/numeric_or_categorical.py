@@ -6,10 +6,10 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from torchlogit.data.block import Locate
 from torchlogit.data.columns import as_numbers, is_text
 from torchlogit.data.encoding.categorical import CategoricalLearner, refuse_type
 from torchlogit.data.encoding.column_kind import Learned, LearningLimits
-from torchlogit.data.encoding.learned import Placed
 from torchlogit.data.encoding.numeric import NumericLearner, not_a_number
 
 _Learner = TypeVar("_Learner", NumericLearner, CategoricalLearner)
@@ -30,18 +30,18 @@ class NumericOrCategoricalLearner:
         self._learner: NumericLearner | CategoricalLearner | None = None
         self.changed = False
 
-    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
+    def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
         refuse_type(self._name, column.type, self._role)
         if self.changed:
             return
         numbers = None if self._is_categorical(column.type) else as_numbers(column)
         if numbers is not None:
-            self._numeric(column.type).update(numbers, column, place)
+            self._numeric(column.type).update(numbers, column, locate)
         elif self._role == "numeric":
             problem = f"is no number; correct the value, or take {self._name!r} out of numeric"
             raise not_a_number(self._name, column, problem)
         elif (categorical := self._categorical()) is not None:
-            categorical.update(column, place)
+            categorical.update(column, locate)
 
     def _is_categorical(self, type_: pa.DataType) -> bool:
         if self._role == "numeric":

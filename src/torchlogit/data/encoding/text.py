@@ -17,10 +17,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from torchlogit.data.block import Locate
 from torchlogit.data.columns import is_text
 from torchlogit.data.encoding.column_kind import ColumnKind, Learned, LearningLimits
 from torchlogit.data.encoding.features import EncodedColumn, SparseBlock
-from torchlogit.data.encoding.learned import Placed
 from torchlogit.data.encoding.row_warnings import RowWarnings
 from torchlogit.errors import DataError
 
@@ -82,7 +82,7 @@ class TextLearner:
         self._counts: Counter[str] = Counter()
         self._n_texts = 0
 
-    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
+    def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
         for text in _texts(self._name, column):
             self._counts.update({*self._words_of(text)})
             self._n_texts += 1
@@ -111,7 +111,7 @@ class HashedTextLearner:
         self._counts: NDArray[np.int64] = np.full(2**bits, 0, np.int64)
         self._n_texts = 0
 
-    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
+    def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
         texts = _texts(self._name, column)
         self._counts += np.bincount(self._vectorizer.transform(texts).indices, minlength=len(self._counts))
         self._n_texts += len(texts)

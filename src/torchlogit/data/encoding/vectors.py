@@ -14,9 +14,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from torchlogit.data.block import Locate
 from torchlogit.data.encoding.column_kind import ColumnKind, DroppedColumn, Learned
 from torchlogit.data.encoding.features import EncodedColumn, SparseBlock
-from torchlogit.data.encoding.learned import Placed
 from torchlogit.data.encoding.row_warnings import MAX_EXAMPLES, RowWarnings, UnseenFeatures
 from torchlogit.errors import DataError
 
@@ -71,7 +71,7 @@ class VectorLearner:
         self._name = name
         self._first, self._largest, self._n_entries, self._n_rows = 1, 0, 0, 0
 
-    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
+    def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
         _, indices, _ = _as_csr(column)
         self._n_rows += len(column)
         if len(indices):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 
 from torchlogit.data.reading.bytes import Input, cannot_be_read
-from torchlogit.data.reading.reader import Naming, after, without_pandas_index
+from torchlogit.data.reading.reader import Naming, without_pandas_index
 from torchlogit.data.wording import one_line
 from torchlogit.errors import DataError
 
@@ -22,7 +22,7 @@ def open_arrow(source: Input, compression: str | None, naming: Naming) -> ArrowR
     del compression  # of its buffers, if any
     with _opened(source, None) as (schema, _):
         found = without_pandas_index(schema.empty_table()).schema
-    names = tuple(naming.of(source.shown, found.names))
+    names = tuple(naming.of(source.display_name, found.names))
     named = pa.schema([field.with_name(name) for field, name in zip(found, names, strict=True)])
     kept = [place for place, field in enumerate(schema) if field.name in found.names]
     return ArrowReader(source, named, tuple(kept))
@@ -38,11 +38,8 @@ class ArrowReader:
     target: None = None
     notices: tuple[str, ...] = ()
 
-    def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows from `start` on, a batch as it was written at a time."""
-        return after(start, self._tables(columns), self.source.shown)
-
-    def _tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows of one record batch at a time."""
         places = [self.places[self.schema.names.index(name)] for name in columns]
         in_file = sorted(places)
         with _opened(self.source, in_file) as (_, batches):
@@ -61,7 +58,7 @@ class ArrowReader:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise DataError(
-                f"{self.source.shown} is damaged from row {first_row + 1} on ({one_line(str(error))}); "
+                f"{self.source.display_name} is damaged from row {first_row + 1} on ({one_line(str(error))}); "
                 f"write the file or fetch it again"
             ) from None
         return batch
@@ -80,5 +77,5 @@ def _opened(source: Input, places: list[int] | None) -> Iterator[tuple[pa.Schema
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            raise DataError(f"{source.shown} is not a whole Arrow file; write it or fetch it again") from None
+            raise DataError(f"{source.display_name} is not a whole Arrow file; write it or fetch it again") from None
         yield file.schema, (map(file.get_batch, range(file.num_record_batches)) if listed else iter(file))

@@ -24,7 +24,7 @@ class Input(Protocol):
     """Bytes that can be read more than once."""
 
     @property
-    def shown(self) -> str:
+    def display_name(self) -> str:
         """What messages call it."""
         ...
 
@@ -51,7 +51,7 @@ class DiskFile:
     """A file that can be read at any place."""
 
     location: Path
-    shown: str
+    display_name: str
 
     @property
     def path(self) -> str:
@@ -97,9 +97,9 @@ class Text:
     compression: str | None = None
 
     @property
-    def shown(self) -> str:
+    def display_name(self) -> str:
         """What messages call it."""
-        return self.input.shown
+        return self.input.display_name
 
     @contextlib.contextmanager
     def open(self) -> Iterator[pa.NativeFile]:
@@ -114,7 +114,7 @@ class Text:
                 if error.errno is not None:
                     raise
                 raise DataError(
-                    f"{self.shown} is not a whole {self.compression} file; compress it or fetch it again"
+                    f"{self.display_name} is not a whole {self.compression} file; compress it or fetch it again"
                 ) from None
 
     def lines(self, encoding: str = "utf-8-sig", errors: str = "surrogateescape") -> Generator[str, None, None]:

@@ -18,7 +18,7 @@ import pyarrow.csv as pacsv
 from torchlogit.data.in_order import in_order
 from torchlogit.data.reading.bytes import LONGEST_RECORD, MARK, Input, Piece, Text, records
 from torchlogit.data.reading.csv_quotes import ends_quoted, last_record_end
-from torchlogit.data.reading.reader import Naming, after
+from torchlogit.data.reading.reader import Naming
 from torchlogit.data.wording import excerpt, one_line
 from torchlogit.errors import DataError
 
@@ -36,14 +36,14 @@ def open_csv(source: Input, compression: str | None, naming: Naming, *, delimite
             parsed = csv.reader(lines, delimiter=delimiter)
             blank_lines, first = next(((line, record) for line, record in enumerate(parsed) if record), (0, []))
     except csv.Error as error:
-        raise DataError(f"{text.shown}: the first line is no CSV ({error}); check its quotes") from None
+        raise DataError(f"{text.display_name}: the first line is no CSV ({error}); check its quotes") from None
     if not first:
-        raise DataError(f"{text.shown} is empty; give a file with rows")
+        raise DataError(f"{text.display_name} is empty; give a file with rows")
     if any(_is_not_utf8(field) for field in first):
-        raise DataError(f"{text.shown}: the first line is not UTF-8 text; {_SAVE_AS_UTF8}")
-    _refuse_other_delimiter(text.shown, first, delimiter)
+        raise DataError(f"{text.display_name}: the first line is not UTF-8 text; {_SAVE_AS_UTF8}")
+    _refuse_other_delimiter(text.display_name, first, delimiter)
     found = first if naming.has_header else [f"column_{i + 1}" for i in range(len(first))]
-    names = tuple(naming.of(text.shown, found))
+    names = tuple(naming.of(text.display_name, found))
     return CsvReader(text, delimiter, names, blank_lines, int(naming.has_header))
 
 
@@ -64,19 +64,17 @@ class CsvReader:
         """Text, all of it."""
         return pa.schema([(name, pa.string()) for name in self.names])
 
-    def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows from `start` on, a piece of the file at a time."""
-        return after(start, self._tables(list(columns)), self.text.shown)
-
-    def _tables(self, columns: list[str]) -> Iterator[pa.Table]:
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows of one piece of text at a time."""
         pieces = records(self.text, partial(last_record_end, delimiter=self.delimiter), PIECE_BYTES)
         parts = (_Part(self, piece, is_first=place == 0) for place, piece in enumerate(pieces))
         first_row = 0
-        for part, table in in_order(partial(_tried, columns=columns), parts, ahead=_AHEAD, ready=self.text.input.ready):
+        tried = partial(_tried, columns=list(columns))
+        for part, table in in_order(tried, parts, ahead=_AHEAD, ready=self.text.input.ready):
             if isinstance(table, pa.ArrowInvalid):
                 raise part.fault(first_row, table)
             if part.is_open:
-                raise _open_quote(self.text.shown, first_row)
+                raise _open_quote(self.text.display_name, first_row)
             yield table
             first_row += table.num_rows
 
@@ -99,7 +97,7 @@ class _Part:
         self.is_open = piece.is_rest and ends_quoted(piece.text, reader.delimiter)
         if piece.is_rest and len(piece.text) > LONGEST_RECORD and not self.is_open:
             size = LONGEST_RECORD >> 20
-            raise DataError(f"{reader.text.shown} has a row of more than {size} MiB; is it CSV?")
+            raise DataError(f"{reader.text.display_name} has a row of more than {size} MiB; is it CSV?")
         if piece.is_rest:
             self._text += b"\n"
         if not is_first and piece.text.startswith(MARK):
@@ -139,11 +137,11 @@ class _Part:
 
     def fault(self, first_row: int, error: pa.ArrowInvalid) -> DataError:
         """What is wrong, and with which row, by the index of the part's first row in the file."""
-        shown = self._reader.text.shown
+        display_name = self._reader.text.display_name
         return (
             self._ragged_row(first_row)
             or self._other_encoding(first_row)
-            or DataError(f"{shown} cannot be read as CSV from row {first_row + 1} on: {one_line(str(error))}")
+            or DataError(f"{display_name} cannot be read as CSV from row {first_row + 1} on: {one_line(str(error))}")
         )
 
     def _ragged_row(self, first_row: int) -> DataError | None:
@@ -154,7 +152,7 @@ class _Part:
             return None
         row, delimiter = ragged[0], self._reader.delimiter
         return DataError(
-            f"{self._reader.text.shown} row {first_row + row.number - sum(self._skipped)}: expected "
+            f"{self._reader.text.display_name} row {first_row + row.number - sum(self._skipped)}: expected "
             f"{row.expected_columns} fields and found {row.actual_columns} in {excerpt(row.text)}; "
             f"complete the row, or quote the fields that hold {delimiter!r}"
         )
@@ -166,23 +164,23 @@ class _Part:
             for row, record in enumerate(rows, start=first_row + 1 - self._skipped[1]):
                 for name, field in zip(self._reader.names, record, strict=False):
                     if _is_not_utf8(field):
-                        shown = self._reader.text.shown
-                        return DataError(f"{shown} row {row}: column {name!r} is not UTF-8 text; {_SAVE_AS_UTF8}")
+                        where = f"{self._reader.text.display_name} row {row}"
+                        return DataError(f"{where}: column {name!r} is not UTF-8 text; {_SAVE_AS_UTF8}")
         return None
 
 
-def _open_quote(shown: str, row: int) -> DataError:
+def _open_quote(display_name: str, row: int) -> DataError:
     return DataError(
-        f"{shown} row {row + 1}: a quote is opened and never closed; close it, and double the quotes inside it"
+        f"{display_name} row {row + 1}: a quote is opened and never closed; close it, and double the quotes inside it"
     )
 
 
-def _refuse_other_delimiter(shown: str, first: list[str], delimiter: str) -> None:
+def _refuse_other_delimiter(display_name: str, first: list[str], delimiter: str) -> None:
     other = next((mark for mark in ",;\t|" if mark != delimiter and mark in first[0]), None)
     if len(first) == 1 and other is not None:
         remedy = {",": "call it .csv", "\t": "call it .tsv"}.get(other, "write it with ',' between the fields")
         raise DataError(
-            f"{shown} has one column, {excerpt(first[0])}, which holds {other!r} where "
+            f"{display_name} has one column, {excerpt(first[0])}, which holds {other!r} where "
             f"{delimiter!r} was expected between fields; {remedy}"
         )
 

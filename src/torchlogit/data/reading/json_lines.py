@@ -12,7 +12,7 @@ import pyarrow.json as pajson
 
 from torchlogit.data.in_order import in_order
 from torchlogit.data.reading.bytes import LONGEST_RECORD, Input, Piece, Text, last_line_end, records
-from torchlogit.data.reading.reader import Naming, after
+from torchlogit.data.reading.reader import Naming
 from torchlogit.data.wording import excerpt, one_line
 from torchlogit.errors import DataError
 
@@ -36,8 +36,8 @@ def open_json_lines(source: Input, compression: str | None, naming: Naming) -> J
             raise _fault(text, error) from None
         rows += found.num_rows
     if not rows:
-        raise DataError(f"{text.shown} is empty; give a file with rows")
-    return JsonLinesReader(text, schema, tuple(naming.of(text.shown, schema.names)))
+        raise DataError(f"{text.display_name} is empty; give a file with rows")
+    return JsonLinesReader(text, schema, tuple(naming.of(text.display_name, schema.names)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +55,13 @@ class JsonLinesReader:
         """The keys' types, by the columns' names."""
         return pa.schema([field.with_name(name) for field, name in zip(self.in_file, self.names, strict=True)])
 
-    def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows from `start` on, a piece of the file at a time."""
-        return after(start, self._tables(list(columns)), self.text.shown)
-
-    def _tables(self, columns: list[str]) -> Iterator[pa.Table]:
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows of one piece of text at a time."""
         schema = pa.schema([self.in_file.field(self.names.index(name)) for name in columns])
         for table in in_order(partial(_tried, schema=schema), _pieces(self.text), ahead=_AHEAD):
             if isinstance(table, pa.ArrowInvalid):
                 raise _fault(self.text, table)
-            yield table.rename_columns(columns)
+            yield table.rename_columns(list(columns))
 
 
 def _pieces(text: Text) -> Iterator[Piece]:
@@ -101,14 +98,15 @@ def _fault(text: Text, error: Exception) -> DataError:
         except ValueError as reason:
             if not line.strip():
                 continue
-            return DataError(f"{text.shown} line {number} is no JSON ({reason}): {excerpt(line.strip())}")
+            return DataError(f"{text.display_name} line {number} is no JSON ({reason}): {excerpt(line.strip())}")
         if not isinstance(row, dict):
-            return DataError(f"{text.shown} line {number} holds {excerpt(line.strip())}; expected an object, {{...}}")
+            found = f"{text.display_name} line {number} holds {excerpt(line.strip())}"
+            return DataError(f"{found}; expected an object, {{...}}")
         for name, value in row.items():
             kind = float if type(value) is int else type(value)
             if value is not None and kinds.setdefault(name, kind) is not kind:
                 return DataError(
-                    f"{text.shown} line {number}: {name!r} is {excerpt(json.dumps(value))}, "
+                    f"{text.display_name} line {number}: {name!r} is {excerpt(json.dumps(value))}, "
                     f"and of another type before; write the values of a key alike"
                 )
-    return DataError(f"{text.shown} cannot be read as JSON lines: {one_line(str(error))}")
+    return DataError(f"{text.display_name} cannot be read as JSON lines: {one_line(str(error))}")

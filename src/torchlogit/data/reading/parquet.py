@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from torchlogit.data.reading.bytes import Input, cannot_be_read
-from torchlogit.data.reading.reader import Naming, after, refuse_beyond, without_pandas_index
+from torchlogit.data.reading.reader import Naming, without_pandas_index
 from torchlogit.data.wording import one_line
 from torchlogit.errors import DataError
 
@@ -24,9 +24,9 @@ def open_parquet(source: Input, compression: str | None, naming: Naming) -> Parq
     with _opened(source) as file:
         found = without_pandas_index(file.schema_arrow.empty_table()).schema
         rows = file.metadata.num_rows
-    names = tuple(naming.of(source.shown, found.names))
+    names = tuple(naming.of(source.display_name, found.names))
     if not rows:
-        raise DataError(f"{source.shown} has column names and no rows; give a file with rows")
+        raise DataError(f"{source.display_name} has column names and no rows; give a file with rows")
     schema = pa.schema([field.with_name(name) for field, name in zip(found, names, strict=True)])
     return ParquetReader(source, schema, tuple(found.names))
 
@@ -41,17 +41,13 @@ class ParquetReader:
     target: None = None
     notices: tuple[str, ...] = ()
 
-    def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows from `start` on; row groups before it are not read."""
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows of one batch at a time; no batch spans two row groups."""
         with _opened(self.source) as file:
             first_row = 0
             for group in range(file.metadata.num_row_groups):
-                rows = file.metadata.row_group(group).num_rows
-                if start < first_row + rows:
-                    within = self._group(file, group, first_row, columns)
-                    yield from after(max(0, start - first_row), within, self.source.shown)
-                first_row += rows
-            refuse_beyond(start, first_row, self.source.shown)
+                yield from self._group(file, group, first_row, columns)
+                first_row += file.metadata.row_group(group).num_rows
 
     def _group(self, file: pq.ParquetFile, group: int, first_row: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         called = dict(zip(self.schema.names, self.in_file, strict=True))
@@ -69,7 +65,7 @@ class ParquetReader:
                 raise
             rows = file.metadata.row_group(group).num_rows
             raise DataError(
-                f"{self.source.shown} rows {first_row + 1} to {first_row + rows} are damaged "
+                f"{self.source.display_name} rows {first_row + 1} to {first_row + rows} are damaged "
                 f"({one_line(str(error))}); write the file or fetch it again"
             ) from None
 
@@ -82,5 +78,5 @@ def _opened(source: Input) -> Iterator[pq.ParquetFile]:
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            raise DataError(f"{source.shown} is not a whole Parquet file; write it or fetch it again") from None
+            raise DataError(f"{source.display_name} is not a whole Parquet file; write it or fetch it again") from None
         yield file

@@ -39,7 +39,7 @@ def _in_folder(folder: Path) -> list[Path]:
     return known
 
 
-def shown_names(files: Sequence[Path]) -> tuple[str, ...]:
+def display_names(files: Sequence[Path]) -> tuple[str, ...]:
     """What messages call the files: their names, with the folders where names are not enough."""
     times = Counter(path.name for path in files)
     return tuple(path.name if times[path.name] == 1 else str(path) for path in files)

@@ -33,9 +33,9 @@ def standard_input() -> Spool:
     return Spool(lambda: contextlib.nullcontext(stream), STANDARD_INPUT, "-")
 
 
-def pipe(path: Path, shown: str) -> Spool:
+def pipe(path: Path, display_name: str) -> Spool:
     """What comes out of a pipe that has a name, such as /dev/stdin or bash's <(command)."""
-    return Spool(lambda: path.open("rb", buffering=0), shown, str(path))
+    return Spool(lambda: path.open("rb", buffering=0), display_name, str(path))
 
 
 def is_pipe(path: Path) -> bool:
@@ -50,8 +50,8 @@ class Spool:
     So the first reading goes at the pace of what writes them, and later ones read the file.
     """
 
-    def __init__(self, opens: Callable[[], AbstractContextManager[IO[bytes]]], shown: str, path: str) -> None:
-        self.shown = shown
+    def __init__(self, opens: Callable[[], AbstractContextManager[IO[bytes]]], display_name: str, path: str) -> None:
+        self.display_name = display_name
         self.path = path
         self._opens = opens
         self._from: IO[bytes] | None = None
@@ -71,7 +71,7 @@ class Spool:
     def state(self) -> str:
         """Size and checksum of all there is: waits for its end."""
         self.size()
-        return f"{self.shown} {self._size} {self._checksum:08x}"
+        return f"{self.display_name} {self._size} {self._checksum:08x}"
 
     def ready(self) -> bool:
         """Whether a pipe has more to give now, or has ended; a reading again, of what is kept, does not ask."""
@@ -111,7 +111,7 @@ class Spool:
                 written += os.pwrite(self._kept, taken[written:], self._size + written)
         except OSError as error:
             raise DataError(
-                f"{self.shown} cannot be kept in {tempfile.gettempdir()}: {error.strerror}; "
+                f"{self.display_name} cannot be kept in {tempfile.gettempdir()}: {error.strerror}; "
                 f"set TMPDIR to a folder with room, or give a file"
             ) from None
         if self._ended:

@@ -23,16 +23,17 @@ class Naming:
     names: tuple[str, ...] | None = None
     has_header: bool = True
 
-    def of(self, shown: str, found: Sequence[str]) -> list[str]:
+    def of(self, display_name: str, found: Sequence[str]) -> list[str]:
         """The columns' names, each once and not empty, or DataError."""
         if self.names is not None and len(self.names) != len(found):
             raise DataError(
-                f"{shown} has {len(found)} columns and {len(self.names)} names were given; give one name per column"
+                f"{display_name} has {len(found)} columns and {len(self.names)} names were given; "
+                f"give one name per column"
             )
         result = [name.strip() for name in (found if self.names is None else self.names)]
         if "" in result:
-            raise DataError(f"{shown}: column {result.index('') + 1} has no name; {_NAME_IT}")
-        refuse_repeated(shown, result, _NAME_IT)
+            raise DataError(f"{display_name}: column {result.index('') + 1} has no name; {_NAME_IT}")
+        refuse_repeated(display_name, result, _NAME_IT)
         return result
 
 
@@ -54,8 +55,8 @@ class Reader(Protocol):
         """What deserves a look, as far as it has been read."""
         ...
 
-    def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows from `start` on, in order, in pieces of any size; these columns, in this order."""
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """All rows in order, as tables of any number of rows with these columns in this order."""
         ...
 
 
@@ -71,19 +72,3 @@ def without_pandas_index(table: pa.Table) -> pa.Table:
     kept_by_pandas = (table.schema.pandas_metadata or {}).get("index_columns", [])
     index = [name for name in kept_by_pandas if isinstance(name, str) and name in table.column_names]
     return table.drop_columns(index) if index else table
-
-
-def after(start: int, tables: Iterable[pa.Table], shown: str) -> Iterator[pa.Table]:
-    """The tables of a file without their first `start` rows; DataError where there are fewer."""
-    rows = 0
-    for table in tables:
-        rows += table.num_rows
-        if start < rows:
-            yield table.slice(max(0, start - rows + table.num_rows))
-    refuse_beyond(start, rows, shown)
-
-
-def refuse_beyond(start: int, rows: int, shown: str) -> None:
-    """DataError where reading is to go on after more rows than there are."""
-    if start > rows:
-        raise DataError(f"{shown} has {rows} rows, and {start} were read of it before; it has changed")

@@ -10,12 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from torchlogit.data.reading.reader import Naming, after
+from torchlogit.data.reading.reader import Naming
 from torchlogit.data.wording import one_line
 from torchlogit.errors import DataError, MissingExtraError
 
 PREFIX = "sql:"
-SHOWN = "the query"
+DISPLAY_NAME = "the query"
 _BATCH_ROWS = 1 << 16
 
 
@@ -23,7 +23,7 @@ def open_sql(query: str, naming: Naming) -> SqlReader:
     """The query's columns; it is not run to its end for that."""
     with _running(query) as relation:
         found = relation.limit(0).to_arrow_table().schema
-    names = naming.of(SHOWN, found.names)
+    names = naming.of(DISPLAY_NAME, found.names)
     return SqlReader(query, pa.schema([field.with_name(name) for field, name in zip(found, names, strict=True)]))
 
 
@@ -39,11 +39,8 @@ class SqlReader:
     target: None = None
     notices: tuple[str, ...] = ()
 
-    def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows from `start` on; those before it are computed, too."""
-        return after(start, self._tables(columns), SHOWN)
-
-    def _tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows of the query, which is run from its beginning."""
         with _running(self.query) as relation:
             for batch in relation.to_arrow_reader(_BATCH_ROWS):
                 yield pa.Table.from_batches([batch]).rename_columns(self.schema.names).select(columns)
@@ -57,12 +54,13 @@ def _running(query: str) -> Iterator[Any]:
         with duckdb.connect() as connection:
             statements = connection.extract_statements(query)
             if not statements or statements[-1].type != duckdb.StatementType.SELECT:
-                raise DataError(f"{SHOWN} gives no rows; let it end in a SELECT, such as SELECT * FROM 'a.parquet'")
+                remedy = "let it end in a SELECT, such as SELECT * FROM 'a.parquet'"
+                raise DataError(f"{DISPLAY_NAME} gives no rows; {remedy}")
             for statement in statements[:-1]:
                 connection.execute(statement)
             yield connection.sql(statements[-1].query)
     except (duckdb.Error, pa.ArrowException, OSError) as error:
-        raise DataError(f"{SHOWN} failed: {one_line(str(error))}") from None
+        raise DataError(f"{DISPLAY_NAME} failed: {one_line(str(error))}") from None
 
 
 def _duckdb() -> ModuleType:

@@ -72,9 +72,9 @@ def load_svmlight(
     file = DiskFile(Path(path), Path(path).name)
     chunks = list(chunks_of(Text(file, packed_by(file)), dtype))
     if any(chunk.has_qid for chunk in chunks):
-        warn(f"{file.shown}: {QID}", TorchlogitWarning, stacklevel=2)
+        warn(f"{file.display_name}: {QID}", TorchlogitWarning, stacklevel=2)
     targets = np.concatenate([chunk.targets for chunk in chunks])
-    return _matrix(file.shown, chunks, n_features, zero_based), targets
+    return _matrix(file.display_name, chunks, n_features, zero_based), targets
 
 
 def chunks_of(text: Text, dtype: Real = np.float32) -> Iterator[Chunk]:
@@ -85,22 +85,23 @@ def chunks_of(text: Text, dtype: Real = np.float32) -> Iterator[Chunk]:
             empty = False
             yield chunk
     if empty:
-        raise DataError(f"{text.shown} has no rows; give a file with lines such as '+1 3:0.5 7:1'")
+        raise DataError(f"{text.display_name} has no rows; give a file with lines such as '+1 3:0.5 7:1'")
 
 
-def _matrix(shown: str, chunks: list[Chunk], n_features: int | None, zero_based: bool | str) -> csr_array:
+def _matrix(display_name: str, chunks: list[Chunk], n_features: int | None, zero_based: bool | str) -> csr_array:
     values = np.concatenate([chunk.values for chunk in chunks])
     indices = np.concatenate([chunk.indices for chunk in chunks])
     entries = np.cumsum([0, *(len(chunk.values) for chunk in chunks)])
     indptr = np.concatenate([[0], *(chunk.indptr[1:] + start for chunk, start in zip(chunks, entries, strict=False))])
     low, high = (int(indices.min()), int(indices.max())) if len(indices) else (1, 0)
     if zero_based is False and low == 0:
-        raise DataError(f"{shown} holds index 0, where indices from 1 were expected (zero_based=False)")
+        raise DataError(f"{display_name} holds index 0, where indices from 1 were expected (zero_based=False)")
     first = int(not (low == 0 if zero_based == "auto" else zero_based))
     found = high - first + 1
     if n_features is not None and found > n_features:
         raise DataError(
-            f"{shown} holds index {high}, and n_features={n_features} ends at {n_features - 1 + first}; give more"
+            f"{display_name} holds index {high}, and n_features={n_features} ends at {n_features - 1 + first}; "
+            f"give more"
         )
     indices -= first
     if entries[-1] < 2**31:
@@ -121,8 +122,9 @@ def _lines(source: Text) -> Iterator[_Lines]:
     for piece in records(source, last_line_end, CHUNK_BYTES):
         text = piece.text + b"\n" if piece.is_rest else piece.text
         if len(text) > LONGEST_RECORD and piece.is_rest:
-            raise DataError(f"{source.shown} line {line} is longer than {LONGEST_RECORD >> 20} MiB; is it svmlight?")
-        yield _Lines(np.frombuffer(text, np.uint8), source.shown, line)
+            size = LONGEST_RECORD >> 20
+            raise DataError(f"{source.display_name} line {line} is longer than {size} MiB; is it svmlight?")
+        yield _Lines(np.frombuffer(text, np.uint8), source.display_name, line)
         line += text.count(b"\n")
 
 
@@ -187,12 +189,12 @@ class _Lines:
     """Some lines of a file, and how its errors say where."""
 
     text: NDArray[np.uint8]
-    shown: str
+    display_name: str
     first_line: int
 
     def error(self, at: int, what: str) -> DataError:
         line = self.first_line + int(np.count_nonzero(self.text[:at] == ord("\n")))
-        return DataError(f"{self.shown} line {line} {what}")
+        return DataError(f"{self.display_name} line {line} {what}")
 
     def fault(self, fault: int, at: int) -> DataError:
         loops = _loops()

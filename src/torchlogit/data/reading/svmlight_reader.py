@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from torchlogit.data.encoding.vectors import FIELDS, as_vectors
 from torchlogit.data.reading.bytes import Input, Text
-from torchlogit.data.reading.reader import Naming, after
+from torchlogit.data.reading.reader import Naming
 from torchlogit.data.reading.svmlight import QID, chunks_of
 from torchlogit.errors import DataError
 
@@ -20,7 +20,7 @@ _ENTRY = pa.struct(list(zip(FIELDS, (pa.int32(), pa.float32()), strict=True)))
 def open_svmlight(source: Input, compression: str | None, naming: Naming) -> SvmlightReader:
     """The file, whose columns are known."""
     if naming.names is not None:
-        raise DataError(f"{source.shown}: the features of svmlight files have numbers; leave the names out")
+        raise DataError(f"{source.display_name}: the features of svmlight files have numbers; leave the names out")
     return SvmlightReader(Text(source, compression))
 
 
@@ -42,11 +42,8 @@ class SvmlightReader:
         """Whether there are ids of queries."""
         return tuple(self.seen)
 
-    def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows from `start` on, some MiB of the file at a time."""
-        return after(start, self._tables(columns), self.text.shown)
-
-    def _tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows of one piece of text at a time."""
         for chunk in chunks_of(self.text):
             if chunk.has_qid and QID not in self.seen:
                 self.seen.append(QID)
