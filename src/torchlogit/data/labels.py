@@ -103,7 +103,8 @@ class LabelLearner:
         texts = [text for text, _ in self._classes()]
         return DataError(
             f"target {self._target!r} has {len(texts):,} distinct values ({examples(texts)}){where}; "
-            f"expected at most {max_classes} classes: name a column of classes, or put the values into a few groups first",
+            f"expected at most {max_classes} classes: name a column of classes, or put the values into a few groups "
+            "first",
             column=self._target,
         )
 
