@@ -183,7 +183,7 @@ def test_rows_answer_what_a_matrix_would(
 ) -> None:
     monkeypatch.setattr(sparse_design, "BLOCK_NONZEROS", 1)
     monkeypatch.setattr(sparse_design, "BLOCK_COLUMNS", 1)
-    monkeypatch.setattr(parallel, "MIN_PIECE", 2)
+    monkeypatch.setattr(parallel, "MIN_ROWS", 2)
     x = MATRICES[name]().astype(dtype)
     design, matrix = Sparse.of(scipy.sparse.csr_array(x), intercept=intercept), expanded(x, intercept)
     n, p = matrix.shape
