@@ -64,6 +64,15 @@ class Targets:
         return replace(self, share=scaled / np.where(total > 0, total, 1)[:, None]), weight * total
 
 
+def labels(y: NDArray[Any]) -> Targets:
+    """The targets of labels of any type, (n,); InputError for one class only.
+
+    >>> labels(np.array(["no", "yes", "no"])).codes
+    array([0, 1, 0], dtype=int16)
+    """
+    return small_integer_labels(y) or sorted_labels(y)
+
+
 def small_integer_labels(y: NDArray[Any]) -> Targets | None:
     """The targets of whole numbers that are close together, by counting; None for any other labels."""
     if y.dtype.kind != "i" or not y.size or (span := int(y.max()) - (least := int(y.min()))) >= MAX_SPAN:
