@@ -28,8 +28,9 @@ import torchlogit
 from classification import coefficients, rows
 from commands import torchlogit as command
 from torchlogit import SGD, InputError, LogisticRegression, Status, StochasticNewton, TableEncoder
-from torchlogit.estimator import explain, to_model
+from torchlogit.estimator import to_model
 from torchlogit.records import Certificate, Separation, StopReason
+from torchlogit.training.explanation import explain
 
 Array = NDArray[np.float64]
 

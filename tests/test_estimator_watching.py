@@ -21,8 +21,9 @@ from sklearn.preprocessing import StandardScaler
 from classification import coefficients, rows
 from torchlogit import SGD, InputError, LogisticRegression, Status
 from torchlogit.estimator import callbacks
-from torchlogit.estimator.watching import PATIENCE, Evaluation, at
 from torchlogit.records import Certificate
+from torchlogit.training.fitted import ValidationStep
+from torchlogit.training.validation import PATIENCE, certificate_at
 
 Array = NDArray[np.float64]
 
@@ -67,7 +68,7 @@ def test_every_step_is_measured_on_the_validation_set(n_classes: int, form: Any)
 def test_a_fit_without_a_validation_set_forgets_the_last_ones_history() -> None:
     X, y, X2, y2 = halves()
     model = LogisticRegression().fit(X, y, eval_set=(X2, y2))
-    assert isinstance(model.eval_history_[0], Evaluation)
+    assert isinstance(model.eval_history_[0], ValidationStep)
     assert not hasattr(model.fit(X, y), "eval_history_")
 
 
@@ -76,7 +77,7 @@ def test_columns_far_from_zero_are_measured_as_they_are() -> None:
     X = 1.7e9 + 600 * rng.standard_normal((400, 1))
     y = (rng.random(400) < 1 / (1 + np.exp(-(X[:, 0] - 1.7e9) / 300))).astype(int)
     model = LogisticRegression().fit(X[:200], y[:200], eval_set=(X[200:], y[200:]))
-    assert model._center.any()
+    assert model._fitted.center.any()
     assert model.eval_history_[-1].log_loss == pytest.approx(log_loss(y[200:], model.predict_proba(X[200:])), rel=1e-6)
 
 
@@ -215,10 +216,10 @@ def test_a_start_outside_the_bounds_is_brought_within() -> None:
 
 def test_bounds_move_with_the_objective() -> None:
     certificate = Certificate(Status.BUDGET, 10.0, 0.5)
-    assert at(certificate, 9.75).bound == pytest.approx(0.25)
-    assert at(certificate, 12.0).bound == pytest.approx(2.5)
-    assert 0 <= at(certificate, 9.0).bound < 1e-13
-    assert at(Certificate(Status.BUDGET, 10.0, None), 9.0).bound is None
+    assert certificate_at(certificate, 9.75).bound == pytest.approx(0.25)
+    assert certificate_at(certificate, 12.0).bound == pytest.approx(2.5)
+    assert 0 <= certificate_at(certificate, 9.0).bound < 1e-13
+    assert certificate_at(Certificate(Status.BUDGET, 10.0, None), 9.0).bound is None
 
 
 # Callbacks
@@ -320,4 +321,4 @@ def test_before_scikit_learn_has_callbacks_there_are_none() -> None:
         return 1
 
     assert callbacks._as_it_is(method) is method
-    assert not callbacks.Tasks.wanted(LogisticRegression())
+    assert not callbacks.Tasks.needed(LogisticRegression())

@@ -81,7 +81,7 @@ def test_the_same_model_however_rows_are_kept(options: str, here: Path, monkeypa
     expected = trained(here, f"{TRAIN} {options}")
     for way in WAYS.values():
         assert trained(here, f"{TRAIN} {options} {way}") == expected, way
-    monkeypatch.setattr("torchlogit.cli.fitting.FEW", 0)
+    monkeypatch.setattr("torchlogit.cli.workspace.MAX_BYTES_IN_MEMORY", 0)
     assert trained(here, f"{TRAIN} {options}") == expected, "on disk"
     assert {path.name for path in here.iterdir()} == {*LEFT}
 
@@ -91,7 +91,7 @@ def test_rows_to_measure_on_are_spilled_as_those_to_train_on(here: Path, monkeyp
 
     made, command = list[TemporaryArrays](), f"{TRAIN} --valid whole.parquet --json"
     expected = torchlogit(here, *shlex.split(command)).stdout
-    monkeypatch.setattr("torchlogit.cli.fitting.FEW", 1000)
+    monkeypatch.setattr("torchlogit.cli.workspace.MAX_BYTES_IN_MEMORY", 1000)
     monkeypatch.setattr(
         "torchlogit.storage.TemporaryArrays", lambda *given: made.append(TemporaryArrays(*given)) or made[-1]
     )

@@ -11,8 +11,10 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "torchlogit"
 
 LADDER = [
+    ["__main__"],
     ["cli"],
     ["estimator", "nn", "report", "export", "tutorial"],
+    ["training"],
     ["path"],
     ["fit", "streaming"],
     ["checkpoints"],

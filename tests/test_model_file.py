@@ -150,7 +150,7 @@ def test_a_loaded_model_predicts_alike_from_sparse_features(name: str, tmp_path:
 
 
 def test_names_too_long_for_the_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_file, "MOST_TEXT", 1000)
+    monkeypatch.setattr(model_file, "MAX_HEADER", 1000)
     with pytest.raises(InputError, match=r"and a model file holds 0; hash them \(hash_bits or --hash-bits\), or leave"):
         save(FITTED["table, two classes"]().model, tmp_path / "m")
     assert not list(tmp_path.iterdir())

@@ -15,7 +15,7 @@ from sklearn.base import clone
 
 from classification import coefficients, rows
 from torchlogit import InputError, LogisticRegression, ModelFileError, load, save
-from torchlogit.estimator.partial import go_on
+from torchlogit.estimator.saving import go_on
 from torchlogit.inference import Refusal
 
 Array = NDArray[np.float64]

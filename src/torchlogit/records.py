@@ -1,6 +1,6 @@
-"""The frozen records that cross rooms. They hold data and no behaviour worth testing twice.
+"""Frozen records that several packages exchange; docs/architecture.md says which.
 
-Only names are imported from torch here, so that a model file can be read without it.
+torch is imported for type checking only, so that a model file can be read without it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """How an answer ends (DESIGN: one word, the same in code, files and output)."""
+    """How a fit ends: one word, the same in code, files and output (docs/architecture.md)."""
 
     CERTIFIED = "certified"
     BUDGET = "budget"
@@ -186,7 +186,7 @@ class FitResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StreamState:
-    """All that it takes to go on learning from a stream: facts, JSON values, and arrays by name, float64."""
+    """What a stream needs to go on learning: facts as JSON values, and float64 arrays by their names in model files."""
 
     facts: dict[str, Any]
     arrays: dict[str, NDArray[np.float64]]

@@ -183,7 +183,7 @@ def test_rows_answer_what_a_matrix_would(
 ) -> None:
     monkeypatch.setattr(sparse_design, "BLOCK_NONZEROS", 1)
     monkeypatch.setattr(sparse_design, "BLOCK_COLUMNS", 1)
-    monkeypatch.setattr(parallel, "MIN_PIECE", 2)
+    monkeypatch.setattr(parallel, "MIN_ROWS", 2)
     x = MATRICES[name]().astype(dtype)
     design, matrix = Sparse.of(scipy.sparse.csr_array(x), intercept=intercept), expanded(x, intercept)
     n, p = matrix.shape
@@ -241,7 +241,7 @@ def test_some_of_the_rows() -> None:
 @pytest.mark.parametrize("beside", [0, 10**6], ids=["by rows", "by columns"])
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_the_same_bits_whatever_the_threads(outputs: int, beside: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "BESIDE", beside)
+    monkeypatch.setattr(kernels, "VALUES_PER_PARTIAL", beside)
     monkeypatch.setattr(kernels, "SMALL", 0)
     x = some(3000, 40)
     design = Sparse.of(scipy.sparse.csr_array(x))

@@ -31,7 +31,7 @@ PLACES = st.integers(1, 5).flatmap(
 
 
 @given(PLACES)
-def test_columns_that_meet_are_added(given_places: list[list[int]]) -> None:
+def test_slots_that_meet_are_added(given_places: list[list[int]]) -> None:
     n = len(given_places[0])
     values = [np.where(np.arange(n) % 2 == k % 2, 1, -1).astype(np.float32) for k in range(len(given_places))]
     expected = np.zeros((n, 7), np.float32)
