@@ -242,7 +242,7 @@ def test_some_of_the_rows() -> None:
 @pytest.mark.parametrize("beside", [0, 10**6], ids=["by rows", "by columns"])
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_the_same_bits_whatever_the_threads(outputs: int, beside: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "BESIDE", beside)
+    monkeypatch.setattr(kernels, "VALUES_PER_PARTIAL", beside)
     monkeypatch.setattr(kernels, "SMALL", 0)
     x = some(3000, 40)
     design = Sparse.of(scipy.sparse.csr_array(x))

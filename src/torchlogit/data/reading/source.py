@@ -140,13 +140,13 @@ class Source:
         return next((each.reader.target for each in self.inputs if each.reader.target), None)
 
     @property
-    def notices(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """Warnings about what has been read so far, one sentence each."""
         found = []
         for each in self.inputs:
             if isinstance(each.input, Spool):
-                found.append(f"{each.display_name}: {each.input.notice}")
-            found += [f"{each.display_name}: {notice}" for notice in each.reader.notices]
+                found.append(f"{each.display_name}: {each.input.warning}")
+            found += [f"{each.display_name}: {warning}" for warning in each.reader.warnings]
         return tuple(found)
 
     def fingerprint(self) -> str:
@@ -216,7 +216,7 @@ def _opened_file(path: Path, display_name: str, naming: Naming) -> _Opened:
 def _opened_input(source: Input, naming: Naming, by_name: Format | None) -> _Opened:
     found = by_name or format_within(source)
     state = "" if isinstance(source, Spool) else source.state()
-    return _Opened(source.display_name, found.opens(source, found.compression, naming), source, state)
+    return _Opened(source.display_name, found.open(source, found.compression, naming), source, state)
 
 
 def _of_type(table: pa.Table, schema: pa.Schema) -> pa.Table:
