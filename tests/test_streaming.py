@@ -65,7 +65,7 @@ class Blocks:
 
     files_of: dict[str, pa.Table]
     sizes: Sequence[int] = (N,)
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     target: str | None = None
     read: int = 0
     columns: list[Sequence[str] | None] = field(default_factory=list)
@@ -287,7 +287,7 @@ def test_stopping_early_ends_every_stage() -> None:
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_notices_are_said_once_for_all_rows(folder: Path, tmp_path: Path) -> None:
+def test_warnings_are_said_once_for_all_rows(folder: Path, tmp_path: Path) -> None:
     table = people(500)
     table = table.set_column(2, "job", pa.array(["pilot"] * 300 + ["clerk"] * 199 + [None]))
     pacsv.write_csv(table, tmp_path / "new.csv")

@@ -36,7 +36,7 @@ class ArrowReader:
     schema: pa.Schema
     places: tuple[int, ...]
     target: None = None
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The rows of one record batch at a time."""

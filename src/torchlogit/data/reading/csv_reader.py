@@ -57,7 +57,7 @@ class CsvReader:
     blank_lines: int
     header_records: int
     target: None = None
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def schema(self) -> pa.Schema:

@@ -48,7 +48,7 @@ class JsonLinesReader:
     in_file: pa.Schema
     names: tuple[str, ...]
     target: None = None
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def schema(self) -> pa.Schema:

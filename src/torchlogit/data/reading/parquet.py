@@ -39,7 +39,7 @@ class ParquetReader:
     schema: pa.Schema
     in_file: tuple[str, ...]
     target: None = None
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The rows of one batch at a time; no batch spans two row groups."""

@@ -83,7 +83,7 @@ class Spool:
             return True
 
     @property
-    def notice(self) -> str:
+    def warning(self) -> str:
         """What has been written to disk, and where."""
         return f"kept in a temporary file in {tempfile.gettempdir()}, to be read again: {self._size:,} bytes so far"
 

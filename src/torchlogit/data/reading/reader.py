@@ -51,7 +51,7 @@ class Reader(Protocol):
         ...
 
     @property
-    def notices(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """What deserves a look, as far as it has been read."""
         ...
 

@@ -140,13 +140,13 @@ class Source:
         return next((each.reader.target for each in self.inputs if each.reader.target), None)
 
     @property
-    def notices(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """Warnings about what has been read so far, one sentence each."""
         found = []
         for each in self.inputs:
             if isinstance(each.input, Spool):
-                found.append(f"{each.display_name}: {each.input.notice}")
-            found += [f"{each.display_name}: {notice}" for notice in each.reader.notices]
+                found.append(f"{each.display_name}: {each.input.warning}")
+            found += [f"{each.display_name}: {warning}" for warning in each.reader.warnings]
         return tuple(found)
 
     def fingerprint(self) -> str:

@@ -37,7 +37,7 @@ class SqlReader:
     query: str
     schema: pa.Schema
     target: None = None
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The rows of the query, which is run from its beginning."""

@@ -38,7 +38,7 @@ class SvmlightReader:
         return pa.schema([(LABEL, pa.float64()), (VECTORS, pa.list_(_ENTRY))])
 
     @property
-    def notices(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """Whether there are ids of queries."""
         return tuple(self.seen)
 
