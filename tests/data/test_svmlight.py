@@ -120,12 +120,12 @@ FAULTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("chunk_bytes", [svmlight.CHUNK_BYTES, 4])
+@pytest.mark.parametrize("chunk_bytes", [svmlight.READ_BYTES, 4])
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_cannot_be_read_is_refused_with_its_place(
     name: str, chunk_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(svmlight, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(svmlight, "READ_BYTES", chunk_bytes)
     content, message = FAULTS[name]
     path = write(tmp_path, content)
     with pytest.raises(DataError) as error:
@@ -196,7 +196,7 @@ def test_a_file_reads_as_scikit_learn_reads_it(
     ]
     path = write(tmp_path_factory.mktemp("svm"), "\n".join(lines))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(svmlight, "CHUNK_BYTES", chunk)
+        patch.setattr(svmlight, "READ_BYTES", chunk)
         X, y = load_svmlight(path, zero_based=first == 0)
     expected, targets = load_svmlight_file(str(path), dtype=np.float32, zero_based=first == 0)
     np.testing.assert_array_equal(y, targets)

@@ -23,8 +23,9 @@ from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.data.encoding.hashing import HashedColumn
 from torchlogit.data.encoding.schema import Schema, schema_from_json, schema_to_json
 from torchlogit.data.encoding.text import HashedTextColumn, TextColumn
-from torchlogit.data.encoding.vectors import VectorColumn, as_vectors
+from torchlogit.data.encoding.vectors import VectorColumn
 from torchlogit.data.reading.tables import read_table, table_from
+from torchlogit.data.sparse_vectors import as_vectors
 from torchlogit.errors import DataError, ModelFileError, TorchlogitWarning
 
 TEXTS = ["The cat sat, the cat ate", None, "a dog sat on THE mat", "", "mat MAT mat", "NA"]

@@ -216,7 +216,7 @@ def _opened_file(path: Path, display_name: str, naming: Naming) -> _Opened:
 def _opened_input(source: Input, naming: Naming, by_name: Format | None) -> _Opened:
     found = by_name or format_within(source)
     state = "" if isinstance(source, Spool) else source.state()
-    return _Opened(source.display_name, found.opens(source, found.compression, naming), source, state)
+    return _Opened(source.display_name, found.open(source, found.compression, naming), source, state)
 
 
 def _of_type(table: pa.Table, schema: pa.Schema) -> pa.Table:
