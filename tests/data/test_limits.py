@@ -68,10 +68,10 @@ def test_distinct_numbers_are_those_that_a_set_finds(chunks: list[list[float]]) 
     assert seen.differ == (whole_ones and close and len({*numbers}) == len(numbers))
 
 
-def test_ids_in_any_order_earn_a_notice_and_memory_stays_small() -> None:
+def test_ids_in_any_order_earn_a_warning_and_memory_stays_small() -> None:
     order = np.random.default_rng(0).permutation(np.arange(1_000_000, 1_005_000))
-    (notice,) = TableEncoder().fit({"x": order}).warnings_
-    assert notice.startswith("column 'x' holds 5000 whole numbers, all different, like an id")
+    (warning,) = TableEncoder().fit({"x": order}).warnings_
+    assert warning.startswith("column 'x' holds 5000 whole numbers, all different, like an id")
     seen = ids.DistinctNumbers()
     seen.update(np.array([0.0, 1e12]))
     assert not seen.differ

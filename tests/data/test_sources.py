@@ -319,7 +319,7 @@ def test_standard_input_is_told_by_how_it_begins(name: str, monkeypatch: pytest.
     assert {block.location(0).file for block in blocks} == {"standard input"}
     assert joined(source.blocks()) == expected
     size = len(case.write(table(0)))
-    assert any("kept in a temporary file" in notice and f"{size:,} bytes" in notice for notice in source.warnings)
+    assert any("kept in a temporary file" in warning and f"{size:,} bytes" in warning for warning in source.warnings)
 
 
 def test_standard_input_is_read_as_it_comes_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,7 +362,7 @@ def test_a_pipe_is_read_like_standard_input(tmp_path: Path, name: str) -> None:
     for _ in range(2):
         assert joined(source.blocks()) == case.holds(table(0))
     writer.join()
-    assert any(name in notice for notice in source.warnings)
+    assert any(name in warning for warning in source.warnings)
 
 
 # CSV: where records end

@@ -85,8 +85,8 @@ def test_qid_is_read_over_with_a_warning(tmp_path: Path) -> None:
     assert caught[0].filename == __file__
     source = open_source([tmp_path / "a.svm"])
     source.read()
-    (notice,) = source.warnings
-    assert notice.startswith("a.svm: qid is read over")
+    (warning,) = source.warnings
+    assert warning.startswith("a.svm: qid is read over")
 
 
 FAULTS = {
