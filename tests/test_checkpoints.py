@@ -23,7 +23,7 @@ import cases
 import torchlogit
 from cases import KINKED, PROBLEMS
 from torchlogit import checkpoints as checkpoints_room
-from torchlogit.atomic import load_json, load_tree, locked, mapped, save_json, save_tree
+from torchlogit.atomic import load_json, load_tree, locked, map_tensors, save_json, save_tree
 from torchlogit.checkpoints import FILE, FORMAT, KIND, Checkpoints
 from torchlogit.errors import CheckpointError, InputError, TorchlogitWarning
 from torchlogit.fit import Goal, fit
@@ -647,7 +647,7 @@ def test_a_tree_is_a_safetensors_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [print, {1, 2}, b"bytes", np.float32(1.0)])
 def test_what_is_nothing_for_a_tree_is_named(value: object) -> None:
     with pytest.raises(InputError, match=rf"^a\.1 is a {type(value).__name__}, which a checkpoint cannot hold"):
-        mapped({"a": [0, value]}, Tensor.clone)
+        map_tensors({"a": [0, value]}, Tensor.clone)
 
 
 def test_json_comes_back_and_damage_is_told(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ import torchlogit
 from classification import coefficients, rows
 from commands import torchlogit as command
 from torchlogit import InputError, L2Choice, LogisticRegression, LogisticRegressionPath, Status, TableEncoder
-from torchlogit.data.targets import labels
+from torchlogit.estimator.targets import checked_labels
 from torchlogit.penalties import ElasticNet
 from torchlogit.training.l2_choice import folds
 from torchlogit.training.problem import objective_of
@@ -223,7 +223,7 @@ def test_what_cannot_be_folds_is_refused() -> None:
 
 def folds_of(y: NDArray[Any], cv: int, weight: NDArray[np.float64] | None = None) -> NDArray[np.int64]:
     weight = np.ones(len(y)) if weight is None else weight
-    targets = labels(y)
+    targets = checked_labels(y)
     rows = LabelledRows.of(np.zeros((len(y), 1)), targets, weight)
     objective = objective_of(rows, ElasticNet(l2=1.0), intercept=True, device=torch.device("cpu"))
     return folds(objective, targets, cv, 0).numpy()

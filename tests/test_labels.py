@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from torchlogit.data.labels import MANY, Label, check_labels, learn_labels
+from torchlogit.data.labels import MAX_CLASSES, Label, check_labels, learn_labels
 from torchlogit.errors import DataError
 
 
@@ -133,7 +133,7 @@ REFUSED: dict[str, tuple[pa.Table, str | None, str, int | None]] = {
                         "target 'y' is missing in 1 of 3 rows; fill it or remove these rows", 1),
     "nothing but missing": (column([None, None]), None,
                             "target 'y' is missing in 2 of 2 rows; fill it or remove these rows", 0),
-    "many": (column(2 * list(range(1000, 1000 + MANY + 1))), None,
+    "many": (column(2 * list(range(1000, 1000 + MAX_CLASSES + 1))), None,
              "target 'y' has 201 distinct values ('1000', '1001', '1002', ...); expected at most 200 classes: "
              "name a column of classes, or put the values into a few groups first", None),
     "hardly any twice": (column([i / 100 for i in range(1, 61)] + [0.5]), None,
@@ -156,7 +156,7 @@ def test_a_target_that_cannot_be_learned_is_refused(name: str) -> None:
 
 
 def test_as_many_classes_as_allowed_are_learned() -> None:
-    assert learn_labels(column(2 * list(range(MANY))), "y").classes == tuple(range(MANY))
+    assert learn_labels(column(2 * list(range(MAX_CLASSES))), "y").classes == tuple(range(MAX_CLASSES))
 
 
 UNKNOWN: dict[str, tuple[pa.Table, tuple[Label, ...], str, int]] = {

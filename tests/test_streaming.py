@@ -28,8 +28,8 @@ from commands import torchlogit
 from torchlogit.cli import evaluate, options, predict
 from torchlogit.cli import measuring as measuring
 from torchlogit.cli.measuring import measure
-from torchlogit.data.ahead import ahead
 from torchlogit.data.block import BLOCK_ROWS, Block, FileRows, recut
+from torchlogit.data.concurrency import prefetched
 from torchlogit.data.encoded_rows import EncodedRows
 from torchlogit.data.labels import check_labels
 from torchlogit.data.reading.tables import read_table
@@ -65,7 +65,7 @@ class Blocks:
 
     files_of: dict[str, pa.Table]
     sizes: Sequence[int] = (N,)
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     target: str | None = None
     read: int = 0
     columns: list[Sequence[str] | None] = field(default_factory=list)
@@ -250,7 +250,7 @@ def test_what_is_made_ahead_comes_in_order_one_at_a_time() -> None:
             made += 1
             yield item
 
-    for item in ahead(items()):
+    for item in prefetched(items()):
         time.sleep(0.001)
         assert made <= item + 2
     assert made == 50
@@ -262,7 +262,7 @@ def test_an_error_comes_in_its_turn() -> None:
         yield 2
         raise DataError("no third")
 
-    made = ahead(ahead(items()))
+    made = prefetched(prefetched(items()))
     assert [next(made), next(made)] == [1, 2]
     with pytest.raises(DataError, match="no third"):
         next(made)
@@ -277,7 +277,7 @@ def test_stopping_early_ends_every_stage() -> None:
         finally:
             closed.append(True)
 
-    with closing(ahead(x for x in ahead(items()))) as made:
+    with closing(prefetched(x for x in prefetched(items()))) as made:
         assert next(made) == 0
     assert closed == [True]
     assert threading.active_count() == before
@@ -287,7 +287,7 @@ def test_stopping_early_ends_every_stage() -> None:
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_notices_are_said_once_for_all_rows(folder: Path, tmp_path: Path) -> None:
+def test_warnings_are_said_once_for_all_rows(folder: Path, tmp_path: Path) -> None:
     table = people(500)
     table = table.set_column(2, "job", pa.array(["pilot"] * 300 + ["clerk"] * 199 + [None]))
     pacsv.write_csv(table, tmp_path / "new.csv")

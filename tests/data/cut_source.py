@@ -26,7 +26,7 @@ class Cut:
     rows: int
     files: str = "a.csv, ..."
     target: str | None = None
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     readings: list[Sequence[str]] = field(default_factory=list)
 
     @property

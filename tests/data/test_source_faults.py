@@ -29,7 +29,7 @@ DEEP = 3000  # rows before a fault: many pieces
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """A piece of CSV is a few dozen rows."""
-    monkeypatch.setattr(csv_reader, "PIECE_BYTES", 256)
+    monkeypatch.setattr(csv_reader, "READ_BYTES", 256)
 
 
 def zstd(data: bytes) -> bytes:
@@ -263,8 +263,8 @@ def test_columns_that_do_not_exist_and_blocks_without_rows(tmp_path: Path) -> No
 def test_a_row_without_an_end_is_refused_before_it_fills_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(csv_reader, "LONGEST_RECORD", 2000)
-    monkeypatch.setattr(byte_sources, "LONGEST_RECORD", 2000)
+    monkeypatch.setattr(csv_reader, "MAX_RECORD_BYTES", 2000)
+    monkeypatch.setattr(byte_sources, "MAX_RECORD_BYTES", 2000)
     (tmp_path / "a.csv").write_bytes(lines(50) + b'1,"' + b"2,3\n" * 5000)
     assert message(open_source([tmp_path / "a.csv"]))[1].startswith("a.csv row 51: a quote is opened and never closed")
     (tmp_path / "b.csv").write_bytes(lines(50) + b"1," + b"2" * 20_000 + b"\n")

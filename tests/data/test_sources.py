@@ -21,13 +21,14 @@ import pyarrow.feather as feather
 import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from profiles import examples
 from torchlogit.data.block import Block
-from torchlogit.data.in_order import in_order
+from torchlogit.data.concurrency import map_in_threads
 from torchlogit.data.reading import csv_reader, formats, json_lines, svmlight
-from torchlogit.data.reading.csv_quotes import ends_quoted, last_record_end
+from torchlogit.data.reading.csv_quotes import ends_in_quotes, last_record_end
 from torchlogit.data.reading.source import Source, open_source
 from torchlogit.data.reading.tables import read_table
 
@@ -159,9 +160,9 @@ BOTH = pa.concat_tables([table(0), table(1000, 57)])
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """A piece of text is a few rows, so that files of a hundred rows have many."""
-    monkeypatch.setattr(csv_reader, "PIECE_BYTES", 100)
-    monkeypatch.setattr(json_lines, "PIECE_BYTES", 100)
-    monkeypatch.setattr(svmlight, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(csv_reader, "READ_BYTES", 100)
+    monkeypatch.setattr(json_lines, "READ_BYTES", 100)
+    monkeypatch.setattr(svmlight, "READ_BYTES", 100)
 
 
 @pytest.fixture(params=CASES)
@@ -318,7 +319,7 @@ def test_standard_input_is_told_by_how_it_begins(name: str, monkeypatch: pytest.
     assert {block.location(0).file for block in blocks} == {"standard input"}
     assert joined(source.blocks()) == expected
     size = len(case.write(table(0)))
-    assert any("kept in a temporary file" in notice and f"{size:,} bytes" in notice for notice in source.notices)
+    assert any("kept in a temporary file" in warning and f"{size:,} bytes" in warning for warning in source.warnings)
 
 
 def test_standard_input_is_read_as_it_comes_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,7 +362,7 @@ def test_a_pipe_is_read_like_standard_input(tmp_path: Path, name: str) -> None:
     for _ in range(2):
         assert joined(source.blocks()) == case.holds(table(0))
     writer.join()
-    assert any(name in notice for notice in source.notices)
+    assert any(name in warning for warning in source.warnings)
 
 
 # CSV: where records end
@@ -386,19 +387,19 @@ def slow_record_end(text: str) -> tuple[int, bool]:
     return end, quoted
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(st.text(alphabet='a,"\n', max_size=30).map(lambda text: text + "\n"))
 def test_records_end_where_a_machine_that_reads_byte_by_byte_says(text: str) -> None:
     end, quoted = slow_record_end(text)
     assert last_record_end(text.encode(), ",") == end
-    assert ends_quoted(text.encode(), ",") == quoted
+    assert ends_in_quotes(text.encode(), ",") == quoted
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(st.text(alphabet='ab"\n\r', max_size=60).filter(lambda text: "a" in text))
 def test_pieces_of_csv_read_as_the_whole_does(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     whole = "n\n" + text
-    if ends_quoted(whole.encode(), ","):
+    if ends_in_quotes(whole.encode(), ","):
         return
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     path.write_bytes(whole.encode())
@@ -408,7 +409,7 @@ def test_pieces_of_csv_read_as_the_whole_does(tmp_path_factory: pytest.TempPathF
         convert_options=pacsv.ConvertOptions(column_types={"n": pa.string()}),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_reader, "PIECE_BYTES", 1)
+        patch.setattr(csv_reader, "READ_BYTES", 1)
         assert joined(open_source([path]).blocks())["n"] == expected["n"].to_pylist()
 
 
@@ -421,7 +422,7 @@ def test_a_mark_of_utf_8_within_a_file_is_text(tmp_path: Path) -> None:
     mark = b"\xef\xbb\xbf"
     (tmp_path / "a.csv").write_bytes(mark + b"a,b\n" + (mark + b"1,2\n") * 50)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_reader, "PIECE_BYTES", 1)
+        patch.setattr(csv_reader, "READ_BYTES", 1)
         assert joined(open_source([tmp_path / "a.csv"]).blocks()) == {"a": ["\ufeff1"] * 50, "b": ["2"] * 50}
 
 
@@ -433,7 +434,7 @@ def test_results_come_in_order_and_a_failure_after_what_was_drawn_before_it() ->
         yield from range(50)
         raise ValueError("no more")
 
-    results = in_order(lambda item: item * 2, failing(), ahead=7)
+    results = map_in_threads(lambda item: item * 2, failing(), max_pending=7)
     assert list(itertools.islice(results, 50)) == list(range(0, 100, 2))
     with pytest.raises(ValueError, match="no more"):
         next(results)
@@ -448,7 +449,7 @@ def test_no_more_is_drawn_than_is_asked_for() -> None:
             drawn += 1
             yield drawn
 
-    results = in_order(str, items(), ahead=3)
+    results = map_in_threads(str, items(), max_pending=3)
     next(results)
     assert drawn <= 4
     before = threading.active_count()

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_svmlight_file
 
+from profiles import examples
 from torchlogit import load_svmlight
 from torchlogit.data.reading import svmlight
 from torchlogit.data.reading.source import open_source
@@ -84,8 +85,8 @@ def test_qid_is_read_over_with_a_warning(tmp_path: Path) -> None:
     assert caught[0].filename == __file__
     source = open_source([tmp_path / "a.svm"])
     source.read()
-    (notice,) = source.notices
-    assert notice.startswith("a.svm: qid is read over")
+    (warning,) = source.warnings
+    assert warning.startswith("a.svm: qid is read over")
 
 
 FAULTS = {
@@ -120,12 +121,12 @@ FAULTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("chunk_bytes", [svmlight.CHUNK_BYTES, 4])
+@pytest.mark.parametrize("chunk_bytes", [svmlight.READ_BYTES, 4])
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_cannot_be_read_is_refused_with_its_place(
     name: str, chunk_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(svmlight, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(svmlight, "READ_BYTES", chunk_bytes)
     content, message = FAULTS[name]
     path = write(tmp_path, content)
     with pytest.raises(DataError) as error:
@@ -153,7 +154,7 @@ DECIMALS = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.lists(DECIMALS, min_size=1, max_size=20))
 def test_every_decimal_is_rounded_as_python_rounds_it(
     tmp_path_factory: pytest.TempPathFactory, numbers: list[str]
@@ -196,7 +197,7 @@ def test_a_file_reads_as_scikit_learn_reads_it(
     ]
     path = write(tmp_path_factory.mktemp("svm"), "\n".join(lines))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(svmlight, "CHUNK_BYTES", chunk)
+        patch.setattr(svmlight, "READ_BYTES", chunk)
         X, y = load_svmlight(path, zero_based=first == 0)
     expected, targets = load_svmlight_file(str(path), dtype=np.float32, zero_based=first == 0)
     np.testing.assert_array_equal(y, targets)

@@ -38,19 +38,19 @@ class Encoding:
 
     def map(self, job: Callable[[Block, Matrix], T]) -> Generator[T, None, None]:
         """What the job makes of each block and its features, in order; reading, this and what follows overlap."""
-        from torchlogit.data.ahead import ahead
+        from torchlogit.data.concurrency import prefetched
 
-        return ahead(self._encoded(job))
+        return prefetched(self._encoded(job))
 
     def tell(self) -> None:
         """Says on standard error what deserves a look, once for all rows."""
         from torchlogit.data.encoding.row_warnings import messages
 
-        for notice in (*self.source.notices, *(f"{self.source.files}: {one}" for one in messages(self.warnings))):
-            click.echo(f"torchlogit: {notice}", err=True)
+        for warning in (*self.source.warnings, *(f"{self.source.files}: {one}" for one in messages(self.warnings))):
+            click.echo(f"torchlogit: {warning}", err=True)
 
     def _encoded(self, job: Callable[[Block, Matrix], T]) -> Generator[T, None, None]:
-        from torchlogit.data.ahead import ahead
+        from torchlogit.data.concurrency import prefetched
         from torchlogit.data.encoding.row_warnings import added
         from torchlogit.data.preparation import blocks_of
         from torchlogit.errors import DataError
@@ -58,7 +58,7 @@ class Encoding:
         encoder = self.model.encoder
         assert encoder is not None
         try:
-            with closing(ahead(blocks_of(self.source, encoder, self.also, block_rows(self.model)))) as read:
+            with closing(prefetched(blocks_of(self.source, encoder, self.also, block_rows(self.model)))) as read:
                 for block in read:
                     with block.locating_errors():
                         encoded = encoder.encode(block.table)

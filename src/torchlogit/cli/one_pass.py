@@ -82,7 +82,7 @@ def _train(
     fitted = train_one_pass(settings, blocks(), encoder.n_features, labels, start=start, monitors=monitors)
     model = to_model(fitted, encoder, target=plan.target)
     model.save(options.model_path)
-    notes = (*notes, *source.notices, *messages(reading.warnings))
+    notes = (*notes, *source.warnings, *messages(reading.warnings))
     return TrainReport(source.files, model, fitted, counts.tolist(), {}, str(options.model_path), notes)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from torchlogit.data.ahead import ahead
 from torchlogit.data.block import BLOCK_ROWS, Block
+from torchlogit.data.concurrency import prefetched
 from torchlogit.data.encoded_rows import EncodedRows, RereadRows, RowWriter, StoredRows
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions
 from torchlogit.data.encoding.features import Matrix
@@ -67,7 +67,7 @@ class Reading:
     def blocks(self) -> Iterator[Block]:
         """The rows as they are, of the columns that are needed."""
         try:
-            yield from ahead(blocks_of(self.source, self.encoder, self.plan.own_columns))
+            yield from prefetched(blocks_of(self.source, self.encoder, self.plan.own_columns))
         except DataError as error:
             raise error.at(self.source.files) from None
 
@@ -139,7 +139,7 @@ def _writer(
         return StoredRows(arrays, name, encoder.n_features, encoder.is_sparse, weighted)
 
     def read() -> Iterator[Matrix]:
-        for block in ahead(blocks_of(source, encoder, ())):
+        for block in prefetched(blocks_of(source, encoder, ())):
             part = block if keep is None else block.where(keep(block.first, len(block)))
             if len(part):
                 yield encoder.encode(part.table).values

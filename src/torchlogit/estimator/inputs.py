@@ -24,10 +24,11 @@ from torchlogit.data.block import Location
 from torchlogit.data.columns import as_numbers, is_number
 from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.data.encoding.schema import Schema
-from torchlogit.data.encoding.vectors import VectorColumn, VectorLearner, is_vectors
+from torchlogit.data.encoding.vectors import VectorColumn, VectorLearner
 from torchlogit.data.loading import load_table, without_target
 from torchlogit.data.reading.tables import read_table, table_from
-from torchlogit.data.wording import examples, meant
+from torchlogit.data.sparse_vectors import is_vector_type
+from torchlogit.data.wording import examples, suggestion
 from torchlogit.design import as_csr
 from torchlogit.errors import DataError
 from torchlogit.estimator.datasets import all_rows, first_part, is_dataset, pair
@@ -185,7 +186,7 @@ def _of_table(table: pa.Table, y: Any, columns: Sequence[str], *, written: bool 
     target = as_array(y)
     if isinstance(y, str):
         table, target = without_target(table, y)
-    vectors = [field.name for field in table.schema if is_vectors(field.type)]
+    vectors = [field.name for field in table.schema if is_vector_type(field.type)]
     if vectors:
         return _of_vectors(table, vectors[0], target, columns)
     if columns:
@@ -237,7 +238,7 @@ def _of_vectors(table: pa.Table, name: str, target: Any, columns: Sequence[str])
 
 def _refuse_no_column(name: str, columns: Sequence[str]) -> None:
     if name not in columns:
-        raise DataError(f"there is no column {name!r}; {meant(name, columns)}")
+        raise DataError(f"there is no column {name!r}; {suggestion(name, columns)}")
 
 
 def _no_numbers(name: str, kind: str) -> DataError:

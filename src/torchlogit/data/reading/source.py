@@ -21,7 +21,7 @@ from torchlogit.data.reading.pipes import Spool, is_pipe, pipe, standard_input
 from torchlogit.data.reading.reader import Naming, Reader
 from torchlogit.data.reading.schemas import common_schema
 from torchlogit.data.reading.sql import DISPLAY_NAME, PREFIX, open_sql
-from torchlogit.data.wording import meant
+from torchlogit.data.wording import suggestion
 from torchlogit.errors import DataError, InputError
 
 
@@ -140,13 +140,13 @@ class Source:
         return next((each.reader.target for each in self.inputs if each.reader.target), None)
 
     @property
-    def notices(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """Warnings about what has been read so far, one sentence each."""
         found = []
         for each in self.inputs:
             if isinstance(each.input, Spool):
-                found.append(f"{each.display_name}: {each.input.notice}")
-            found += [f"{each.display_name}: {notice}" for notice in each.reader.notices]
+                found.append(f"{each.display_name}: {each.input.warning}")
+            found += [f"{each.display_name}: {warning}" for warning in each.reader.warnings]
         return tuple(found)
 
     def fingerprint(self) -> str:
@@ -177,7 +177,7 @@ class Source:
         names = list(self.column_names if columns is None else columns)
         for name in names:
             if name not in self.column_names:
-                raise DataError(f"{self.files}: there is no column {name!r}; {meant(name, self.column_names)}")
+                raise DataError(f"{self.files}: there is no column {name!r}; {suggestion(name, self.column_names)}")
         schema = pa.schema([self.schema.field(name) for name in names])
         return (block for each in self.inputs for block in each.blocks(schema))
 
@@ -216,7 +216,7 @@ def _opened_file(path: Path, display_name: str, naming: Naming) -> _Opened:
 def _opened_input(source: Input, naming: Naming, by_name: Format | None) -> _Opened:
     found = by_name or format_within(source)
     state = "" if isinstance(source, Spool) else source.state()
-    return _Opened(source.display_name, found.opens(source, found.compression, naming), source, state)
+    return _Opened(source.display_name, found.open(source, found.compression, naming), source, state)
 
 
 def _of_type(table: pa.Table, schema: pa.Schema) -> pa.Table:
