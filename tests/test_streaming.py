@@ -287,7 +287,7 @@ def test_stopping_early_ends_every_stage() -> None:
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_notices_are_said_once_for_all_rows(folder: Path, tmp_path: Path) -> None:
+def test_warnings_are_said_once_for_all_rows(folder: Path, tmp_path: Path) -> None:
     table = people(500)
     table = table.set_column(2, "job", pa.array(["pilot"] * 300 + ["clerk"] * 199 + [None]))
     pacsv.write_csv(table, tmp_path / "new.csv")

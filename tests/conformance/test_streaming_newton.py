@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from profiles import examples
 from reference.streaming import Follower, NewtonModel, loss, scale_free, sigma
 from torchlogit.errors import InputError
 from torchlogit.kernels import expert_loops, follower_loops, newton_loops
@@ -194,7 +195,7 @@ def test_scale_free_is_the_reference_s(l2: float) -> None:
 
 @pytest.mark.parametrize("name", LEARNERS)
 @pytest.mark.parametrize("n_classes", [2, 3])
-@settings(max_examples=12)
+@examples(12)
 @given(cuts=st.lists(st.integers(0, 2600), max_size=6))
 def test_how_rows_are_cut_up_does_not_change_a_bit(name: str, n_classes: int, cuts: list[int]) -> None:
     X, y = rows(2600, n_classes=n_classes)

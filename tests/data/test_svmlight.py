@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_svmlight_file
 
+from profiles import examples
 from torchlogit import load_svmlight
 from torchlogit.data.reading import svmlight
 from torchlogit.data.reading.source import open_source
@@ -84,8 +85,8 @@ def test_qid_is_read_over_with_a_warning(tmp_path: Path) -> None:
     assert caught[0].filename == __file__
     source = open_source([tmp_path / "a.svm"])
     source.read()
-    (notice,) = source.warnings
-    assert notice.startswith("a.svm: qid is read over")
+    (warning,) = source.warnings
+    assert warning.startswith("a.svm: qid is read over")
 
 
 FAULTS = {
@@ -153,7 +154,7 @@ DECIMALS = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.lists(DECIMALS, min_size=1, max_size=20))
 def test_every_decimal_is_rounded_as_python_rounds_it(
     tmp_path_factory: pytest.TempPathFactory, numbers: list[str]
