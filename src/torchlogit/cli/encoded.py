@@ -46,8 +46,8 @@ class Encoding:
         """Says on standard error what deserves a look, once for all rows."""
         from torchlogit.data.encoding.row_warnings import messages
 
-        for notice in (*self.source.warnings, *(f"{self.source.files}: {one}" for one in messages(self.warnings))):
-            click.echo(f"torchlogit: {notice}", err=True)
+        for warning in (*self.source.warnings, *(f"{self.source.files}: {one}" for one in messages(self.warnings))):
+            click.echo(f"torchlogit: {warning}", err=True)
 
     def _encoded(self, job: Callable[[Block, Matrix], T]) -> Generator[T, None, None]:
         from torchlogit.data.concurrency import prefetched

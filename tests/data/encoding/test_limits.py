@@ -10,10 +10,11 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 import pytest
-from cut_source import beside, of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from cut_source import beside, of
+from profiles import examples
 from torchlogit import TableEncoder
 from torchlogit.data.block import recut, whole
 from torchlogit.data.encoding import ids
@@ -31,7 +32,7 @@ EXTREMES = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(EXTREMES, min_size=2, max_size=40), st.sampled_from([1, 2, 7]))
 def test_mean_and_deviation_are_the_exact_ones(values: list[float], rows: int) -> None:
     if len({*values}) == 1:
@@ -67,10 +68,10 @@ def test_distinct_numbers_are_those_that_a_set_finds(chunks: list[list[float]]) 
     assert seen.differ == (whole_ones and close and len({*numbers}) == len(numbers))
 
 
-def test_ids_in_any_order_earn_a_notice_and_memory_stays_small() -> None:
+def test_ids_in_any_order_earn_a_warning_and_memory_stays_small() -> None:
     order = np.random.default_rng(0).permutation(np.arange(1_000_000, 1_005_000))
-    (notice,) = TableEncoder().fit({"x": order}).warnings_
-    assert notice.startswith("column 'x' holds 5000 whole numbers, all different, like an id")
+    (warning,) = TableEncoder().fit({"x": order}).warnings_
+    assert warning.startswith("column 'x' holds 5000 whole numbers, all different, like an id")
     seen = ids.DistinctNumbers()
     seen.update(np.array([0.0, 1e12]))
     assert not seen.differ

@@ -7,20 +7,21 @@ import statistics
 import warnings
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from places import DATA
+from profiles import examples
 from torchlogit import TableEncoder
 from torchlogit.data.columns import MISSING_TOKENS
 from torchlogit.data.encoding.categorical import CategoricalColumn
@@ -30,7 +31,7 @@ from torchlogit.data.encoding.schema import Schema, schema_from_json, schema_to_
 from torchlogit.data.reading.tables import read_table
 from torchlogit.errors import ModelFileError, TorchlogitWarning
 
-ADULT = Path(__file__).resolve().parents[3] / "shared" / "data" / "adult" / "adult-train.csv"
+ADULT = DATA / "adult" / "adult-train.csv"
 
 
 def learned(values: Sequence[object] | pa.Array, **options: Sequence[str]) -> Column:
@@ -45,7 +46,7 @@ def left_out(values: Sequence[object] | pa.Array) -> tuple[str, tuple[str, ...]]
     return dropped.reason, encoder.warnings_
 
 
-def notices(values: Sequence[object]) -> tuple[str, ...]:
+def warnings_of(values: Sequence[object]) -> tuple[str, ...]:
     return TableEncoder().fit(beside(values)).warnings_
 
 
@@ -166,7 +167,7 @@ def test_every_kind_of_arrow_text_is_text(kind: pa.DataType) -> None:
 # Columns that say little or nothing
 
 
-def test_columns_of_one_value_and_of_none_are_left_out_with_a_notice() -> None:
+def test_columns_of_one_value_and_of_none_are_left_out_with_a_warning() -> None:
     assert left_out([5.0] * 3) == ("one value only", ("column 'x' holds one value only, 5, and is left out",))
     assert left_out(["b "] * 3) == ("one value only", ("column 'x' holds one value only, 'b', and is left out",))
     assert left_out([True] * 3)[0] == "one value only"
@@ -196,30 +197,30 @@ def test_dropped_columns_are_not_looked_at() -> None:
 # Notices
 
 
-def test_a_run_of_whole_numbers_earns_a_notice_and_stays_numeric() -> None:
-    (notice,) = notices([*range(1, 20), 25])
-    assert notice == (
+def test_a_run_of_whole_numbers_earns_a_warning_and_stays_numeric() -> None:
+    (warning,) = warnings_of([*range(1, 20), 25])
+    assert warning == (
         "column 'x' holds 20 whole numbers, all different, like an id; if it is one, leave it out "
         "(drop=['x'] or --drop x)"
     )
     for other in (range(19), [*range(20), 0], [i + 0.5 for i in range(20)], range(0, 60, 3)):
-        assert notices(list(other)) == ()
+        assert warnings_of(list(other)) == ()
 
 
-def test_numbers_with_a_few_words_earn_a_notice() -> None:
-    (notice,) = notices([str(i % 30) for i in range(90)] + ["abc"])
-    assert notice == (
+def test_numbers_with_a_few_words_earn_a_warning() -> None:
+    (warning,) = warnings_of([str(i % 30) for i in range(90)] + ["abc"])
+    assert warning == (
         "column 'x' holds numbers and also 'abc', and is read as categories; "
         "correct these values if it is to be numeric"
     )
-    assert notices(["1", "2", "3", "4", "many"]) == ()
+    assert warnings_of(["1", "2", "3", "4", "many"]) == ()
 
 
-def test_more_than_a_thousand_levels_earn_a_notice() -> None:
-    assert notices([f"c{i % 1001}" for i in range(3000)]) == (
+def test_more_than_a_thousand_levels_earn_a_warning() -> None:
+    assert warnings_of([f"c{i % 1001}" for i in range(3000)]) == (
         "column 'x' holds 1001 levels, one feature each; if it is an id, leave it out (drop=['x'] or --drop x)",
     )
-    assert notices([f"c{i % 1000}" for i in range(3000)]) == ()
+    assert warnings_of([f"c{i % 1000}" for i in range(3000)]) == ()
 
 
 # Encoding another table
@@ -273,7 +274,7 @@ TABLES = st.lists(st.tuples(NUMBERS, WORDS, TRUTHS), min_size=1, max_size=30).ma
         "t": [t for _, _, t in rows] + ["true", "false"],
     }
 )
-quick = settings(max_examples=30, deadline=None)
+quick = examples(30)
 
 
 def pick(table: dict[str, list[str]], rows: Sequence[int]) -> dict[str, list[str]]:

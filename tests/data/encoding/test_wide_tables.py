@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, issparse
 from sklearn.feature_extraction import FeatureHasher
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.utils import murmurhash3_32
 
+from profiles import examples
 from torchlogit import TableEncoder
 from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.data.encoding.hashing import HashedColumn
@@ -85,7 +86,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(ROWS, st.sampled_from([None, 3]))
 def test_sparse_is_dense_whatever_the_table(rows: list[tuple[object, ...]], hash_bits: int | None) -> None:
     columns = [[*values, *more] for values, more in zip(zip(*rows, strict=True), MORE, strict=True)]
@@ -304,8 +305,8 @@ def test_json_lines_keep_texts_and_numbers(tmp_path: Path) -> None:
 
 
 BAD_LINES = {
-    "no JSON": ('{"a": 1}\n{"a": 1\n', "a.jsonl line 2 is no JSON (Expecting ',' delimiter: line 2 column 1 (char 8)): "
-                "'{\"a\": 1'"),
+    "no JSON": ('{"a": 1}\n{"a": 1\n', "a.jsonl line 2 is not JSON (Expecting ',' delimiter: "
+                "line 2 column 1 (char 8)): '{\"a\": 1'"),
     "no object": ('{"a": 1}\n\n[1]\n', "a.jsonl line 3 holds '[1]'; expected an object, {...}"),
     "types": ('{"a": 1}\n{"a": "x"}\n', "a.jsonl line 2: 'a' is '\"x\"', and of another type before; write the values "
               "of a key alike"),

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from commands import torchlogit
+from places import DATA, ROOT
 from torchlogit.cli import evaluate, options, predict
 from torchlogit.cli import measuring as measuring
 from torchlogit.cli.measuring import measure
@@ -36,9 +37,8 @@ from torchlogit.data.reading.tables import read_table
 from torchlogit.errors import DataError
 from torchlogit.model import LogisticModel, load
 
-ROOT = Path(__file__).resolve().parents[1]
 ADULT = ROOT / "examples" / "adult"
-A9A = ROOT.parent / "shared" / "data" / "libsvm"
+A9A = DATA / "libsvm"
 N = 400
 
 
@@ -287,7 +287,7 @@ def test_stopping_early_ends_every_stage() -> None:
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_notices_are_said_once_for_all_rows(folder: Path, tmp_path: Path) -> None:
+def test_warnings_are_said_once_for_all_rows(folder: Path, tmp_path: Path) -> None:
     table = people(500)
     table = table.set_column(2, "job", pa.array(["pilot"] * 300 + ["clerk"] * 199 + [None]))
     pacsv.write_csv(table, tmp_path / "new.csv")
