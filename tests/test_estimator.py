@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 import sklearn.linear_model
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import expit
@@ -27,6 +27,7 @@ from sklearn.preprocessing import StandardScaler
 import torchlogit
 from classification import coefficients, rows
 from commands import torchlogit as command
+from profiles import examples
 from torchlogit import SGD, InputError, LogisticRegression, Status, StochasticNewton, TableEncoder
 from torchlogit.estimator import to_model
 from torchlogit.records import Certificate, Separation, StopReason
@@ -237,7 +238,7 @@ def test_class_weights_by_text() -> None:
     assert same_bits(by_text, LogisticRegression(class_weight={0: 2.0, 1: 0.5}).fit(X, y))
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 4), st.sampled_from([0.1, 1.0]))
 def test_sample_weights_are_repetition(seed: int, n_classes: int, l2: float) -> None:
     X, y = rows(n_classes, n=60, seed=seed)

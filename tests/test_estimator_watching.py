@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from classification import coefficients, rows
+from profiles import examples
 from torchlogit import SGD, InputError, LogisticRegression, Status
 from torchlogit.estimator import callbacks
 from torchlogit.records import Certificate
@@ -168,7 +169,7 @@ def test_labels_of_one_class_and_probabilities_validate_too() -> None:
 # Warm starts
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1e-3, 1.0, 1e3, 1e8, 1e200, 1e308]), st.booleans())
 def test_a_warm_start_never_ends_worse_than_it_began(seed: int, size: float, sgd: bool) -> None:
     """From the optimum itself, from near it, and from where no float is large enough."""

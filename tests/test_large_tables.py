@@ -233,6 +233,17 @@ def test_options_that_contradict_each_other(options: str, said: str, here: Path)
     assert said in done.stderr
 
 
+# -- Going on ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", ["--tol 1e-9", "--l1 5", "--solver dual --tol 1e-10"])
+def test_stopped_by_its_budget_and_resumed_the_model_is_the_same(options: str, here: Path) -> None:
+    expected = trained(here, f"{TRAIN} {options}")
+    stopped = trained(here, f"{TRAIN} {options} --max-iter 2 --checkpoint run")
+    assert stopped != expected
+    assert trained(here, f"{TRAIN} {options} --checkpoint run --resume") == expected
+
+
 # -- Kills ------------------------------------------------------------------------------------------------
 
 
@@ -258,7 +269,8 @@ def killed_until_done(folder: Path, kills: int, seed: int) -> int:
         killed += 1
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, 20])
 def test_killed_at_random_moments_and_resumed_the_model_is_the_same(kills: int, here: Path) -> None:
     torchlogit_apart(here)
     expected = (here / "model.safetensors").read_bytes()

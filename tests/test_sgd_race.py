@@ -38,8 +38,8 @@ def test_the_curves_are_the_true_distances(objective: Objective) -> None:
 
 def test_a_curve_ends_where_it_arrives(objective: Objective) -> None:
     (curve,) = SCRIPT["race"](objective, {"newton": StochasticNewton()}, 50)
-    assert curve.y[-1] == SCRIPT["ARRIVED"]
-    assert all(gap > SCRIPT["ARRIVED"] for gap in curve.y[:-1])
+    assert curve.y[-1] == SCRIPT["LEAST_GAP"]
+    assert all(gap > SCRIPT["LEAST_GAP"] for gap in curve.y[:-1])
     assert SCRIPT["after"](curve, 50) == "< 1e-10"
 
 

@@ -155,6 +155,7 @@ def test_a_drifting_stream_is_followed() -> None:
     assert stationary.answer().progressive.log_loss > 0.5  # which is what following is for
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.data
 def test_one_pass_over_cover_types_ends_within_the_statistical_error() -> None:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import cases
+from profiles import examples
 from reference import dual as reference
 from reference.objective import Plain, optimum
 from torchlogit.certificate import newton_dual_bound
@@ -132,7 +133,7 @@ def test_same_threads_same_bits(threads: int, intercept: bool, monkeypatch: pyte
     assert not torch.equal(other.params.coef, runs[0].params.coef)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     seed=seeds, l1=st.sampled_from([0.0, 0.0, 0.3]), l2=st.sampled_from([0.05, 1.0, 20.0]), intercept=st.booleans(),
     factors=st.booleans(),

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 import cases
 from cases import Table, objective_of, table
+from profiles import examples
 from reference import leave_one_out as reference
 from reference.objective import Plain, optimum
 from torchlogit.errors import InputError
@@ -289,7 +290,7 @@ def test_integer_weights_are_repetition() -> None:
 # -- the grid and the choice --------------------------------------------------------------------------------------
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.integers(-6, 6), st.integers(0, 2))
 def test_the_grid_follows_the_units_of_the_columns(power: int, kind: int) -> None:
     rows, factor = table(n=50, d=3, n_outputs=(1, 3, 5)[kind]), 10.0**power

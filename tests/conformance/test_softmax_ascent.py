@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 import cases
 from cases import PROBLEMS, Problem
+from profiles import examples
 from reference.objective import Plain, Real, optimum
 from torchlogit.certificate import newton_dual_bound
 from torchlogit.design import Sparse
@@ -111,7 +112,7 @@ def problems(draw: st.DrawFn) -> Objective:
 
 
 @given(objective=problems())
-@settings(max_examples=40)
+@examples(40)
 def test_no_bound_is_below_the_gap(objective: Objective) -> None:
     """After every epoch, however far from the optimum, and the coefficients follow from the duals."""
     plain = Plain.of(objective)

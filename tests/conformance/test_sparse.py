@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
 import cases
 from cases import LOSSES, PENALTIES, LossCase, PenaltyCase, Table
+from profiles import examples
 from torchlogit import LogisticRegression
 from torchlogit.design import Dense, Sparse
 from torchlogit.design import sparse as sparse_design
@@ -367,7 +368,7 @@ def fitted(recipe: Recipe, x: Any) -> tuple[LogisticRegression, list[str]]:
 
 
 @given(recipe=recipes())
-@settings(max_examples=60)
+@examples(60)
 def test_the_same_optimum_status_and_warnings(recipe: Recipe) -> None:
     x = recipe.x()
     dense, warned = fitted(recipe, x)

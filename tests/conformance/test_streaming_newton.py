@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from profiles import examples
 from reference.streaming import Follower, NewtonModel, loss, scale_free, sigma
 from torchlogit.errors import InputError
 from torchlogit.kernels import expert_loops, follower_loops, newton_loops
@@ -194,7 +195,7 @@ def test_scale_free_is_the_reference_s(l2: float) -> None:
 
 @pytest.mark.parametrize("name", LEARNERS)
 @pytest.mark.parametrize("n_classes", [2, 3])
-@settings(max_examples=12)
+@examples(12)
 @given(cuts=st.lists(st.integers(0, 2600), max_size=6))
 def test_how_rows_are_cut_up_does_not_change_a_bit(name: str, n_classes: int, cuts: list[int]) -> None:
     X, y = rows(2600, n_classes=n_classes)
@@ -247,6 +248,17 @@ def test_a_start_is_on_record_too() -> None:
     resumed = StreamingNewton().resume(before.record())
     resumed.learn(X[10:], y[10:])
     assert bits(resumed) == bits(straight)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_the_layout_of_a_start_does_not_change_a_bit(name: str) -> None:
+    X, y = rows(n_classes=3)
+    coef, intercept = np.random.default_rng(11).standard_normal((4, 3)), torch.zeros(3, dtype=torch.float64)
+    layouts = torch.from_numpy(coef), torch.from_numpy(np.asfortranarray(coef))
+    streams = [begun(LEARNERS[name], n_classes=3, start=Start(Params(each, intercept), 100.0)) for each in layouts]
+    for stream in streams:
+        stream.learn(X, y)
+    assert bits(streams[0]) == bits(streams[1])
 
 
 def begun_answer() -> Any:

@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from profiles import examples
 from torchlogit import TableEncoder
 from torchlogit.data.columns import MISSING_TOKENS
 from torchlogit.data.encoding.categorical import CategoricalColumn
@@ -273,7 +274,7 @@ TABLES = st.lists(st.tuples(NUMBERS, WORDS, TRUTHS), min_size=1, max_size=30).ma
         "t": [t for _, _, t in rows] + ["true", "false"],
     }
 )
-quick = settings(max_examples=30, deadline=None)
+quick = examples(30)
 
 
 def pick(table: dict[str, list[str]], rows: Sequence[int]) -> dict[str, list[str]]:

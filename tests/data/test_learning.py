@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pytest
 from cut_source import Cut, beside, bits, of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, issparse
 
+from profiles import examples
 from torchlogit import TableEncoder
 from torchlogit.data.block import Block, recut, whole
 from torchlogit.data.encoding.categorical import CategoricalColumn
@@ -82,7 +83,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "forced": {"text": "words", "drop": ["junk", "id"], "categorical": ["in_text", "whole"], "numeric": "coded"},
 }
 CUTS = st.tuples(st.lists(st.integers(0, 40), max_size=3), st.integers(3, N + 3))
-several_blocks = settings(max_examples=4, deadline=None)
+several_blocks = examples(4)
 
 
 def learned(source: Cut, options: dict[str, Any], **more: Any) -> LearnedTable:

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from cut_source import beside, of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from profiles import examples
 from torchlogit import TableEncoder
 from torchlogit.data.block import recut, whole
 from torchlogit.data.encoding import ids
@@ -31,7 +32,7 @@ EXTREMES = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(EXTREMES, min_size=2, max_size=40), st.sampled_from([1, 2, 7]))
 def test_mean_and_deviation_are_the_exact_ones(values: list[float], rows: int) -> None:
     if len({*values}) == 1:

@@ -21,9 +21,10 @@ import pyarrow.feather as feather
 import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from profiles import examples
 from torchlogit.data.block import Block
 from torchlogit.data.concurrency import map_in_threads
 from torchlogit.data.reading import csv_reader, formats, json_lines, svmlight
@@ -386,7 +387,7 @@ def slow_record_end(text: str) -> tuple[int, bool]:
     return end, quoted
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(st.text(alphabet='a,"\n', max_size=30).map(lambda text: text + "\n"))
 def test_records_end_where_a_machine_that_reads_byte_by_byte_says(text: str) -> None:
     end, quoted = slow_record_end(text)
@@ -394,7 +395,7 @@ def test_records_end_where_a_machine_that_reads_byte_by_byte_says(text: str) -> 
     assert ends_in_quotes(text.encode(), ",") == quoted
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(st.text(alphabet='ab"\n\r', max_size=60).filter(lambda text: "a" in text))
 def test_pieces_of_csv_read_as_the_whole_does(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     whole = "n\n" + text

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_svmlight_file
 
+from profiles import examples
 from torchlogit import load_svmlight
 from torchlogit.data.reading import svmlight
 from torchlogit.data.reading.source import open_source
@@ -153,7 +154,7 @@ DECIMALS = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.lists(DECIMALS, min_size=1, max_size=20))
 def test_every_decimal_is_rounded_as_python_rounds_it(
     tmp_path_factory: pytest.TempPathFactory, numbers: list[str]

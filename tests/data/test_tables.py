@@ -40,9 +40,9 @@ def column(*values: object, kind: pa.DataType | None = None) -> pa.ChunkedArray:
     [
         ("a.csv", b"age,job\n39,clerk\n50,?\n"),
         ("a.CSV", b"age,job\n39,clerk\n50,?\n"),
-        ("a.csv.gz", gzip.compress(b"age,job\n39,clerk\n50,?\n")),
+        ("a.csv.gz", gzip.compress(b"age,job\n39,clerk\n50,?\n", mtime=0)),
         ("a.tsv", b"age\tjob\n39\tclerk\n50\t?\n"),
-        ("a.tsv.gz", gzip.compress(b"age\tjob\n39\tclerk\n") + gzip.compress(b"50\t?\n")),
+        ("a.tsv.gz", gzip.compress(b"age\tjob\n39\tclerk\n", mtime=0) + gzip.compress(b"50\t?\n", mtime=0)),
         ("bom.csv", b"\xef\xbb\xbfage,job\n39,clerk\n50,?\n"),
         ("padded.csv", b" age , job\n39,clerk\n50,?\n"),
         ("quoted.csv", b'"age","job"\r\n"39","clerk"\r\n"50","?"\r\n'),

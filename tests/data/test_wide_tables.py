@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, issparse
 from sklearn.feature_extraction import FeatureHasher
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.utils import murmurhash3_32
 
+from profiles import examples
 from torchlogit import TableEncoder
 from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.data.encoding.hashing import HashedColumn
@@ -85,7 +86,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(ROWS, st.sampled_from([None, 3]))
 def test_sparse_is_dense_whatever_the_table(rows: list[tuple[object, ...]], hash_bits: int | None) -> None:
     columns = [[*values, *more] for values, more in zip(zip(*rows, strict=True), MORE, strict=True)]

@@ -138,10 +138,10 @@ def _warn_of_missing_header(names: Sequence[str]) -> list[str]:
     """A warning where column names look like numbers: the file may have no header row."""
     import pyarrow as pa
 
-    from torchlogit.data.columns import written_as_numbers
+    from torchlogit.data.columns import look_like_numbers
     from torchlogit.data.wording import examples
 
-    numbers = pa.array(names).filter(written_as_numbers(pa.array(names))).to_pylist()
+    numbers = pa.array(names).filter(look_like_numbers(pa.array(names))).to_pylist()
     if not numbers:
         return []
     return [f"columns are called {examples(numbers)}; if this is the first row and no header, give --no-header"]

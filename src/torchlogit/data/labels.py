@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from torchlogit.data.block import Block, whole
 from torchlogit.data.columns import Levels, as_levels, as_numbers
-from torchlogit.data.wording import examples, meant
+from torchlogit.data.wording import examples, suggestion
 from torchlogit.errors import DataError
 
 Label = str | int | float | bool
@@ -122,7 +122,7 @@ def check_labels(table: pa.Table, target: str, classes: Sequence[Label]) -> NDAr
         unknown = levels.texts.take(pa.array(np.unique(levels.codes[unseen]))).to_pylist()
         raise DataError(
             f"target {target!r} holds {examples(unknown)} in {len(unseen):,} of {table.num_rows:,} rows; "
-            f"the model's classes are {examples([_text(label) for label in classes], most=10)}: correct the labels",
+            f"the model's classes are {examples([_text(label) for label in classes], limit=10)}: correct the labels",
             column=target,
             row=int(unseen[0]),
         )
@@ -131,7 +131,7 @@ def check_labels(table: pa.Table, target: str, classes: Sequence[Label]) -> NDAr
 
 def _target_levels(table: pa.Table, target: str, rows: str) -> Levels:
     if target not in table.column_names:
-        raise DataError(f"there is no target column {target!r}; {meant(target, table.column_names)}")
+        raise DataError(f"there is no target column {target!r}; {suggestion(target, table.column_names)}")
     kind = table.schema.field(target).type
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         raise DataError(f"target {target!r} holds values of type {kind}; expected labels: text, numbers or booleans")
@@ -182,7 +182,7 @@ def _order(texts: Sequence[str]) -> Callable[[tuple[str, Label]], tuple[float, s
 def _with_last(classes: list[tuple[str, Label]], positive: str, target: str) -> list[tuple[str, Label]]:
     texts = [text for text, _ in classes]
     if positive not in texts:
-        raise DataError(f"the positive class {positive!r} is not in target {target!r}: {examples(texts, most=10)}")
+        raise DataError(f"the positive class {positive!r} is not in target {target!r}: {examples(texts, limit=10)}")
     if len(classes) != 2:
         raise DataError(f"a positive class needs two classes, and target {target!r} has {len(classes)}; leave it out")
     return sorted(classes, key=lambda item: item[0] == positive)

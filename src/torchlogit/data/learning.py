@@ -15,7 +15,7 @@ from torchlogit.data.labels import ClassTotals, LabelLearner
 from torchlogit.data.plan import Keep, Plan
 from torchlogit.data.reading.source import Source
 from torchlogit.data.weights import no_weight, weights_in
-from torchlogit.data.wording import meant
+from torchlogit.data.wording import suggestion
 from torchlogit.errors import DataError
 
 
@@ -58,7 +58,7 @@ def learn_table(
 def _refuse_lacking(columns: Sequence[str], plan: Plan) -> None:
     for what, name in (("target", plan.target), ("weight", plan.weight)):
         if name is not None and name not in columns:
-            raise DataError(f"there is no {what} column {name!r}; {meant(name, columns)}")
+            raise DataError(f"there is no {what} column {name!r}; {suggestion(name, columns)}")
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from torchlogit.data.columns import as_numbers
-from torchlogit.data.wording import meant
+from torchlogit.data.wording import suggestion
 from torchlogit.errors import DataError
 
 
@@ -18,7 +18,7 @@ def weights_in(table: pa.Table, name: str) -> NDArray[np.float64]:
     array([1. , 2.5])
     """
     if name not in table.column_names:
-        raise DataError(f"there is no weight column {name!r}; {meant(name, table.column_names)}")
+        raise DataError(f"there is no weight column {name!r}; {suggestion(name, table.column_names)}")
     weights = as_numbers(table.column(name))
     if weights is None:
         raise DataError(f"weight {name!r} holds text; expected numbers, none negative: correct them", column=name)

@@ -28,7 +28,7 @@ from torchlogit.data.encoding.vectors import VectorColumn, VectorLearner
 from torchlogit.data.loading import load_table, without_target
 from torchlogit.data.reading.tables import read_table, table_from
 from torchlogit.data.sparse_vectors import is_vector_type
-from torchlogit.data.wording import examples, meant
+from torchlogit.data.wording import examples, suggestion
 from torchlogit.design import as_csr
 from torchlogit.errors import DataError
 from torchlogit.estimator.datasets import all_rows, first_part, is_dataset, pair
@@ -238,7 +238,7 @@ def _of_vectors(table: pa.Table, name: str, target: Any, columns: Sequence[str])
 
 def _refuse_no_column(name: str, columns: Sequence[str]) -> None:
     if name not in columns:
-        raise DataError(f"there is no column {name!r}; {meant(name, columns)}")
+        raise DataError(f"there is no column {name!r}; {suggestion(name, columns)}")
 
 
 def _no_numbers(name: str, kind: str) -> DataError:

@@ -27,7 +27,7 @@ def put(fixed, place_of, places, value_of, values, next_entry, indices, data):  
 
 @_compiled
 def merge(places, values):  # type: ignore[no-untyped-def]
-    """Sorts each column of places, and its values with it; of equal places, the last gets the sum, the others become -1."""
+    """Sorts each column of places, and its values alike; of equal places, the last gets the sum, the others get -1."""
     k, n = places.shape
     for i in range(n):
         for j in range(1, k):

@@ -51,7 +51,7 @@ class StreamingNewton:
         blocks, whose quadratic models were built far from the present coefficients. For kappa > 0 the model's points
         are averaged over the stream, later points counting more.
     windows : tuple of float
-        One quadratic model for each, in which a row's weight falls by 1/e with every so many rows that follow.
+        One quadratic model for each, in which the weight of a row falls to 1/e of itself after this many rows.
     rates : tuple of float
         One model that learns row by row for each: learning rates for rows of typical length. A large rate follows a
         target that changes within a few dozen rows.
@@ -186,7 +186,8 @@ class NewtonStream:
         rows = CentredRows(X, target, weight, offset)
         if first and self.setting.start is not None:
             params = self.setting.start.params
-            coef, intercept = params.coef.numpy(), params.intercept.numpy() + self.center @ params.coef.numpy()
+            coef = np.ascontiguousarray(params.coef.numpy())  # else its layout in memory could change the last bits
+            intercept = params.intercept.numpy() + self.center @ coef
             self.models.go_on_from(coef, intercept, rows)
             self.followers.go_on_from(coef, intercept)
         self._predict_and_follow(rows)

@@ -17,7 +17,6 @@ from torchlogit.penalties import ElasticNet
 from torchlogit.records import Certificate
 from torchlogit.training.fitted import Fitted, StartingPoint
 from torchlogit.training.rows import plain_label
-from torchlogit.training.running_stream import RunningStream
 
 LIBRARIES = ("torchlogit", "torch", "numpy", "scikit-learn", "pyarrow")  # whose versions a model file records
 
@@ -63,6 +62,8 @@ def to_model(
 
 def starting_point(model: LogisticModel) -> StartingPoint:
     """The model as a point that training can begin from; InputError for the record of an unknown stream."""
+    from torchlogit.training.running_stream import RunningStream
+
     return StartingPoint(
         model.coef,
         model.intercept,

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from torchlogit.data.columns import as_levels
-from torchlogit.data.wording import examples, meant
+from torchlogit.data.wording import examples, suggestion
 from torchlogit.errors import DataError
 
 
@@ -18,7 +18,7 @@ def checked_cross(cross: str, columns: Sequence[str]) -> tuple[str, str]:
     pairs = [pair for pair in splits if pair[0] in columns and pair[1] in columns]
     if not pairs:
         unknown = next((name for name in (splits[0] if splits else ()) if name not in columns), cross)
-        reason = meant(unknown, columns) if splits else f"the columns are {examples(columns, most=10)}"
+        reason = suggestion(unknown, columns) if splits else f"the columns are {examples(columns, limit=10)}"
         raise DataError(f"crosses names {cross!r}, where two columns A:B were expected; {reason}")
     if cross in columns:
         raise DataError(f"the cross {cross!r} and a column have the same name; rename the column", column=cross)

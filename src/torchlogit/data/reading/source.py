@@ -21,7 +21,7 @@ from torchlogit.data.reading.pipes import Spool, is_pipe, pipe, standard_input
 from torchlogit.data.reading.reader import Naming, Reader
 from torchlogit.data.reading.schemas import common_schema
 from torchlogit.data.reading.sql import DISPLAY_NAME, PREFIX, open_sql
-from torchlogit.data.wording import meant
+from torchlogit.data.wording import suggestion
 from torchlogit.errors import DataError, InputError
 
 
@@ -177,7 +177,7 @@ class Source:
         names = list(self.column_names if columns is None else columns)
         for name in names:
             if name not in self.column_names:
-                raise DataError(f"{self.files}: there is no column {name!r}; {meant(name, self.column_names)}")
+                raise DataError(f"{self.files}: there is no column {name!r}; {suggestion(name, self.column_names)}")
         schema = pa.schema([self.schema.field(name) for name in names])
         return (block for each in self.inputs for block in each.blocks(schema))
 
