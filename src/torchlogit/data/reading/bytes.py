@@ -40,7 +40,7 @@ class Input(Protocol):
         """A seekable stream of all bytes."""
         ...
 
-    def state(self) -> str:
+    def fingerprint(self) -> str:
         """A text that changes when the bytes change; OSError if they are gone."""
         ...
 
@@ -64,7 +64,7 @@ class DiskFile:
         # Not memory-mapped: if a mapped file is truncated by another process, reading it kills this one.
         return pa.OSFile(str(self.location))
 
-    def state(self) -> str:
+    def fingerprint(self) -> str:
         """Name, size and time of the last change."""
         found = self.location.stat()
         return f"{self.location.name} {found.st_size} {found.st_mtime_ns}"

@@ -39,7 +39,7 @@ def open_csv(source: Input, compression: str | None, naming: Naming, *, delimite
             parsed = csv.reader(lines, delimiter=delimiter)
             blank_lines, first = next(((line, record) for line, record in enumerate(parsed) if record), (0, []))
     except csv.Error as error:
-        raise DataError(f"{name}: the first line is no CSV ({error}); check its quotes") from None
+        raise DataError(f"{name}: the first line is not CSV ({error}); check its quotes") from None
     if not first:
         raise DataError(f"{name} is empty; give a file with rows")
     if any(_is_not_utf8(field) for field in first):

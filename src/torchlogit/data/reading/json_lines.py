@@ -102,7 +102,7 @@ def _fault(text: Text, error: Exception) -> DataError:
         except ValueError as reason:
             if not line.strip():
                 continue
-            return DataError(f"{where} is no JSON ({reason}): {excerpt(line.strip())}")
+            return DataError(f"{where} is not JSON ({reason}): {excerpt(line.strip())}")
         if not isinstance(row, dict):
             return DataError(f"{where} holds {excerpt(line.strip())}; expected an object, {{...}}")
         for name, value in row.items():

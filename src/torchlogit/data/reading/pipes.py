@@ -68,7 +68,7 @@ class Spool:
         """A seekable stream of all bytes."""
         return pa.PythonFile(_SpoolStream(self), mode="r")
 
-    def state(self) -> str:
+    def fingerprint(self) -> str:
         """Size and checksum of all bytes; waits for the end of the pipe."""
         self.size()
         return f"{self.display_name} {self._size} {self._checksum:08x}"
@@ -113,7 +113,7 @@ class Spool:
         except OSError as error:
             raise DataError(
                 f"{self.display_name} cannot be kept in {tempfile.gettempdir()}: {error.strerror}; "
-                f"set TMPDIR to a folder with room, or give a file"
+                f"set TMPDIR to a folder with more space, or give a file"
             ) from None
         if self._ended:
             self._opened.close()

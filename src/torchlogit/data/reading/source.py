@@ -77,21 +77,21 @@ def open_source(data: Sequence[str | Path], *, names: Sequence[str] | None = Non
 class _Opened:
     """An opened file, pipe or query.
 
-    input: its bytes; None for a query. state: identifies what was there when it was opened; it goes into the
-    fingerprint of a query, and tells whether a file has changed.
+    input: its bytes; None for a query. fingerprint: of a file, as it was opened; of a query, its text; "" for a pipe,
+    whose fingerprint is known when all of it has been read.
     """
 
     display_name: str
     reader: Reader
     input: Input | None
-    state: str
+    fingerprint: str
 
     def refuse_changed(self) -> None:
         """DataError if the file has changed since it was opened, or is gone."""
         if isinstance(self.input, DiskFile):
             with cannot_be_read(self.input):
-                now = self.input.state()
-            if now != self.state:
+                now = self.input.fingerprint()
+            if now != self.fingerprint:
                 raise DataError(
                     f"{self.display_name} has changed since it was first read; start again with the file at rest"
                 )
@@ -154,14 +154,14 @@ class Source:
 
         Of files, it covers names, sizes and times of modification; of pipes, all bytes; of queries, only their text.
         """
-        states = []
+        parts = []
         for each in self.inputs:
             if each.input is None:
-                states.append(each.state)
+                parts.append(each.fingerprint)
             else:
                 with cannot_be_read(each.input):
-                    states.append(each.input.state())
-        return hashlib.sha256("\0".join(states).encode()).hexdigest()
+                    parts.append(each.input.fingerprint())
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def blocks(self, columns: Sequence[str] | None = None, rows: int = BLOCK_ROWS) -> Iterator[Block]:
         """All rows in blocks of `rows` rows, the last one of fewer; `columns`: only these, in this order."""
@@ -215,8 +215,8 @@ def _opened_file(path: Path, display_name: str, naming: Naming) -> _Opened:
 
 def _opened_input(source: Input, naming: Naming, by_name: Format | None) -> _Opened:
     found = by_name or format_within(source)
-    state = "" if isinstance(source, Spool) else source.state()
-    return _Opened(source.display_name, found.open(source, found.compression, naming), source, state)
+    fingerprint = "" if isinstance(source, Spool) else source.fingerprint()
+    return _Opened(source.display_name, found.open(source, found.compression, naming), source, fingerprint)
 
 
 def _of_type(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -35,7 +35,7 @@ from torchlogit.data.wording import excerpt
 from torchlogit.errors import DataError, InputError, TorchlogitWarning
 
 LABEL, VECTORS = "label", "f"  # names of the columns of a svmlight file
-QID_WARNING = "qid is read over: ranking by query is not what logistic regression does"
+QID_WARNING = "qid is ignored: logistic regression does not rank the rows of a query"
 
 # Bytes of text that a thread parses at a time. Larger parts take more memory, smaller ones more calls.
 READ_BYTES = 4 << 20
@@ -215,7 +215,7 @@ class _Lines:
             loops.SEVERAL_LABELS: "expected one label, and found several; leave one, or train one model for each",
             loops.NO_LABEL: "expected the label first, and found an index and a value; put a label before them",
             loops.BAD_INDEX: "expected an index, a whole number from 0, and a value, such as 7:0.5",
-            loops.LARGE_INDEX: f"expected an index of at most {2**31 - 1}; number the features anew",
+            loops.LARGE_INDEX: f"expected an index of at most {2**31 - 1}; renumber the features",
             loops.BAD_VALUE: "expected a finite number as the value",
         }[fault]
         return self.error(at, f"place {at - start + 1} holds {excerpt(word)}: {what}")
@@ -269,7 +269,7 @@ def _refuse_not_finite(rows: _Parsed, starts: NDArray[np.int64], lines: _Lines) 
     """DataError for numbers such as 1e400, which are too large for their type. starts: where each row's line starts."""
     if not np.isfinite(rows.targets).all():
         row = int(np.argmin(np.isfinite(rows.targets)))
-        raise lines.error(int(starts[row]), "has a label beyond the floats; expected a finite number: correct it")
+        raise lines.error(int(starts[row]), "has a label beyond float64; expected a finite number: correct it")
     if not np.isfinite(rows.values).all():
         entry = int(np.argmin(np.isfinite(rows.values)))
         row = int(np.searchsorted(rows.indptr, entry, side="right")) - 1

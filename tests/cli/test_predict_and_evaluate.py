@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from commands import torchlogit
+from places import DATA, ROOT
 from torchlogit.cli import evaluate, options, predict
 from torchlogit.cli import measuring as measuring
 from torchlogit.cli.measuring import measure
@@ -36,9 +37,8 @@ from torchlogit.data.reading.tables import read_table
 from torchlogit.errors import DataError
 from torchlogit.model import LogisticModel, load
 
-ROOT = Path(__file__).resolve().parents[1]
 ADULT = ROOT / "examples" / "adult"
-A9A = ROOT.parent / "shared" / "data" / "libsvm"
+A9A = DATA / "libsvm"
 N = 400
 
 

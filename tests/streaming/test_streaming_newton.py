@@ -250,6 +250,17 @@ def test_a_start_is_on_record_too() -> None:
     assert bits(resumed) == bits(straight)
 
 
+@pytest.mark.parametrize("name", LEARNERS)
+def test_the_layout_of_a_start_does_not_change_a_bit(name: str) -> None:
+    X, y = rows(n_classes=3)
+    coef, intercept = np.random.default_rng(11).standard_normal((4, 3)), torch.zeros(3, dtype=torch.float64)
+    layouts = torch.from_numpy(coef), torch.from_numpy(np.asfortranarray(coef))
+    streams = [begun(LEARNERS[name], n_classes=3, start=Start(Params(each, intercept), 100.0)) for each in layouts]
+    for stream in streams:
+        stream.learn(X, y)
+    assert bits(streams[0]) == bits(streams[1])
+
+
 def begun_answer() -> Any:
     X, y = rows(400, seed=5)
     stream = begun(NEWTON_ALONE)

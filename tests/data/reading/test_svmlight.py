@@ -78,15 +78,15 @@ def test_rows_without_entries_are_rows(tmp_path: Path) -> None:
     assert load_svmlight(write(tmp_path, "1\n-1\n"))[0].shape == (2, 0)
 
 
-def test_qid_is_read_over_with_a_warning(tmp_path: Path) -> None:
-    with pytest.warns(TorchlogitWarning, match=r"^a\.svm: qid is read over") as caught:
+def test_qid_is_ignored_with_a_warning(tmp_path: Path) -> None:
+    with pytest.warns(TorchlogitWarning, match=r"^a\.svm: qid is ignored") as caught:
         X, _ = load_svmlight(write(tmp_path, "3 qid:1 1:0.5 #x\n1 qid:2\n"))
     assert X.toarray().tolist() == [[0.5], [0]]
     assert caught[0].filename == __file__
     source = open_source([tmp_path / "a.svm"])
     source.read()
     (warning,) = source.warnings
-    assert warning.startswith("a.svm: qid is read over")
+    assert warning.startswith("a.svm: qid is ignored")
 
 
 FAULTS = {
@@ -104,9 +104,9 @@ FAULTS = {
     "negative index": ("1 -7:1\n", "line 1 place 3 holds '-7:1': expected an index, a whole number from 0, and a "
                        "value, such as 7:0.5"),
     "large index": ("1 2147483648:1\n", "line 1 place 3 holds '2147483648:1': expected an index of at most 2147483647; "
-                    "number the features anew"),
+                    "renumber the features"),
     "huge index": (f"1 {10**30}:1\n", f"line 1 place 3 holds '{10**30}:1': expected an index of at most 2147483647; "
-                   "number the features anew"),
+                   "renumber the features"),
     "no value": ("1 7: 8:1\n", "line 1 place 5 holds '8:1': expected a finite number as the value"),
     "inf": ("1 2:1\n1 7:inf\n", "line 2 place 5 holds 'inf': expected a finite number as the value"),
     "nan": ("1 7:NaN\n", "line 1 place 5 holds 'NaN': expected a finite number as the value"),
@@ -115,7 +115,7 @@ FAULTS = {
     "not ASCII": ("1 7:½\n", "line 1 place 5 holds '½': expected a finite number as the value"),
     "twice": ("1 1:1\n\n1 3:1 2:1 3:1\n", "line 3 has index 3 twice; add the values up, or leave one out"),
     "too large": ("1 1:1\n1 3:1e39\n", "line 2 holds a value at index 3 that is too large for float32; correct it"),
-    "label too large": ("1e999 1:1\n", "line 1 has a label beyond the floats; expected a finite number: correct it"),
+    "label too large": ("1e999 1:1\n", "line 1 has a label beyond float64; expected a finite number: correct it"),
     "no rows": ("# nothing\n\n", "has no rows; give a file with lines such as '+1 3:0.5 7:1'"),
     "empty": ("", "has no rows; give a file with lines such as '+1 3:0.5 7:1'"),
 }  # fmt: skip

@@ -305,8 +305,8 @@ def test_json_lines_keep_texts_and_numbers(tmp_path: Path) -> None:
 
 
 BAD_LINES = {
-    "no JSON": ('{"a": 1}\n{"a": 1\n', "a.jsonl line 2 is no JSON (Expecting ',' delimiter: line 2 column 1 (char 8)): "
-                "'{\"a\": 1'"),
+    "no JSON": ('{"a": 1}\n{"a": 1\n', "a.jsonl line 2 is not JSON (Expecting ',' delimiter: "
+                "line 2 column 1 (char 8)): '{\"a\": 1'"),
     "no object": ('{"a": 1}\n\n[1]\n', "a.jsonl line 3 holds '[1]'; expected an object, {...}"),
     "types": ('{"a": 1}\n{"a": "x"}\n', "a.jsonl line 2: 'a' is '\"x\"', and of another type before; write the values "
               "of a key alike"),

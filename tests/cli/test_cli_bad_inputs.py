@@ -196,7 +196,7 @@ BAD = {
     ),
     "JSON lines, a line": Bad(
         "train t.jsonl --target y",
-        "t.jsonl line 2 is no JSON (Expecting value: line 1 column 7 (char 6)): '{\"y\": oops}'",
+        "t.jsonl line 2 is not JSON (Expecting value: line 1 column 7 (char 6)): '{\"y\": oops}'",
         {"t.jsonl": '{"y": 1}\n{"y": oops}\n'},
     ),
     "dates": Bad(

@@ -282,7 +282,7 @@ def test_a_full_disk_under_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_p
         open_source(["-"])
     assert str(error.value) == (
         f"standard input cannot be kept in {tmp_path}: No space left on device; "
-        "set TMPDIR to a folder with room, or give a file"
+        "set TMPDIR to a folder with more space, or give a file"
     )
 
 
