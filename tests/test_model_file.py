@@ -24,12 +24,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.pipeline import make_pipeline
 
+from places import GOLDEN
+from profiles import examples
 from torchlogit import (
     InputError,
     LogisticModel,
@@ -44,7 +46,6 @@ from torchlogit import model as model_file
 from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.model import Facts, Label, write_atomically
 
-GOLDEN = Path(__file__).parent / "golden"
 NOT_A_MODEL = "not a torchlogit model, or a damaged one; expected a file written by `torchlogit train`"
 
 PETS = """\
@@ -273,7 +274,7 @@ def refused_or_the_same(content: bytes, whole: bytes, path: Path) -> bool:
     return True
 
 
-damage = settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+damage = examples(300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @damage

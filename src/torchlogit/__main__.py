@@ -1,5 +1,5 @@
 """`python -m torchlogit`: the command line."""
 
-from torchlogit.cli.main import main
+from torchlogit.cli.main import run
 
-main()
+run()

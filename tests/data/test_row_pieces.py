@@ -7,16 +7,16 @@ import itertools
 import numpy as np
 import pyarrow as pa
 import pytest
-from cut_source import Cut
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils import murmurhash3_32
 
+from cut_source import Cut
 from torchlogit.data.block import Block, FileRows, Location, recut
-from torchlogit.data.encoding.features import Slot, put_dense, sparse, summed
+from torchlogit.data.encoding.features import OneHotColumn, as_sparse, merged, put_dense
 from torchlogit.kernels.hashes import hashes_32
 
-# Hashes and slots
+# Hashes and one-hot columns
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=12), max_size=9), st.integers(0, 3))
@@ -25,24 +25,24 @@ def test_hashes_are_scikit_learns(texts: list[str], start: int) -> None:
     assert found.tolist() == [murmurhash3_32(text.encode(), seed=0) for text in texts[start:]]
 
 
-SLOTS = st.integers(1, 5).flatmap(
+PLACES = st.integers(1, 5).flatmap(
     lambda n: st.lists(st.lists(st.integers(0, 6), min_size=n, max_size=n), min_size=1, max_size=5)
 )
 
 
-@given(SLOTS)
+@given(PLACES)
 def test_slots_that_meet_are_added(given_places: list[list[int]]) -> None:
     n = len(given_places[0])
     values = [np.where(np.arange(n) % 2 == k % 2, 1, -1).astype(np.float32) for k in range(len(given_places))]
     expected = np.zeros((n, 7), np.float32)
     for places, value in zip(given_places, values, strict=True):
         expected[np.arange(n), places] += value
-    slots = summed([Slot(np.array(p, np.int32), v) for p, v in zip(given_places, values, strict=True)])
-    found = sparse(slots, (n, 7))
+    columns = merged([OneHotColumn(np.array(p, np.int32), v) for p, v in zip(given_places, values, strict=True)])
+    found = as_sparse(columns, (n, 7))
     assert found.has_canonical_format
     np.testing.assert_array_equal(found.toarray(), expected)
     out = np.zeros((n, 7), np.float32)
-    put_dense(slots, out)
+    put_dense(columns, out)
     np.testing.assert_array_equal(out, expected)
     assert found.nnz == sum(len({*row}) for row in zip(*given_places, strict=True))
 

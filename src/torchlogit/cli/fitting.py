@@ -25,7 +25,7 @@ def fit_table(
     """Trains on the source's rows, writes the model file, and measures the model. notes: warnings so far."""
     others = options.validation_source()
     with workspace.prepared(source, options.encoder_options(), plan) as prepared:
-        notes = [*notes, *source.notices, *prepared.warnings]
+        notes = [*notes, *source.warnings, *prepared.warnings]
         held_out = prepared.held
         if others is not None:
             held_out, more = _encode_validation(prepared, others, plan, workspace)
@@ -41,7 +41,7 @@ def _encode_validation(
 
     classes, all_rows = prepared.classes.classes, replace(plan, holdout=None)
     part, _ = encode(others, prepared.encoder, classes, all_rows, workspace.row_arrays())
-    return part.rows(), [*others.notices, *(f"{others.files}: {note}" for note in part.warnings)]
+    return part.rows(), [*others.warnings, *(f"{others.files}: {note}" for note in part.warnings)]
 
 
 def _fit(

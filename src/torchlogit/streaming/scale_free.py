@@ -25,14 +25,12 @@ from torchlogit.records import Params, StreamState
 from torchlogit.streaming.arrays import RowQueue, put_back
 from torchlogit.streaming.experts import ExpertWeights
 from torchlogit.streaming.progressive import ProgressiveSums
-from torchlogit.streaming.stream import Answer, Setting, Start
+from torchlogit.streaming.stream import Answer, Start, StreamProblem
 
 Array = NDArray[np.float64]
 
-RATES = (0.25, 1.0, 4.0, 16.0)  # without a unit: 1 suits columns that are alike; larger: longer steps
-POWER = (
-    2.0  # a point has weight (weight so far)^POWER in a mean of points; larger: the mean forgets early points sooner
-)
+RATES = (0.25, 1.0, 4.0, 16.0)  # multiples of a step length that suits columns that are alike; larger: longer steps
+POWER = 2.0  # a point has weight (rows so far)^POWER in the mean of points; larger: early points are forgotten sooner
 SUM_ROWS = 256  # rows whose losses are summed at once, so that sums do not depend on how rows were cut into calls
 
 
@@ -79,25 +77,25 @@ class ScaleFree:
         InputError
             For a penalty with l1 or bounds.
         """
-        stream = ScaleFreeStream(self, Setting.of(n_features, n_classes, penalty, intercept))
+        stream = ScaleFreeStream(self, StreamProblem.of(n_features, n_classes, penalty, intercept))
         if start is not None:
-            stream.points.go_on_from(start)
+            stream.models.go_on_from(start)
         return stream
 
     def resume(self, state: StreamState) -> ScaleFreeStream:
         """The stream that goes on from a record; InputError where the record is damaged."""
-        stream = ScaleFreeStream(self, Setting.of_state(state))
+        stream = ScaleFreeStream(self, StreamProblem.of_state(state))
         put_back(state.arrays, stream.arrays(), stream.queue)
         return stream
 
 
 @dataclass(slots=True, eq=False)
-class Points:
-    """The points at e rates, for p columns, the intercept's last, and what their steps depend on.
+class ScaleFreeModels:
+    """One model at each of e rates, p coefficients with the intercept's last, and the sums that their steps depend on.
 
     totals (4,): number of rows, sum of weights s, sum of s times the row's squared length after scaling, total weight
     in the means. largest (p,): the largest |x| of each column. gradient_squares (p, e): sums of s g^2.
-    coef (p, e, outputs): the points. lag (p, e, outputs): coef minus the mean of all points, times totals[3].
+    coef (p, e, outputs): the last points. lag (p, e, outputs): coef minus the mean of all points, times totals[3].
     """
 
     totals: Array
@@ -107,7 +105,7 @@ class Points:
     lag: Array
 
     @classmethod
-    def at_zero(cls, p: int, n_rates: int, outputs: int) -> Points:
+    def at_zero(cls, p: int, n_rates: int, outputs: int) -> ScaleFreeModels:
         """Coefficients of zero, before the first row."""
         points = (p, n_rates, outputs)
         return cls(np.zeros(4), np.zeros(p), np.zeros((p, n_rates)), np.zeros(points), np.zeros(points))
@@ -136,10 +134,10 @@ class ScaleFreeStream:
     queue: predictions, targets, weights and losses of rows whose losses are not summed yet.
     """
 
-    def __init__(self, learner: ScaleFree, setting: Setting) -> None:
-        outputs, rates = setting.loss.n_outputs, learner.rates
-        self.learner, self.setting = learner, setting
-        self.points = Points.at_zero(len(setting.precision) + 1, len(rates), outputs)
+    def __init__(self, learner: ScaleFree, problem: StreamProblem) -> None:
+        outputs, rates = problem.loss.n_outputs, learner.rates
+        self.learner, self.problem = learner, problem
+        self.models = ScaleFreeModels.at_zero(len(problem.precision) + 1, len(rates), outputs)
         self.experts = ExpertWeights.even(2 * len(rates))
         self.progressive = ProgressiveSums()
         self.queue = RowQueue({"said": (outputs,), "wanted": (outputs,), "weight": (), "lost": ()})
@@ -147,7 +145,7 @@ class ScaleFreeStream:
     @property
     def rows(self) -> int:
         """The number of rows learned from so far."""
-        return int(self.points.totals[0])
+        return int(self.models.totals[0])
 
     def learn(self, X: Any, target: Array, weight: Array | None = None, offset: Array | None = None) -> None:
         """Learn from rows, one after the other."""
@@ -156,7 +154,7 @@ class ScaleFreeStream:
         target = np.ascontiguousarray(target, dtype=np.float64)
         weight = np.ones(len(target)) if weight is None else np.ascontiguousarray(weight, dtype=np.float64)
         offset = np.zeros_like(target) if offset is None else np.ascontiguousarray(offset, dtype=np.float64)
-        rows_before = self.points.totals[0]
+        rows_before = self.models.totals[0]
         raws = self._step(rows, target, weight, offset)
         raw, loss = self.experts.mix(raws, target, weight, rows_before)
         self.queue.append(raw, target, weight, loss)
@@ -170,9 +168,9 @@ class ScaleFreeStream:
         if len(self.queue):
             progressive = copy.deepcopy(progressive)
             progressive.add(*self.queue.first(len(self.queue)))
-        points, rates = self.points, self.learner.rates
-        lag = points.lag / points.totals[3] if points.totals[3] > 0 else points.lag
-        of_experts = np.concatenate([points.coef, points.coef - lag], axis=1)
+        models, rates = self.models, self.learner.rates
+        lag = models.lag / models.totals[3] if models.totals[3] > 0 else models.lag
+        of_experts = np.concatenate([models.coef, models.coef - lag], axis=1)
         theta = np.einsum("e,pem->pm", self.experts.recent, of_experts)
         coef = torch.from_numpy(np.ascontiguousarray(theta[:-1]))
         params = Params(coef, torch.from_numpy(theta[-1].copy()))
@@ -182,20 +180,20 @@ class ScaleFreeStream:
     def record(self) -> StreamState:
         """A copy of everything that is needed to go on from here."""
         facts = {"learner": "ScaleFree", "rates": list(self.learner.rates)}
-        return self.setting.record(facts, self.arrays() | self.queue.arrays())
+        return self.problem.record(facts, self.arrays() | self.queue.arrays())
 
     def arrays(self) -> dict[str, Array]:
         """All arrays but the queue's, by their names in model files."""
-        return self.points.arrays() | self.experts.arrays() | self.progressive.arrays()
+        return self.models.arrays() | self.experts.arrays() | self.progressive.arrays()
 
     def _step(self, rows: scipy.sparse.csr_array, target: Array, weight: Array, offset: Array) -> Array:
         """The predictions of all experts, (2 e, n, outputs), each made before the step that its row causes."""
         from torchlogit.kernels import scale_free_loops
 
-        points, setting = self.points, self.setting
+        models, problem = self.models, self.problem
         raws = np.empty((2 * len(self.learner.rates), *target.shape))
         given = rows.indptr, rows.indices, rows.data, target, weight, offset
-        fixed = np.append(setting.precision, 0.0), setting.intercept, np.array(self.learner.rates), POWER
-        moving = points.totals, points.largest, points.gradient_squares, points.coef, points.lag
+        fixed = np.append(problem.precision, 0.0), problem.intercept, np.array(self.learner.rates), POWER
+        moving = models.totals, models.largest, models.gradient_squares, models.coef, models.lag
         scale_free_loops.learn(*given, *fixed, *moving, raws)
         return raws

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,10 @@ from torchlogit.penalties import ElasticNet
 from torchlogit.records import Certificate, Params, Step
 from torchlogit.solvers import Solver
 from torchlogit.streaming.progressive import Progressive
-from torchlogit.training.running_stream import RunningStream
 from torchlogit.training.settings import OnePassSolver
+
+if TYPE_CHECKING:
+    from torchlogit.training.running_stream import RunningStream
 
 Array = NDArray[np.float64]
 

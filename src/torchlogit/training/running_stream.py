@@ -16,7 +16,7 @@ from torchlogit.streaming.stream import Start, Stream
 from torchlogit.training.rows import Array
 from torchlogit.training.settings import OnePassSolver, Settings
 
-LEARNERS: dict[str, type[OnePassSolver]] = {"StreamingNewton": StreamingNewton, "ScaleFree": ScaleFree}
+SOLVERS: dict[str, type[StreamingNewton | ScaleFree]] = {"StreamingNewton": StreamingNewton, "ScaleFree": ScaleFree}
 
 
 class RunningStream:
@@ -41,9 +41,9 @@ class RunningStream:
     @classmethod
     def resume(cls, state: StreamState) -> RunningStream:
         """The stream that goes on from its record."""
-        kind = LEARNERS.get(state.facts.get("learner", ""))
+        kind = SOLVERS.get(state.facts.get("learner", ""))
         if kind is None:
-            raise InputError(f"learner {state.facts.get('learner')!r}: expected one of {', '.join(LEARNERS)}")
+            raise InputError(f"learner {state.facts.get('learner')!r}: expected one of {', '.join(SOLVERS)}")
         solver = kind(**{name: tuple(state.facts[name]) for name in kind.__dataclass_fields__})
         return cls(solver, solver.resume(state), state.arrays["class_counts"].copy())
 

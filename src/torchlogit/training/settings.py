@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,15 +16,35 @@ from torchlogit.inference import CLOSE
 from torchlogit.objective import Objective
 from torchlogit.path import L2Choice
 from torchlogit.penalties import ElasticNet
+from torchlogit.records import StreamState
 from torchlogit.solvers import Solver
 from torchlogit.solvers.choice import BY_NAME
-from torchlogit.streaming.newton import StreamingNewton
-from torchlogit.streaming.scale_free import ScaleFree
+from torchlogit.streaming.stream import Start, Stream
 
 Bounds = tuple[ArrayLike | None, ArrayLike | None]
-OnePassSolver = StreamingNewton | ScaleFree
 STREAMING = "streaming"  # the name of the solver that reads every row once
 SOLVERS = (*BY_NAME, STREAMING)
+
+
+@runtime_checkable
+class OnePassSolver(Protocol):
+    """A solver that reads every row once: StreamingNewton or ScaleFree, which are imported where they are used."""
+
+    def begin(
+        self,
+        n_features: int,
+        n_classes: int,
+        penalty: ElasticNet,
+        *,
+        intercept: bool = True,
+        start: Start | None = None,
+    ) -> Stream:
+        """A new stream, which begins from the coefficients of the start where there is one."""
+        ...
+
+    def resume(self, state: StreamState) -> Stream:
+        """The stream that goes on from its record."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,7 +74,9 @@ class Settings:
     @property
     def one_pass(self) -> bool:
         """Whether the solver reads every row once."""
-        return isinstance(self.solver, OnePassSolver) or (isinstance(self.solver, str) and self.solver == STREAMING)
+        if isinstance(self.solver, str | type):
+            return self.solver == STREAMING
+        return isinstance(self.solver, OnePassSolver)
 
     def penalty(self, n_features: int, l2: float) -> ElasticNet:
         """The penalty on so many columns, with this l2; InputError for factors and bounds of other shapes."""

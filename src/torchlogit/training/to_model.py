@@ -17,7 +17,6 @@ from torchlogit.penalties import ElasticNet
 from torchlogit.records import Certificate
 from torchlogit.training.fitted import Fitted, StartingPoint
 from torchlogit.training.rows import plain_label
-from torchlogit.training.running_stream import RunningStream
 
 LIBRARIES = ("torchlogit", "torch", "numpy", "scikit-learn", "pyarrow")  # whose versions a model file records
 
@@ -32,8 +31,8 @@ def to_model(
     """The model of a fit.
 
     encoder: of the table that the features come from. feature_names: where there is none; x0, x1, ... by default.
-    target: the column that is predicted. InputError for classes that are no text, numbers or truths, and for
-    coefficients that no data has measured.
+    target: the column that is predicted. InputError for classes that are not text, numbers or booleans, and
+    for a model without data.
     """
     if fitted.rows is None:
         raise InputError("taken over from torch, and not fitted: a model needs data and a certificate; fit it first")
@@ -63,6 +62,8 @@ def to_model(
 
 def starting_point(model: LogisticModel) -> StartingPoint:
     """The model as a point that training can begin from; InputError for the record of an unknown stream."""
+    from torchlogit.training.running_stream import RunningStream
+
     return StartingPoint(
         model.coef,
         model.intercept,

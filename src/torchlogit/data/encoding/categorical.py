@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from torchlogit.data.block import Locate, Location
-from torchlogit.data.columns import Levels, as_levels, is_number, is_text, written_as_numbers
+from torchlogit.data.columns import Levels, as_levels, is_number, is_text, look_like_numbers
 from torchlogit.data.encoding.column_kind import (
     MIN_DISTINCT,
     Column,
@@ -25,7 +25,7 @@ from torchlogit.data.encoding.features import EncodedColumn, OneHotColumn
 from torchlogit.data.encoding.hashing import HashedColumn
 from torchlogit.data.encoding.numeric import BOOLEANS, boolean_column
 from torchlogit.data.encoding.row_warnings import MAX_EXAMPLES, MissingValues, RowWarnings, UnseenLevels
-from torchlogit.data.wording import examples, excerpt, option, settled
+from torchlogit.data.wording import drop_or_keep, examples, excerpt, option
 from torchlogit.errors import DataError
 
 MANY_LEVELS = 1000  # a text column with more levels than this in more than half its rows is refused as an id
@@ -131,7 +131,7 @@ class CategoricalLearner:
     def _words(self) -> list[str]:
         """The texts that are no numbers, where nearly all texts are numbers."""
         texts = pa.array(self._counts.texts, pa.large_string())
-        words: list[str] = texts.filter(pc.invert(written_as_numbers(texts))).to_pylist()
+        words: list[str] = texts.filter(pc.invert(look_like_numbers(texts))).to_pylist()
         are_few = len(texts) > MIN_DISTINCT and len(words) * 10 <= len(texts)
         return words if are_few else []
 
@@ -169,7 +169,7 @@ class CategoricalLearner:
             )
             return error if self._first_word is None else error.at(*self._first_word)
         n_words = pc.mean(pc.count_substring_regex(pa.array(self._counts.texts, pa.large_string()), r"\S+")).as_py()
-        what, remedy = "look like an id", settled(name)
+        what, remedy = "look like an id", drop_or_keep(name)
         if n_words >= 4:
             what, remedy = "are free text", f"read its words ({option('text', name)}), {remedy}"
         return DataError(
@@ -180,7 +180,7 @@ class CategoricalLearner:
 
 def _first_word(levels: Levels, locate: Locate) -> Location | None:
     """The first row whose text is no number."""
-    words = pc.invert(written_as_numbers(levels.texts)).to_numpy(zero_copy_only=False)
+    words = pc.invert(look_like_numbers(levels.texts)).to_numpy(zero_copy_only=False)
     if not words.any():
         return None
     return locate(int(np.argmax(levels.codes == int(np.argmax(words)))))
@@ -203,7 +203,7 @@ def _warning_of_many(name: str, n_levels: int) -> tuple[str, ...]:
 
 
 def _holds_dates(name: str, which: str) -> DataError:
-    return DataError(f"column {name!r} holds dates, {which}; turn them into numbers, {settled(name)}", column=name)
+    return DataError(f"column {name!r} holds dates, {which}; turn them into numbers, {drop_or_keep(name)}", column=name)
 
 
 def refuse_type(name: str, kind: pa.DataType, role: str) -> None:

@@ -46,7 +46,7 @@ from torchlogit.data.encoding.row_warnings import RowWarnings, added, messages
 from torchlogit.data.encoding.schema import Schema
 from torchlogit.data.encoding.text import HashedTextColumn
 from torchlogit.data.encoding.vectors import VectorColumn
-from torchlogit.data.wording import meant
+from torchlogit.data.wording import suggestion
 from torchlogit.errors import DataError
 
 MAX_DENSE_FEATURES = 128  # features are never CSR where there are no more of them: a dense matrix is small then
@@ -87,7 +87,7 @@ class EncoderOptions:
         for role in ("numeric", "categorical", "drop", "text"):
             for name in _listed(getattr(self, role)):
                 if name not in columns:
-                    raise DataError(f"{role} names {name!r}, and there is no such column; {meant(name, columns)}")
+                    raise DataError(f"{role} names {name!r}, and there is no such column; {suggestion(name, columns)}")
                 if roles.setdefault(name, role) != role:
                     raise DataError(f"column {name!r} is named in {roles[name]} and in {role}; keep one", column=name)
         return roles

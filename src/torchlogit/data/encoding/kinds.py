@@ -13,7 +13,8 @@ from torchlogit.data.encoding.hashing import HashedColumn
 from torchlogit.data.encoding.numeric import NumericColumn, NumericEncoder
 from torchlogit.data.encoding.numeric_or_categorical import NumericOrCategoricalLearner
 from torchlogit.data.encoding.text import HashedTextColumn, HashedTextLearner, TextColumn, TextEncoder, TextLearner
-from torchlogit.data.encoding.vectors import VectorColumn, VectorEncoder, VectorLearner, is_vectors
+from torchlogit.data.encoding.vectors import VectorColumn, VectorEncoder, VectorLearner
+from torchlogit.data.sparse_vectors import is_vector_type
 
 
 class Kind(NamedTuple):
@@ -43,6 +44,6 @@ def learner_of(
     """The learner of a column of this Arrow type; role: numeric, categorical, text, or "" for what its values show."""
     if role == "text":
         return TextLearner(name, limits) if hash_bits is None else HashedTextLearner(name, hash_bits)
-    if is_vectors(type_) and not role:
+    if is_vector_type(type_) and not role:
         return VectorLearner(name)
     return NumericOrCategoricalLearner(name, role, limits, hashed=hash_bits is not None)

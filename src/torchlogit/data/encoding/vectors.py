@@ -1,11 +1,7 @@
-"""Columns of sparse vectors: in Arrow, lists of (index, value). They are encoded as they are.
-
-A svmlight file is read as one such column.
-"""
+"""Columns of sparse vectors, which are encoded as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +14,8 @@ from torchlogit.data.block import Locate
 from torchlogit.data.encoding.column_kind import ColumnKind, DroppedColumn, Learned
 from torchlogit.data.encoding.features import EncodedColumn, SparseBlock
 from torchlogit.data.encoding.row_warnings import MAX_EXAMPLES, RowWarnings, UnseenFeatures
+from torchlogit.data.sparse_vectors import csr_arrays, is_vector_type
 from torchlogit.errors import DataError
-
-FIELDS = ("index", "value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +40,6 @@ class VectorColumn:
         return [f"{self.name}{index}" for index in range(self.first, self.first + self.size)]
 
 
-def is_vectors(kind: pa.DataType) -> bool:
-    """Whether an Arrow type holds sparse vectors."""
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
-        return False
-    fields = kind.value_type
-    names = tuple(fields.field(i).name for i in range(fields.num_fields))
-    return names == FIELDS and pa.types.is_integer(fields.field(0).type) and pa.types.is_floating(fields.field(1).type)
-
-
-def as_vectors(indptr: NDArray[Any], indices: NDArray[Any], values: NDArray[Any]) -> pa.ListArray:
-    """A column of sparse vectors from the three arrays of a CSR matrix, which are not copied.
-
-    >>> as_vectors(np.array([0, 1, 1]), np.array([7]), np.array([0.5])).to_pylist()
-    [[{'index': 7, 'value': 0.5}], []]
-    """
-    entries = pa.StructArray.from_arrays([pa.array(indices), pa.array(values)], names=list(FIELDS))
-    return pa.ListArray.from_arrays(pa.array(indptr.astype(np.int32)), entries)
-
-
 class VectorLearner:
     """Learns the range of the indices: it begins at 0 if an index is 0, else at 1."""
 
@@ -72,7 +48,7 @@ class VectorLearner:
         self._first, self._largest, self._n_entries, self._n_rows = 1, 0, 0, 0
 
     def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
-        _, indices, _ = _as_csr(column)
+        _, indices, _ = csr_arrays(column)
         self._n_rows += len(column)
         if len(indices):
             self._n_entries += len(indices)
@@ -95,9 +71,9 @@ class VectorEncoder:
 
     def encode(self, values: pa.ChunkedArray) -> tuple[list[EncodedColumn], RowWarnings]:
         column = self.column
-        if not is_vectors(values.type):
+        if not is_vector_type(values.type):
             raise DataError(f"column {column.name!r} holds {values.type}, where sparse vectors were expected")
-        indptr, indices, numbers = _as_csr(values)
+        indptr, indices, numbers = csr_arrays(values)
         _refuse_not_finite(column.name, indptr, numbers)
         places = indices - column.first
         if len(places) and places.min() < 0:
@@ -133,20 +109,3 @@ def _refuse_not_finite(name: str, indptr: NDArray[np.int64], numbers: NDArray[np
     if not finite.all():
         row = int(np.searchsorted(indptr, np.argmin(finite), side="right")) - 1
         raise DataError(f"column {name!r} holds a value that is no finite number; correct it", column=name, row=row)
-
-
-def _as_csr(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float32]]:
-    """The indptr, indices and values of the column as a CSR matrix; not copied where the column has one chunk."""
-    indptr, indices, values, end = [np.zeros(1, np.int64)], [], [], 0
-    for chunk in column.chunks:
-        offsets = chunk.offsets.to_numpy().astype(np.int64)
-        entries = chunk.values.slice(offsets[0], offsets[-1] - offsets[0])
-        indices.append(entries.field(0).to_numpy(zero_copy_only=False))
-        values.append(entries.field(1).to_numpy(zero_copy_only=False).astype(np.float32, copy=False))
-        indptr.append(offsets[1:] - offsets[0] + end)
-        end += offsets[-1] - offsets[0]
-    return np.concatenate(indptr), _joined(indices, np.int32), _joined(values, np.float32)
-
-
-def _joined(parts: Sequence[NDArray[Any]], kind: type) -> NDArray[Any]:
-    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, kind), *parts])

@@ -1,4 +1,4 @@
-"""Parquet files, read by batches within a row group, so that large ones need no more memory than small ones."""
+"""Parquet files, read in batches within each row group, so that memory does not grow with the file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torchlogit.data.reading.reader import Naming, without_pandas_index
 from torchlogit.data.wording import one_line
 from torchlogit.errors import DataError
 
-_BATCH_ROWS = 1 << 16
-_COLUMN_BYTES = 1 << 18  # read at once of a column: without a limit, all of it in the row group
+_BATCH_ROWS = 1 << 16  # rows that are decoded at a time
+_COLUMN_BYTES = 1 << 18  # bytes of a column that are read at a time; pyarrow's default is its whole row group
 
 
 def open_parquet(source: Input, compression: str | None, naming: Naming) -> ParquetReader:
-    """The file's columns, from its end."""
-    del compression  # Parquet has its own
+    """A reader of the file, whose columns are listed at its end."""
+    del compression  # of the file as a whole: Parquet compresses its pages
     with _opened(source) as file:
         found = without_pandas_index(file.schema_arrow.empty_table()).schema
         rows = file.metadata.num_rows
@@ -33,16 +33,15 @@ def open_parquet(source: Input, compression: str | None, naming: Naming) -> Parq
 
 @dataclass(frozen=True, slots=True)
 class ParquetReader:
-    """A Parquet file: its columns, and what they are called in it."""
+    """Reads a Parquet file. in_file: the names of the columns there, in the order of the schema."""
 
     source: Input
     schema: pa.Schema
     in_file: tuple[str, ...]
     target: None = None
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows of one batch at a time; no batch spans two row groups."""
         with _opened(self.source) as file:
             first_row = 0
             for group in range(file.metadata.num_row_groups):
@@ -50,14 +49,14 @@ class ParquetReader:
                 first_row += file.metadata.row_group(group).num_rows
 
     def _group(self, file: pq.ParquetFile, group: int, first_row: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-        called = dict(zip(self.schema.names, self.in_file, strict=True))
-        wanted = [called[name] for name in columns]
+        in_file = dict(zip(self.schema.names, self.in_file, strict=True))
+        selected = [in_file[name] for name in columns]
         unique = len(set(self.in_file)) == len(self.in_file)
         try:
-            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=wanted if unique else None):
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=selected if unique else None):
                 table = pa.Table.from_batches([batch])
                 if unique:
-                    yield table.select(wanted).rename_columns(list(columns))
+                    yield table.select(selected).rename_columns(list(columns))
                 else:
                     yield table.select(range(len(self.in_file))).rename_columns(self.schema.names).select(columns)
         except (pa.ArrowException, OSError, ValueError) as error:

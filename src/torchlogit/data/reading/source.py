@@ -21,7 +21,7 @@ from torchlogit.data.reading.pipes import Spool, is_pipe, pipe, standard_input
 from torchlogit.data.reading.reader import Naming, Reader
 from torchlogit.data.reading.schemas import common_schema
 from torchlogit.data.reading.sql import DISPLAY_NAME, PREFIX, open_sql
-from torchlogit.data.wording import meant
+from torchlogit.data.wording import suggestion
 from torchlogit.errors import DataError, InputError
 
 
@@ -77,21 +77,21 @@ def open_source(data: Sequence[str | Path], *, names: Sequence[str] | None = Non
 class _Opened:
     """An opened file, pipe or query.
 
-    input: its bytes; None for a query. state: identifies what was there when it was opened; it goes into the
-    fingerprint of a query, and tells whether a file has changed.
+    input: its bytes; None for a query. fingerprint: of a file, as it was opened; of a query, its text; "" for a pipe,
+    whose fingerprint is known when all of it has been read.
     """
 
     display_name: str
     reader: Reader
     input: Input | None
-    state: str
+    fingerprint: str
 
     def refuse_changed(self) -> None:
         """DataError if the file has changed since it was opened, or is gone."""
         if isinstance(self.input, DiskFile):
             with cannot_be_read(self.input):
-                now = self.input.state()
-            if now != self.state:
+                now = self.input.fingerprint()
+            if now != self.fingerprint:
                 raise DataError(
                     f"{self.display_name} has changed since it was first read; start again with the file at rest"
                 )
@@ -140,13 +140,13 @@ class Source:
         return next((each.reader.target for each in self.inputs if each.reader.target), None)
 
     @property
-    def notices(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """Warnings about what has been read so far, one sentence each."""
         found = []
         for each in self.inputs:
             if isinstance(each.input, Spool):
-                found.append(f"{each.display_name}: {each.input.notice}")
-            found += [f"{each.display_name}: {notice}" for notice in each.reader.notices]
+                found.append(f"{each.display_name}: {each.input.warning}")
+            found += [f"{each.display_name}: {warning}" for warning in each.reader.warnings]
         return tuple(found)
 
     def fingerprint(self) -> str:
@@ -154,14 +154,14 @@ class Source:
 
         Of files, it covers names, sizes and times of modification; of pipes, all bytes; of queries, only their text.
         """
-        states = []
+        parts = []
         for each in self.inputs:
             if each.input is None:
-                states.append(each.state)
+                parts.append(each.fingerprint)
             else:
                 with cannot_be_read(each.input):
-                    states.append(each.input.state())
-        return hashlib.sha256("\0".join(states).encode()).hexdigest()
+                    parts.append(each.input.fingerprint())
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def blocks(self, columns: Sequence[str] | None = None, rows: int = BLOCK_ROWS) -> Iterator[Block]:
         """All rows in blocks of `rows` rows, the last one of fewer; `columns`: only these, in this order."""
@@ -177,7 +177,7 @@ class Source:
         names = list(self.column_names if columns is None else columns)
         for name in names:
             if name not in self.column_names:
-                raise DataError(f"{self.files}: there is no column {name!r}; {meant(name, self.column_names)}")
+                raise DataError(f"{self.files}: there is no column {name!r}; {suggestion(name, self.column_names)}")
         schema = pa.schema([self.schema.field(name) for name in names])
         return (block for each in self.inputs for block in each.blocks(schema))
 
@@ -215,8 +215,8 @@ def _opened_file(path: Path, display_name: str, naming: Naming) -> _Opened:
 
 def _opened_input(source: Input, naming: Naming, by_name: Format | None) -> _Opened:
     found = by_name or format_within(source)
-    state = "" if isinstance(source, Spool) else source.state()
-    return _Opened(source.display_name, found.opens(source, found.compression, naming), source, state)
+    fingerprint = "" if isinstance(source, Spool) else source.fingerprint()
+    return _Opened(source.display_name, found.open(source, found.compression, naming), source, fingerprint)
 
 
 def _of_type(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -34,9 +34,11 @@ def read_table(paths: Sequence[str | Path], *, names: Sequence[str] | None = Non
 
 
 def table_from(X: object) -> pa.Table:
-    """`X` as a pyarrow.Table: a table, a pandas or polars frame, anything Arrow can read, {name: values}, or a file.
+    """A table as a pyarrow.Table, without its pandas index.
 
-    A pandas index is left out. Raises DataError for anything else, and for names that occur twice.
+    `X` may be a pyarrow.Table or RecordBatch, a pandas or polars frame, any other object of the Arrow protocol, a
+    dictionary of columns, or the path of a file, whose own target column is left out. DataError for anything else, and
+    for names that occur twice.
 
     >>> table_from({"age": [39, 50], "job": ["clerk", None]}).column_names
     ['age', 'job']
