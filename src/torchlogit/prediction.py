@@ -90,6 +90,7 @@ def _by_blocks(features: NDArray[Any], coef: Array, width: int, finish: Callable
     """`finish` of each block's product with coef, one below the other, (n, width)."""
     n, d = features.shape
     outputs = coef.shape[1]
+    coef = np.ascontiguousarray(coef)  # BLAS may round differently for a transposed view: an estimator's coef_.T is one
     few = _power_of_two(min(SMALL // d, SMALL_WORK // (d * outputs)))
     rows = max(few, _power_of_two(min(CACHED // d, MOST_ROWS)))
     result = np.empty((n, width))
