@@ -180,7 +180,7 @@ def test_the_exact_area_is_within_the_stated_error_of_the_joined_bins(
         *(np.split(each, sorted(min(c, len(score)) for c in cuts)) for each in (score, positive, weight)), strict=True
     )
     merged = reduce(add, [Ranking.of(*part, most) for part in parts])
-    for name in ("shift", "least", "greatest", "up", "down"):
+    for name in ("shift", "least", "greatest", "positive", "negative"):
         assert np.array_equal(getattr(merged, name), getattr(whole, name)), name
     expected = area_by_pairs(score, positive, weight)
     if expected is None:

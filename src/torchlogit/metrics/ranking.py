@@ -63,7 +63,7 @@ class Ranking:
         )._joined(max(self.shift, other.shift))
 
     def _joined(self, shift: int) -> Ranking:
-        """These bins, sorted by `least`, joined by the smallest shift from this one on that leaves max_bins or fewer."""
+        """These bins, sorted by `least`, joined by the smallest shift from this one on that leaves at most max_bins."""
         starts = _starts(self.least >> shift)
         while len(starts) > self.max_bins:
             shift += 1
