@@ -16,7 +16,8 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
-ROOT = Path(__file__).resolve().parents[1]
+from places import ROOT
+
 TINY = ("tiny", "tiny3", "tiny3_free", "tiny_l1", "tiny_elastic", "tiny_csr")
 PEERS = (
     "torchlogit",

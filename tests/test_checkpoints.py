@@ -22,6 +22,7 @@ from torch import Tensor
 import cases
 import torchlogit
 from cases import KINKED, PROBLEMS
+from places import GOLDEN, TESTS
 from torchlogit import checkpoints as checkpoints_room
 from torchlogit.atomic import load_json, load_tree, locked, map_tensors, save_json, save_tree
 from torchlogit.checkpoints import FILE, FORMAT, KIND, Checkpoints
@@ -314,7 +315,7 @@ print(kills)
 
 def killed_often(folder: Path, kills: int, problem: str, solver: str, goal: str) -> int:
     """How often a fit was killed before it had ended; the answers of it and of one left alone are in the folder."""
-    values = {"tests": str(Path(__file__).parent), "seed": 3, "kills": kills, "problem": problem}
+    values = {"tests": str(TESTS), "seed": 3, "kills": kills, "problem": problem}
     script = KILLED.format(**values, solver=solver, goal=goal)
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=folder, env=HERE, capture_output=True, text=True, check=False)
@@ -480,7 +481,7 @@ def test_a_foreign_or_older_one_is_refused(kind: str, version: int, words: str, 
 
 
 def test_a_model_file_is_no_checkpoint(tmp_path: Path) -> None:
-    shutil.copy(Path(__file__).parent / "golden" / "model-format-1.safetensors", tmp_path / FILE)
+    shutil.copy(GOLDEN / "model-format-1.safetensors", tmp_path / FILE)
     assert refused(tmp_path) == f"{tmp_path / FILE}: not a checkpoint of torchlogit; give another folder"
 
 

@@ -6,7 +6,6 @@ import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,14 @@ from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 
+from places import DATA
 from profiles import examples
 from torchlogit import LogisticRegression, TableEncoder
 from torchlogit.estimator import to_model
 from torchlogit.inference import Covariance, Refusal
 
 Array = NDArray[np.float64]
-STATS = Path(__file__).resolve().parents[2] / "shared" / "data" / "stats_small"
+STATS = DATA / "stats_small"
 published = [
     pytest.mark.data,
     pytest.mark.skipif(not STATS.is_dir(), reason="the shared data folder beside the project is not there"),

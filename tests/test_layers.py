@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[1] / "src" / "torchlogit"
+from places import ROOT
+
+SOURCE = ROOT / "src" / "torchlogit"
 
 LADDER = [
     ["__main__"],

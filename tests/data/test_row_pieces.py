@@ -7,11 +7,11 @@ import itertools
 import numpy as np
 import pyarrow as pa
 import pytest
-from cut_source import Cut
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils import murmurhash3_32
 
+from cut_source import Cut
 from torchlogit.data.block import Block, FileRows, Location, recut
 from torchlogit.data.encoding.features import OneHotColumn, as_sparse, merged, put_dense
 from torchlogit.kernels.hashes import hashes_32

@@ -65,16 +65,16 @@ def _train(
     import numpy as np
 
     from torchlogit.data.encoding.row_warnings import messages
-    from torchlogit.data.preparation import Reading
+    from torchlogit.data.preparation import RowEncoder
     from torchlogit.training.one_pass import train_one_pass
     from torchlogit.training.rows import LabelledRows
     from torchlogit.training.to_model import to_model
 
-    reading, counts = Reading(source, encoder, classes, plan), np.zeros(len(classes), np.int64)
+    row_encoder, counts = RowEncoder(source, encoder, classes, plan), np.zeros(len(classes), np.int64)
 
     def blocks() -> Iterator[LabelledRows]:
-        for block in reading.blocks():
-            rows = reading.encoded(block)
+        for block in row_encoder.blocks():
+            rows = row_encoder.encoded(block)
             counts[:] += np.bincount(rows.codes, minlength=len(classes))
             yield LabelledRows.of_table(rows, classes)
 
@@ -82,7 +82,7 @@ def _train(
     fitted = train_one_pass(settings, blocks(), encoder.n_features, labels, start=start, monitors=monitors)
     model = to_model(fitted, encoder, target=plan.target)
     model.save(options.model_path)
-    notes = (*notes, *source.warnings, *messages(reading.warnings))
+    notes = (*notes, *source.warnings, *messages(row_encoder.warnings))
     return TrainReport(source.files, model, fitted, counts.tolist(), {}, str(options.model_path), notes)
 
 

@@ -1,4 +1,4 @@
-"""The design matrix, dense or sparse; only here and in the compiled loops is it known what rows are made of."""
+"""The design matrix: dense, sparse, or read again for every pass. Only this package knows what rows are made of."""
 
 from torchlogit.design.dense import Dense
 from torchlogit.design.matrix import DesignMatrix, Rows, sum_blocks

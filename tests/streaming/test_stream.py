@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from pyarrow import csv
 from scipy.signal import lfilter
 from sklearn.metrics import roc_auc_score
 
+from places import DATA
 from torchlogit import LogisticRegression
 from torchlogit.errors import InputError
 from torchlogit.penalties import ElasticNet
@@ -23,7 +22,6 @@ from torchlogit.streaming.progressive import WINDOW, ProgressiveSums
 from torchlogit.streaming.scale_free import ScaleFree
 
 Array = NDArray[np.float64]
-DATA = Path(os.environ.get("TORCHLOGIT_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the shared data folder at {DATA}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import warnings
 from pathlib import Path
@@ -25,6 +24,7 @@ from sklearn.utils.estimator_checks import check_estimator
 import torchlogit
 from classification import coefficients, rows
 from commands import torchlogit as command
+from places import DATA
 from torchlogit import InputError, L2Choice, LogisticRegression, LogisticRegressionPath, Status, TableEncoder
 from torchlogit.estimator.targets import checked_labels
 from torchlogit.penalties import ElasticNet
@@ -32,7 +32,6 @@ from torchlogit.training.l2_choice import folds
 from torchlogit.training.problem import objective_of
 from torchlogit.training.rows import LabelledRows
 
-DATA = Path(os.environ.get("TORCHLOGIT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 FEW = (10.0, 1.0, 0.1)
 
 

@@ -10,10 +10,10 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 import pytest
-from cut_source import beside, of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cut_source import beside, of
 from profiles import examples
 from torchlogit import TableEncoder
 from torchlogit.data.block import as_block, recut

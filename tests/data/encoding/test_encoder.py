@@ -7,7 +7,6 @@ import statistics
 import warnings
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from places import DATA
 from profiles import examples
 from torchlogit import TableEncoder
 from torchlogit.data.columns import MISSING_TOKENS
@@ -31,7 +31,7 @@ from torchlogit.data.encoding.schema import Schema, schema_from_json, schema_to_
 from torchlogit.data.reading.tables import read_table
 from torchlogit.errors import ModelFileError, TorchlogitWarning
 
-ADULT = Path(__file__).resolve().parents[3] / "shared" / "data" / "adult" / "adult-train.csv"
+ADULT = DATA / "adult" / "adult-train.csv"
 
 
 def learned(values: Sequence[object] | pa.Array, **options: Sequence[str]) -> Column:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from commands import torchlogit
+from places import GOLDEN
 from torchlogit import load
 
-GOLDEN = Path(__file__).parent / "golden"
 NEW = {"weight": [3.0, 25.0, None, 6.0], "indoors": ["yes", "no", None, "yes"]}
 ROWS = {"pet": ["cat", "dog", "rabbit", "rabbit", "cat"], "small": ["yes", "no", "yes", "yes", "yes"]}
 MORE = "weight,indoors,{target}\n4.1,yes,{0}\n21,no,{1}\n1.2,,{2}\n2.3,no,{3}\n,yes,{4}\n"

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from commands import torchlogit
+from places import DATA
 from torchlogit import LogisticRegression, load, load_svmlight
-
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 pytestmark = [
     pytest.mark.data,

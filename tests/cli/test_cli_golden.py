@@ -7,7 +7,7 @@ digits: see MASKS in commands.py.
 
 To write the transcripts anew after a change that is meant, and then to read what `git diff` shows:
 
-    TORCHLOGIT_REGENERATE=1 python -m pytest tests/test_cli_golden.py
+    TORCHLOGIT_REGENERATE=1 python -m pytest tests/cli/test_cli_golden.py
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import pytest
 import torch
 
 from commands import masked, torchlogit
+from places import GOLDEN
 
-GOLDEN = Path(__file__).parent / "golden"
 REGENERATE = "TORCHLOGIT_REGENERATE"
 
 PEOPLE = """\

@@ -16,11 +16,11 @@ import pytest
 from sklearn.datasets import load_svmlight_file
 
 from commands import torchlogit
+from places import DATA, ROOT
 from torchlogit.data.reading.source import open_source
 
-ROOT = Path(__file__).resolve().parents[2]
 ADULT = ROOT / "examples" / "adult"
-SHARED = ROOT.parent / "shared" / "data"
+SHARED = DATA
 
 
 def rows_of(path: Path) -> list[list[str]]:
