@@ -82,7 +82,7 @@ class Block:
 
     @contextmanager
     def locating_errors(self) -> Iterator[None]:
-        """If a DataError about a row of the block is raised inside, it is raised again with the row's file and number."""
+        """Adds the file and the number of the row to a DataError that is raised inside about a row of the block."""
         try:
             yield
         except DataError as error:

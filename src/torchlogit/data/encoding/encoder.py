@@ -110,7 +110,8 @@ class Encoder:
     schema: what was learned of each column. columns: names of all columns of the training table, in its order.
 
     >>> table = pa.table({"age": [20, 30, 40], "job": ["clerk", "smith", "clerk"]})
-    >>> encoder, _ = learn_encoder(lambda names: iter([as_block(table.select(names))]), ["age", "job"], EncoderOptions())
+    >>> read = lambda names: iter([as_block(table.select(names))])
+    >>> encoder, warnings = learn_encoder(read, ["age", "job"], EncoderOptions())
     >>> encoder.schema.feature_names
     ['age', 'job=clerk', 'job=smith']
     >>> encoder.encode(table).values.round(2).tolist()
