@@ -45,6 +45,16 @@ def test_pieces_and_threads_give_the_same_bits(outputs: int, monkeypatch: pytest
     assert np.array_equal(probability_of(features, coef, intercept), probabilities(whole))
 
 
+@pytest.mark.parametrize("rows", [1, 3, 50])
+@pytest.mark.parametrize("columns", [7, 20, 30])
+def test_the_order_in_which_coefficients_lie_in_memory_changes_no_bit(rows: int, columns: int) -> None:
+    """An estimator's coefficients, transposed, and those of its model file."""
+    rng = np.random.default_rng(0)
+    features, coef = rng.standard_normal((rows, columns)), rng.standard_normal((columns, 3))
+    by_row = raw_prediction(features, coef, np.zeros(3))
+    assert np.array_equal(raw_prediction(features, np.asfortranarray(coef), np.zeros(3)), by_row)
+
+
 @given(st.lists(st.one_of(st.floats(-1e4, 1e4), st.floats(-40, 40)), min_size=1, max_size=20))
 def test_two_probabilities_are_the_logistic_functions(logits: list[float]) -> None:
     raw = np.array(logits)[:, None]
