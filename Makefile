@@ -1,4 +1,5 @@
 # The two commands of README.md, and the ones of CONTRIBUTING.md. They need make and a Python (3.11 or later) with venv.
+# Tests run in two processes; WORKERS says how many: make test WORKERS=8
 
 PYTHON ?= python3
 VENV := .venv
@@ -6,13 +7,15 @@ BIN := $(VENV)/bin
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 ADULT := examples/adult
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 .PHONY: help adult test test-slow lint bench clean
 
 help:
 	@echo "make adult      set up, then train on the Adult census data, with its test file as the measure"
 	@echo "make test       set up, then run the checks: ruff, mypy, every test but the slow ones"
-	@echo "make test-slow  the slow tests: thousands of random problems in place of hundreds"
+	@echo "make test-slow  the slow tests, and every property on a thousand random examples in place of twenty-five"
 	@echo "make bench      the benchmarks: torchlogit beside its peers"
 	@echo "make clean      remove the virtual environment and what the commands wrote"
 
@@ -21,10 +24,10 @@ adult: $(VENV)/.installed
 	$(BIN)/torchlogit train $(ADULT)/adult-train.csv.gz --target income --valid $(ADULT)/adult-test.csv.gz -o out/adult.safetensors
 
 test: lint
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 test-slow: $(VENV)/.developed
-	$(BIN)/python -m pytest -q -m slow
+	$(PYTEST) -m "slow or hypothesis" --hypothesis-profile=thorough
 
 lint: $(VENV)/.developed
 	$(BIN)/ruff check .

@@ -22,7 +22,7 @@ PEERS_PACKAGES = ("glum", "statsmodels", "xgboost-cpu", "skglm", "liblinear-offi
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure what the arguments ask for, print the tables, write the files."""
+    """Run the benchmark that the arguments describe, print its tables, and write its files."""
     options = _parser().parse_args(arguments)
     peers = tuple(PEERS[name] for name in options.peers)
     measured, skipped = list[Measured](), dict[str, str]()
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except MissingDataError as error:
             skipped[name] = str(error)
             continue
-        warm_up(peers, problem)  # first, so that what it imports is there when threads are set
+        warm_up(peers, problem)  # before the thread limit, which holds for libraries that are loaded by then
         with threads(options.threads):
             measured.append(measure(problem, peers, repeat=options.repeat, cap=options.cap, say=_say))
     report = Report(_header(options), {peer.name: peer.note for peer in peers}, measured, skipped)
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _names(table: Mapping[str, object]) -> Callable[[str], tuple[str, ...]]:
-    """A parser of lists of this table's keys."""
+    """A parser of option values: keys of this table, separated by commas."""
 
     def parse(words: str) -> tuple[str, ...]:
         names = tuple(word for word in words.split(",") if word)
@@ -72,7 +72,7 @@ def _names(table: Mapping[str, object]) -> Callable[[str], tuple[str, ...]]:
 
 
 def _header(options: argparse.Namespace) -> dict[str, str]:
-    """What the figures depend on: no host, no date, no folder."""
+    """The settings that the figures depend on, without host name, date or folders."""
     asked = {"problems": ",".join(options.problems), "peers": ",".join(options.peers)}
     counts = {"threads": options.threads, "repeat": options.repeat, "cap": f"{options.cap:g}"}
     command = ["python", "-m", "benchmarks"]

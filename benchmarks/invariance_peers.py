@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 Array = NDArray[np.float64]
-VW_CONSTANT = 116060  # the place of its intercept among 2^18
+VW_CONSTANT = 116060  # the index of its intercept among its 2^18 weights
 VW_PASSES = 20
-ROUNDS = 100
+ROUNDS = 100  # of gblinear
 
 
 @dataclass(frozen=True)
 class Peer:
-    """name: of its column. penalised: whether it has an l2 that is F's.
+    """A library. name: the heading of its column. penalised: whether its l2 penalty is that of F.
 
-    fit: its answer (1, p + 1) for a table, from the answer to another one where that is given; NotImplementedError
-    where it cannot. learn: its answer from partial_fit, called once for every part of the rows, cut at these places.
+    fit(table, start): its coefficients and intercept (1, p + 1) for a table, started from its fit of another table if
+    that is given; NotImplementedError where it cannot do that. learn(table, cuts): the same by partial_fit, called
+    once for each part of the rows, which are cut at these row numbers.
     """
 
     name: str
@@ -49,7 +50,7 @@ def ours_in_parts(table: Any, cuts: Any) -> Array:
 
 
 def lbfgs(table: Any, start: Any) -> Array:
-    """scikit-learn's LogisticRegression; the iterations are not limited, the rest is default."""
+    """scikit-learn's LogisticRegression with its defaults but for max_iter, which is too large to be reached."""
     from sklearn.linear_model import LogisticRegression
 
     strength = 1 / table.l2 if table.l2 else np.inf
@@ -65,7 +66,7 @@ def sgd(table: Any, start: Any) -> Array:
 
 
 def sgd_in_parts(table: Any, cuts: Any) -> Array:
-    """SGDClassifier.partial_fit, which shuffles the rows of each call unless it is told not to, as here."""
+    """SGDClassifier.partial_fit with shuffle=False; by default it shuffles the rows of each call."""
     from sklearn.linear_model import SGDClassifier
 
     model = SGDClassifier(loss="log_loss", alpha=table.l2 / len(table.y), shuffle=False)
@@ -86,7 +87,7 @@ def _from(model: Any, table: Any, start: Any) -> Array:
 
 
 def statsmodels(table: Any, start: Any) -> Array:
-    """GLM of the binomial family, which has weights that count, where Logit has none."""
+    """statsmodels' GLM of the binomial family, which takes frequency weights; Logit takes none."""
     from statsmodels.api import GLM, families
 
     if sparse.issparse(table.X):
@@ -113,7 +114,7 @@ def gblinear(table: Any, start: Any) -> Array:
 
 
 def vowpal_wabbit(table: Any, start: Any) -> Array:
-    """Its default algorithm, so many passes, no penalty: with --l2 it tends to the minimum of no F."""
+    """Vowpal Wabbit's default algorithm, 20 passes, no penalty: with --l2 it does not converge to a minimum of F."""
     from vowpalwabbit import Workspace
 
     if start is not None:

@@ -1,10 +1,10 @@
-"""What should not change an answer, and by how much it changes the answers of torchlogit and of its peers.
+"""By how much the answers of torchlogit and its peers change where they should not change at all.
 
     python -m benchmarks.invariances          prints the table of docs/invariances.md
 
-A change makes the table another one with the same minimiser, up to a known map: rows in another order, columns in other
-units, weights written out as rows. The figure is the largest difference of a row's log-odds, relative to the largest
-log-odds, between the answer to the table and the answer to the changed one, mapped back.
+A change turns a table into another one whose minimiser follows by a known map: rows in another order, columns in other
+units, weights written out as repeated rows. The figure is the largest difference in a row's log-odds between the answer
+to the table and the answer to the changed table, mapped back, divided by the largest log-odds.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Back = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Table:
-    """A problem: X (n, p), dense or CSR; y (n,), classes from 0; weight (n,), whole numbers; the penalty, by column.
+    """A problem: X (n, p) dense or CSR, classes y (n,) from 0, integer weights (n,), the penalty and its factors (p,).
 
-    Its answers are (1 or K, p + 1): coefficients and, last, the intercept.
+    An answer is (1 or K, p + 1): the coefficients and, last, the intercept.
     """
 
     X: Any
@@ -41,28 +41,28 @@ class Table:
 
     @property
     def n_classes(self) -> int:
-        """Classes, all of which have rows."""
+        """The number of classes; each has rows."""
         return int(self.y.max()) + 1
 
 
 def as_csr(table: Table, rng: np.random.Generator) -> tuple[Table, Back]:
-    """The zeros left out."""
+    """X as CSR."""
     return replace(table, X=sparse.csr_array(table.X)), same
 
 
 def as_float32(table: Table, rng: np.random.Generator) -> tuple[Table, Back]:
-    """X in half the bytes, where it loses nothing by it."""
+    """X in float32, which holds its values exactly."""
     return replace(table, X=table.X.astype(np.float32)), same
 
 
 def weights_as_rows(table: Table, rng: np.random.Generator) -> tuple[Table, Back]:
-    """Every row as often as its weight says, rows of no weight left out."""
+    """Each row repeated as often as its weight says; rows of weight 0 are left out."""
     rows = np.repeat(np.arange(len(table.y)), table.weight.astype(int))
     return replace(table, X=table.X[rows], y=table.y[rows], weight=np.ones(len(rows))), same
 
 
 def weights_multiplied(table: Table, rng: np.random.Generator) -> tuple[Table, Back]:
-    """Weights and penalty times the same number."""
+    """Weights and penalty multiplied by the same number."""
     by = float(rng.integers(2, 100))
     return replace(table, weight=by * table.weight, l1=by * table.l1, l2=by * table.l2), same
 
@@ -81,7 +81,7 @@ def columns_permuted(table: Table, rng: np.random.Generator) -> tuple[Table, Bac
 
 
 def columns_rescaled(table: Table, rng: np.random.Generator) -> tuple[Table, Back]:
-    """The columns in other units, and the penalty in theirs: for l1 or l2, not for both at once."""
+    """The columns in other units, and the penalty factors accordingly: for l1 or l2, not for both."""
     if table.l1 and table.l2:
         raise NotApplicableError
     units = 10.0 ** rng.uniform(-3, 3, table.X.shape[1])
@@ -90,7 +90,7 @@ def columns_rescaled(table: Table, rng: np.random.Generator) -> tuple[Table, Bac
 
 
 def columns_shifted(table: Table, rng: np.random.Generator) -> tuple[Table, Back]:
-    """The columns counted from another zero, which the intercept takes up."""
+    """A constant added to each column, which changes only the intercept."""
     shift = rng.uniform(-5, 5, table.X.shape[1])
 
     def back(theta: Array) -> Array:
@@ -100,7 +100,7 @@ def columns_shifted(table: Table, rng: np.random.Generator) -> tuple[Table, Back
 
 
 def constant_added(table: Table, rng: np.random.Generator) -> tuple[Table, Back]:
-    """One column more, which says what the intercept does."""
+    """A constant column added, which is redundant with the intercept."""
     X = np.column_stack([table.X, np.full(len(table.y), 3.0)])
 
     def back(theta: Array) -> Array:
@@ -110,7 +110,7 @@ def constant_added(table: Table, rng: np.random.Generator) -> tuple[Table, Back]
 
 
 def classes_permuted(table: Table, rng: np.random.Generator) -> tuple[Table, Back]:
-    """The classes in another order; of two, the other one first."""
+    """The classes in another order; two classes are swapped."""
     if table.n_classes == 2:
         return replace(table, y=1 - table.y), lambda theta: -theta
     order = rng.permutation(table.n_classes)
@@ -118,17 +118,17 @@ def classes_permuted(table: Table, rng: np.random.Generator) -> tuple[Table, Bac
 
 
 def nothing(table: Table, rng: np.random.Generator) -> tuple[Table, Back]:
-    """The same call again."""
+    """No change: the same call again."""
     return table, same
 
 
 def same(theta: Array) -> Array:
-    """The answer as it is."""
+    """The same answer."""
     return theta
 
 
 class NotApplicableError(Exception):
-    """The change has no counterpart for this table."""
+    """Raised where the change is not possible for this table."""
 
 
 CHANGES = {
@@ -146,7 +146,7 @@ CHANGES = {
 
 
 def example(n: int = 2000, seed: int = 0) -> Table:
-    """Moderate columns, kind to every peer: three normal ones, two of zeros and ones, one of small whole numbers."""
+    """A table that every peer can fit: three normal columns, two of zeros and ones, one of small integers."""
     rng = np.random.default_rng(seed)
     X = np.column_stack([rng.standard_normal((n, 3)), rng.random((n, 2)) < [0.3, 0.05], rng.poisson(1.0, n)])
     X = X.astype(np.float32).astype(np.float64)
@@ -156,15 +156,15 @@ def example(n: int = 2000, seed: int = 0) -> Table:
 
 
 def difference(table: Table, theta: Array, other: Array) -> float:
-    """The largest difference of a row's log-odds between two answers, relative to the largest log-odds."""
+    """The largest difference in a row's log-odds between two answers, divided by the largest log-odds."""
     raw, apart = (table.X @ part[:, :-1].T + part[:, -1] for part in (theta, other - theta))
     return float(np.abs(apart).max() / np.abs(raw).max())
 
 
 def figure(peer: Peer, name: str, rng: np.random.Generator) -> float:
-    """By how much the change of this name changes the peer's answer."""
+    """The difference in the peer's answers that the change of this name causes."""
     table = example()
-    if not peer.penalised or name == "columns rescaled":  # which penalties by column would have to follow
+    if not peer.penalised or name == "columns rescaled":  # which would need penalty factors by column
         table = replace(table, l2=0.0)
     if name not in ("whole weights = repeated rows", "weights and penalty times c"):
         table = replace(table, weight=np.ones(len(table.y)))
@@ -173,14 +173,14 @@ def figure(peer: Peer, name: str, rng: np.random.Generator) -> float:
 
 
 def warm_start(peer: Peer, rng: np.random.Generator) -> float:
-    """The answer from the answer to the first half of the rows, against the one from nothing."""
+    """The difference between a warm start from the fit of the first half of the rows and a cold start."""
     table = _plain(peer, example())
     half = replace(table, X=table.X[:1000], y=table.y[:1000], weight=table.weight[:1000])
     return difference(table, peer.fit(table, None), peer.fit(table, half))
 
 
 def in_parts(peer: Peer, rng: np.random.Generator) -> float:
-    """The answer to rows learned in one call of partial_fit, against that to the same rows in seven calls."""
+    """The difference between one call of partial_fit and seven calls with the same rows."""
     if peer.learn is None:
         raise NotImplementedError
     table = _plain(peer, example())
@@ -189,7 +189,7 @@ def in_parts(peer: Peer, rng: np.random.Generator) -> float:
 
 
 def one_thread_or_two(peer: Peer, rng: np.random.Generator) -> float:
-    """The answer of one thread against that of two, on rows enough for two."""
+    """The difference between one thread and two, on enough rows for both threads to be used."""
     table = _plain(peer, example(350_000))
     answers = []
     for count in (1, 2):
@@ -199,7 +199,7 @@ def one_thread_or_two(peer: Peer, rng: np.random.Generator) -> float:
 
 
 def again(peer: Peer, rng: np.random.Generator) -> float:
-    """The same call twice, two threads."""
+    """The difference between two equal calls with two threads."""
     table = _plain(peer, example())
     with threads(2):
         return difference(table, peer.fit(table, None), peer.fit(table, None))

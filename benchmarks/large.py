@@ -1,11 +1,11 @@
-"""Tables from files, end to end: `torchlogit train` beside Vowpal Wabbit and a loop of SGDClassifier.partial_fit.
+"""Training from files, end to end: `torchlogit train`, Vowpal Wabbit, and a loop of SGDClassifier.partial_fit.
 
     python -m benchmarks.large --rows 2e6 --folder F
     python -m benchmarks.large --rows 2e7 --folder F --contestants parquet,vw
 
-Every contestant is a process of its own, timed from its start to its end, and judged by the log loss of its predictions
-for rows that it has not seen. Memory is the most anonymous memory of the process beyond what it had after its imports;
-what the system keeps of mapped files is not counted.
+Each contestant is a process of its own, timed from start to end, and judged by the log loss of its predictions for
+validation rows. Memory is the largest anonymous memory of the process, less that after its imports; pages of mapped
+files are not counted.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ for batch in pq.ParquetFile(sys.argv[2]).iter_batches(1 << 20):
 
 @dataclass(frozen=True)
 class Outcome:
-    """Seconds in all, the log loss of unseen rows, anonymous memory in bytes beyond imports, and what else is known."""
+    """Total seconds, the log loss of the validation rows, the largest anonymous memory in bytes, and a remark."""
 
     seconds: float
     log_loss: float
@@ -79,7 +79,7 @@ class Outcome:
 
 
 def run(command: Sequence[str]) -> tuple[float, int, str]:
-    """Seconds, the most anonymous memory in bytes, and what the process printed."""
+    """Run a command: its seconds, its largest anonymous memory in bytes, and what it printed."""
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     most = 0
@@ -88,7 +88,7 @@ def run(command: Sequence[str]) -> tuple[float, int, str]:
         nonlocal most
         while process.poll() is None:
             most = max(most, _anonymous(process.pid))
-            time.sleep(0.25)  # looking is not free: it walks through all pages
+            time.sleep(0.25)  # reading smaps_rollup walks through all pages of the process
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -108,12 +108,12 @@ def _anonymous(pid: int) -> int:
 
 
 def imports() -> int:
-    """Anonymous memory after the imports alone."""
+    """The anonymous memory, in bytes, of a process that only imports the libraries."""
     return run([sys.executable, "-c", f"{IMPORTS}; import time; time.sleep(0.5)"])[1]
 
 
 def log_loss(valid: Path, probability: np.ndarray) -> float:
-    """Of the rows that no contestant has seen."""
+    """The log loss of the validation rows."""
     truth = pq.read_table(valid.with_suffix(".parquet"), columns=["bought"])["bought"].to_numpy()
     right = np.where(truth == 1, probability, 1 - probability)
     return float(-np.mean(np.log(np.maximum(right, 1e-15))))
@@ -134,7 +134,7 @@ def train(rows: int, folder: Path, suffix: str, options: Sequence[str] = ()) -> 
 
 
 def vowpal_wabbit(rows: int, folder: Path, passes: int) -> Outcome:
-    """Its default algorithm, one pass from its text, or several by way of its cache."""
+    """Vowpal Wabbit's default algorithm: one pass over its text format, or several over its cache."""
     data, valid = make(rows, folder, "vw")
     model, predictions, cache = folder / "vw.model", folder / "vw.predictions", folder / "vw.cache"
     cache.unlink(missing_ok=True)
@@ -146,7 +146,7 @@ def vowpal_wabbit(rows: int, folder: Path, passes: int) -> Outcome:
 
 
 def partial_fit(rows: int, folder: Path) -> Outcome:
-    """pyarrow's batches, standardised and one-hot by the first of them, into SGDClassifier."""
+    """SGDClassifier.partial_fit on pyarrow's batches; the first batch gives scales and levels."""
     data, valid = make(rows, folder, "parquet")
     predictions = folder / "partial_fit.npy"
     seconds, memory, _ = run([sys.executable, "-c", PARTIAL_FIT, str(data), str(valid), str(predictions)])
@@ -169,7 +169,7 @@ CONTESTANTS: dict[str, Callable[[int, Path], Outcome]] = {
 
 
 def main() -> None:
-    """A line for each contestant, as it comes in."""
+    """Print a line for each contestant as it finishes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=float, required=True)
     parser.add_argument("--folder", type=Path, required=True)

@@ -1,14 +1,14 @@
-"""The measurement: everyone in one process, side by side, judged by one independently written F.
+"""The measurement: all peers in one process, judged by one independent implementation of F.
 
-First every peer runs once with every budget, the least first, until it settles or a larger one would take too long;
-then the runs that may turn out the fastest to an accuracy are repeated in turn, and the median of all their times
-counts. float32 and float64 rows are both tried, and the better counts. Too long is more than a given number of
-seconds, than five times the fastest so far to the finest accuracy, and than twice the peer's own fastest to it: what
-a table loses by that is how slow the slow ones are in the end. The second precision starts with the budget that got
-the first one to the coarsest accuracy, or else with its last.
+First each peer runs once with each of its budgets, the smallest first, until it settles or a larger budget would take
+too long. Then the runs that may be the fastest to an accuracy are repeated in turn, and the median of their times
+counts. Rows in float32 and in float64 are both tried, and the better result counts. A run takes too long if it takes
+more than a given number of seconds, more than five times as long as the fastest so far to the finest accuracy, or more
+than twice as long as the peer's own fastest to it. So the tables do not tell how slow the slowest are in the end. The
+second precision starts with the budget with which the first one reached the coarsest accuracy, or with its last one.
 
-Accuracy is (F - F*) / F*. F* is the lower bound that a torchlogit certificate proves at a tolerance of 1e-12, so
-nobody is flattered; where there is no such proof it is the least F that anyone reached.
+Accuracy is (F - F*) / F*. F* is the lower bound that a torchlogit certificate proves at a tolerance of 1e-12; where
+there is no such proof it is the least F that any peer reached.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from benchmarks.memory import peak_beyond, plain_read
 from benchmarks.peers import PEERS, PRECISIONS, Fit, Peer, certified
 from benchmarks.problems import Array, Problem, synthetic
 
-LEVELS = (1e-3, 1e-6)
+LEVELS = (1e-3, 1e-6)  # accuracies, for which the times are reported
 REFERENCE_TOL = 1e-12
-REFERENCE_SECONDS = 60.0
+REFERENCE_SECONDS = 60.0  # for the fit that gives F*
 PROOF = LEVELS[-1] / 100  # a bound this close to F, relative, serves as F*
-WORTH_REPEATING = 4.0  # a run that took this many times the fastest one to a level is not measured again
-PATIENCE = 5.0  # nor is one tried that would take so many times the fastest so far to the finest level,
-WORTH_FINISHING = 2.0  # or so many times the peer's own fastest to it,
-SHORT = 1.0  # if that is longer than so many seconds
-ROUNDING = 1e-13  # of two evaluations of F, relative
-BLOCK_ENTRIES = 1 << 22
+WORTH_REPEATING = 4.0  # a run that took this many times as long as the fastest one to a level is not repeated
+# A run is not tried if it would take longer than all of: this many times the fastest so far to the finest level or this
+# many times the peer's own fastest to it, whichever is less, and this many seconds.
+PATIENCE, WORTH_FINISHING, SHORT = 5.0, 2.0, 1.0
+ROUNDING = 1e-13  # relative difference of two evaluations of F
+BLOCK_ENTRIES = 1 << 22  # entries of X that are converted to float64 at once
 READINGS_PER_PASS = 2  # a product with X, and one with X'
 
 Say = Callable[[str], None]
@@ -47,7 +47,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Judgement:
-    """F in nats, and the share of rows whose own class is the likeliest."""
+    """F in nats, and the share of rows whose class is predicted."""
 
     objective: float
     accuracy: float
@@ -74,9 +74,9 @@ def judge(problem: Problem, coef: Array, intercept: Array) -> Judgement:
 
 @dataclass(frozen=True)
 class Run:
-    """One peer with one budget (None: its default settings) in one precision; `seconds` of each repetition.
+    """The result of one peer with one budget (None: its default settings) in one precision.
 
-    cut: a larger budget was not tried, because it would have taken too long.
+    seconds: of each repetition. cut: larger budgets were not tried, because they would have taken too long.
     """
 
     peer: str
@@ -95,10 +95,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a table says of a peer: seconds to each level, and the end of its longest series.
+    """A peer's row of the table: seconds to each level, and the result of its largest budget.
 
-    Seconds are None where it did not get there; `gave_up`: then it would have taken more than so many seconds, or,
-    where that is None, too, its budgets ended first.
+    Seconds are None where the level was not reached. gave_up: the seconds of its last run, where larger budgets were
+    not tried; None where all were.
     """
 
     peer: str
@@ -112,9 +112,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a peer that counts its passes used the memory, in its fastest run to the finest level it reached.
+    """The use of memory by a peer that counts its passes, in its fastest run to the finest level it reached.
 
-    share: of the speed of a plain read of X. peak: bytes beyond X, or None where it cannot be known.
+    share: its bytes read per second over those of a plain read of X. peak: bytes beyond X; None if not on Linux.
     """
 
     peer: str
@@ -128,9 +128,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Measured:
-    """A problem's runs. `optimum` is F*, `proven` whether it is a proven lower bound; refusals and peaks by peer.
+    """The results for a problem. optimum: F*. proven: whether F* is a proven lower bound.
 
-    plain_read: bytes a second of a sum of X, by precision. sizes: bytes of X.
+    refused: by peer, why it cannot fit it. plain_read: memory bandwidth by precision. peaks: by peer, bytes beyond X.
+    sizes: bytes of X by precision.
     """
 
     problem: str
@@ -151,11 +152,11 @@ class Measured:
         return (run.objective - self.optimum) / self.optimum
 
     def reached(self, peer: str, level: float) -> list[Run]:
-        """The runs of a peer that got as close as this."""
+        """The runs of a peer that reached this accuracy."""
         return [run for run in self.runs if run.peer == peer and self.suboptimality(run) <= level]
 
     def outcome(self, peer: str) -> Outcome:
-        """The table's row for a peer that ran."""
+        """The table's row for a peer."""
         seconds = {
             level: min((median(run.seconds) for run in self.reached(peer, level)), default=None) for level in LEVELS
         }
@@ -166,14 +167,14 @@ class Measured:
         return Outcome(peer, seconds, gave_up, self.suboptimality(last), last.relative_bound, last.ended, last.warned)
 
     def fastest(self, peer: str) -> Run | None:
-        """Its fastest run to the finest level it reached."""
+        """A peer's fastest run to the finest level it reached; None if it reached none."""
         for level in reversed(LEVELS):
             if reached := self.reached(peer, level):
                 return min(reached, key=lambda run: median(run.seconds))
         return None
 
     def readings(self) -> list[Reading]:
-        """Of the peers that count their passes."""
+        """The use of memory of the peers that count their passes."""
         fastest = (self.fastest(peer) for peer in dict.fromkeys(run.peer for run in self.runs))
         return [self._reading(run, run.passes) for run in fastest if run is not None and run.passes is not None]
 
@@ -184,14 +185,14 @@ class Measured:
         return Reading(run.peer, run.precision, passes, seconds, read, share, self.peaks.get(run.peer))
 
     def below_proof(self) -> bool:
-        """Whether someone reached less than what a certificate said is possible: a fault in torchlogit."""
+        """Whether a peer reached less than the proven lower bound, which would be a fault in torchlogit."""
         least = min((run.objective for run in self.runs), default=self.optimum)
         return self.proven and least < self.optimum * (1 - ROUNDING)
 
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """So many threads for torch, BLAS and OpenMP, as far as they are loaded by now."""
+    """Limit torch, BLAS and OpenMP to this many threads, as far as they are loaded by now."""
     before = torch.get_num_threads()
     with threadpool_limits(limits=count):
         torch.set_num_threads(count)
@@ -202,7 +203,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 def warm_up(peers: Iterable[Peer], problem: Problem) -> None:
-    """Imports, compilation and first calls, before any clock runs: rows enough for every peer's usual path."""
+    """Fit each peer once before anything is timed, for imports and compilation, on enough rows for its usual path."""
     small = replace(
         synthetic(4000, 30, problem.n_classes, l2=1.0 if problem.l2 else 0.0), l1=40.0 if problem.l1 else 0.0
     )
@@ -216,7 +217,7 @@ def warm_up(peers: Iterable[Peer], problem: Problem) -> None:
 
 
 def measure(problem: Problem, peers: tuple[Peer, ...], *, repeat: int, cap: float, say: Say) -> Measured:
-    """All peers on one problem. cap: seconds of one run; a peer's budgets that would take longer are left out."""
+    """Measure all peers on one problem. cap: seconds that a run may take; longer ones are not tried."""
     versions = {precision: problem.in_precision(precision) for precision in PRECISIONS}
     refused = {peer.name: reason for peer in peers if (reason := peer.cannot(problem)) is not None}
     able = [peer for peer in peers if peer.name not in refused]
@@ -256,7 +257,7 @@ def measure(problem: Problem, peers: tuple[Peer, ...], *, repeat: int, cap: floa
 
 @dataclass(frozen=True)
 class _Clock:
-    """What decides whether a peer's next budget is worth its seconds: the runs before its series."""
+    """Decides whether a peer's next budget is tried. runs: those of other peers and precisions so far."""
 
     cap: float
     peer: str
@@ -264,29 +265,29 @@ class _Clock:
     runs: tuple[Run, ...]
 
     def allows(self, budget: float, series: list[Run]) -> bool:
-        """Whether a run of this budget, after these, would be short enough."""
+        """Whether a run with this budget, after those of the series, is expected to be short enough."""
         return not series or _expected(series[-1], budget) <= self.limit(series)
 
     def limit(self, series: list[Run]) -> float:
-        """Seconds that one run may take."""
+        """The seconds that one run may take."""
         there = [run for run in (*self.runs, *series) if self.reached(run, LEVELS[-1])]
         anyone = min((run.seconds[0] for run in there), default=float("inf"))
         own = min((run.seconds[0] for run in there if run.peer == self.peer), default=float("inf"))
         return min(self.cap, max(SHORT, min(PATIENCE * anyone, WORTH_FINISHING * own)))
 
     def reached(self, run: Run, level: float) -> bool:
-        """Whether it is as close as this: not known without a proven optimum."""
+        """Whether a run reached this accuracy; False without a proven optimum."""
         return self.optimum is not None and run.objective <= self.optimum * (1 + level)
 
 
 def _expected(last: Run, budget: float) -> float:
-    """Seconds that a budget will take: in proportion, if it is a count; a tolerance does not tell."""
+    """The seconds that a budget will take: in proportion if it is a count, the same if it is a tolerance."""
     assert last.budget is not None
     return last.seconds[0] * max(1.0, budget / last.budget)
 
 
 def _worth_comparing(budgets: tuple[float, ...], series: list[Run], clock: _Clock) -> tuple[float, ...]:
-    """The budgets for another precision: smaller ones would not get anywhere there either."""
+    """The budgets for the second precision, without those that did not reach the coarsest level in the first."""
     if clock.optimum is None:
         return budgets
     first = next((run for run in series if clock.reached(run, LEVELS[0])), series[-1])
@@ -294,7 +295,7 @@ def _worth_comparing(budgets: tuple[float, ...], series: list[Run], clock: _Cloc
 
 
 def _series(peer: Peer, problem: Problem, budgets: tuple[float, ...], clock: _Clock, say: Say) -> list[Run]:
-    """One run per budget, until the peer settles or the clock says that a larger one would take too long."""
+    """One run for each budget, until the peer settles or the next run would take too long."""
     series: list[Run] = []
     for budget in budgets:
         if not clock.allows(budget, series):
@@ -310,7 +311,7 @@ def _series(peer: Peer, problem: Problem, budgets: tuple[float, ...], clock: _Cl
 
 
 def _contenders(measured: Measured) -> list[Run]:
-    """The runs that may be the fastest of their peer to some level."""
+    """The runs that may be their peer's fastest to some level."""
     chosen = []
     for peer in {run.peer for run in measured.runs}:
         for level in LEVELS:
@@ -321,7 +322,7 @@ def _contenders(measured: Measured) -> list[Run]:
 
 
 def _reference(problem: Problem) -> tuple[float, bool]:
-    """F*, and whether it is proven: if not, it is only the least that torchlogit reached."""
+    """F*, and whether it is proven; if not, it is the value that torchlogit reached."""
     if PEERS["torchlogit"].cannot(problem) is not None:
         return float("inf"), False
     with warnings.catch_warnings():
@@ -341,7 +342,7 @@ class _Attempt:
 
 
 def _attempt(peer: Peer, problem: Problem, budget: float | None) -> _Attempt:
-    """One timed fit, with the kinds of warnings it gave; whatever a peer raises is its result."""
+    """One timed fit and the categories of its warnings; an exception that it raises is its result."""
     gc.collect()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -379,6 +380,6 @@ def _run(peer: Peer, problem: Problem, budget: float | None) -> Run:
 
 
 def _nothing(problem: Problem, ended: str) -> Fit:
-    """What someone who raised answers: infinitely bad, and no better with a larger budget."""
+    """The result of a fit that raised: infinitely bad, and settled, so that no larger budget is tried."""
     outputs = 1 if problem.n_classes == 2 else problem.n_classes
     return Fit(np.full((outputs, problem.X.shape[1]), np.nan), np.full(outputs, np.nan), ended, True)

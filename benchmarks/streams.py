@@ -1,9 +1,8 @@
-"""Learning in one pass on real streams, beside the certified optimum, river and Vowpal Wabbit:
+"""Learning in one pass on real streams, compared with the certified optimum, river and Vowpal Wabbit:
 
     python -m benchmarks.streams [covtype flights elec wide]
 
-Prints one line each: the excess over the optimum per row, d / (2 n), the progressive log loss, rows per second
-of the processor.
+Prints a line for each: F per row above the optimum, d / (2 n), the progressive log loss, and rows per CPU second.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ UNKNOWN = ("dep_time", "dep_delay", "arr_time", "air_time", "arr_delay", "time_h
 
 
 def passed(stream: Stream, X: Any, y: Array) -> float:
-    """Seconds of the processor for one pass: what else runs beside it slows it less."""
+    """The CPU seconds of one pass, which depend less on other processes than wall-clock seconds."""
     began = time.process_time()
     for start in range(0, len(y), BLOCK):
         stream.learn(X[start : start + BLOCK], y[start : start + BLOCK, None])
@@ -40,17 +39,17 @@ def passed(stream: Stream, X: Any, y: Array) -> float:
 
 
 def objective(X: Any, y: Array, coef: Array, intercept: float, l2: float) -> float:
-    """F per row."""
+    """F divided by the number of rows."""
     z = X @ coef + intercept
     return float((np.logaddexp(0, -(2 * y - 1) * z).sum() + l2 / 2 * coef @ coef) / len(y))
 
 
 def against_optimum(name: str, X: Any, y: Array, learner: StreamingNewton | ScaleFree) -> None:
-    """One pass in random order, and how far F is then above its minimum over the same rows."""
+    """One pass in random order, and how far F of the result is above its minimum over the same rows."""
     order = np.random.default_rng(0).permutation(len(y))
     X, y = X[order], y[order].astype(np.float64)
     warm = learner.begin(X.shape[1], 2, ElasticNet(l2=1.0))
-    passed(warm, X[:BLOCK], y[:BLOCK])  # compiled
+    passed(warm, X[:BLOCK], y[:BLOCK])  # compiles the loops
     stream = learner.begin(X.shape[1], 2, ElasticNet(l2=1.0))
     seconds = passed(stream, X, y)
     answer = stream.answer()
@@ -61,7 +60,7 @@ def against_optimum(name: str, X: Any, y: Array, learner: StreamingNewton | Scal
     print(
         f"{name}: {n:,} x {p - 1:,}, optimum {least:.6f}, excess {found - least:.2e} a row, d/(2n) {p / 2 / n:.2e}, "
         f"said {answer.excess}, progressive {answer.progressive.log_loss:.5f}, {n / seconds:,.0f} rows/s",
-        {key: round(value, 3) for key, value in answer.beliefs.items() if value > 0.01},
+        {key: round(value, 3) for key, value in answer.expert_weights.items() if value > 0.01},
         flush=True,
     )
 
@@ -73,7 +72,7 @@ def covtype() -> None:
 
 
 def flights() -> None:
-    """Arrival over 15 minutes late, by the table's encoder; what is known only after departure is left out."""
+    """Arrival over 15 minutes late; columns that are known only after departure are left out."""
     table = flights_table()
     y = (table["arr_delay"].to_numpy() > 15).astype(np.int64)
     X = TableEncoder().fit_transform(table.drop_columns([name for name in UNKNOWN if name in table.column_names]))
@@ -81,7 +80,7 @@ def flights() -> None:
 
 
 def wide() -> None:
-    """The online method, and Vowpal Wabbit's one pass over the same rows."""
+    """ScaleFree, and one pass of Vowpal Wabbit over the same rows."""
     for name in ("a9a", "mushrooms", "newsgroups_space", "flights"):
         problem = PROBLEMS[name]()
         order = np.random.default_rng(0).permutation(len(problem.y))
@@ -95,7 +94,7 @@ def wide() -> None:
 
 
 def elec() -> None:
-    """In time order, beside river's scaled logistic regression, one row at a time."""
+    """Electricity prices in time order, compared with river's scaled logistic regression, one row at a time."""
     from river import linear_model, preprocessing
 
     table = csv.read_csv(_file("elec/elec.csv"))

@@ -1,4 +1,4 @@
-"""The tables: what was measured, as plain text, Markdown or JSON."""
+"""The results as plain text, Markdown or JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Report:
-    """All of a benchmark. header: what it ran on. notes: by peer. skipped: reasons by problem."""
+    """The results of a run. header: its settings. notes: by peer. skipped: problems left out, with the reasons."""
 
     header: dict[str, str]
     notes: dict[str, str]
@@ -22,7 +22,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells under a title; columns from `numbers` on are set to the right."""
+    """A table with a title; columns from `numbers` on, but for the last, are aligned right."""
 
     title: str
     columns: Row
@@ -30,13 +30,13 @@ class Table:
     numbers: int = 2
 
     def text(self) -> str:
-        """In columns."""
+        """The table as aligned text."""
         lines = [self.columns, *self.rows]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
         return "\n".join([self.title, "", *("  ".join(self._aligned(line, widths)).rstrip() for line in lines)])
 
     def markdown(self) -> str:
-        """As Markdown has it."""
+        """The table in Markdown."""
         rule = ["---:" if self._is_number(i) else "---" for i in range(len(self.columns))]
         lines = [self.columns, rule, *self.rows]
         return "\n".join([f"**{self.title}**", "", *("| " + " | ".join(line) + " |" for line in lines)])
@@ -52,7 +52,7 @@ class Table:
 
 
 def tables(report: Report) -> list[Table]:
-    """Time to an accuracy, use of the memory, and, for the problems that ask for it, what default settings give."""
+    """The tables: time to an accuracy, use of memory, and results of default settings for the problems marked so."""
     found = [_accuracy(report)]
     if any(measured.readings() for measured in report.measured):
         found.append(_memory(report))
@@ -75,7 +75,7 @@ def markdown(report: Report) -> str:
 
 
 def as_json(report: Report) -> str:
-    """Everything measured, each run with all its times; what is not finite is null."""
+    """Everything measured, with all times of each run; numbers that are not finite are null."""
     problems = [{**asdict(m), "outcomes": _outcomes(m)} for m in report.measured]
     whole = {"header": report.header, "notes": report.notes, "skipped": report.skipped, "problems": problems}
     return json.dumps(_finite(whole), indent=1, allow_nan=False) + "\n"

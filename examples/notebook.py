@@ -1,4 +1,4 @@
-"""Logistic regression by stochastic gradients, the notebook this library grew from. It needs torch alone.
+"""Logistic regression by stochastic gradient descent: the notebook that this library grew from. It needs only torch.
 
 Run it from top to bottom: python examples/notebook.py
 """
@@ -29,7 +29,7 @@ print(f"{len(dataset)} rows in {len(list(data_loader))} batches")
 # %% The model: the probability that y is 1
 model = nn.Sequential(nn.Linear(1, 1), nn.Sigmoid())
 
-# %% Training: one small step downhill for every batch
+# %% Training: one gradient step for every batch
 criterion = nn.BCELoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
 for epoch in range(1, 21):
@@ -40,7 +40,7 @@ for epoch in range(1, 21):
         optimizer.step()
     print(f"epoch {epoch:2d}  loss of the last batch {loss.item():.6f}")
 
-# %% What it learnt, and how well that serves rows it has never seen
+# %% The parameters, and the accuracy on new rows
 print(f"weight {model[0].weight.item():.4f}  bias {model[0].bias.item():.4f}")
 fresh = NoisyThreshold()
 with torch.no_grad():

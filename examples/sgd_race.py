@@ -1,9 +1,9 @@
-"""Stochastic methods on one problem: how far above the minimum each is after every pass over the rows.
+"""Stochastic methods on one problem: how far F is above its minimum after each pass over the rows.
 
     python examples/sgd_race.py docs/sgd.svg
 
-The problem is Adult, 32,561 rows, 108 columns, l2=1. The ruler is a certificate: a fit to 1e-12 proves from below where
-the minimum is, and everybody's F is compared with that. Writes a picture, prints a table; takes a few minutes.
+The problem is Adult: 32,561 rows, 108 columns, l2=1. The minimum is known from the certificate of a fit to 1e-12,
+which proves a lower bound. The script writes a picture and prints a table; it takes a few minutes.
 """
 
 import sys
@@ -26,8 +26,8 @@ from torchlogit.solvers import Solver
 
 ADULT = Path(__file__).resolve().parent / "adult" / "adult-train.csv.gz"
 PASSES = 30
-SHOWN = (1, 3, 10, 30)
-ARRIVED = 1e-10  # where a curve ends
+SHOWN = (1, 3, 10, 30)  # passes in the table
+LEAST_GAP = 1e-10  # a curve ends here
 
 sgd = partial(SGD, batch_size=32, n_epochs=PASSES, shuffle=True)
 TUNED: dict[str, Solver] = {
@@ -55,36 +55,36 @@ def adult() -> Objective:
 
 
 def proven_minimum(objective: Objective) -> float:
-    """A number that F is nowhere below: the certificate of a fit to twelve digits says so."""
+    """A proven lower bound of F, from the certificate of a fit to a relative bound of 1e-12."""
     certificate = fit(objective, StochasticNewton(), Goal(tol=1e-12)).certificate
     assert certificate.bound is not None
     return certificate.objective - certificate.bound
 
 
 def race(objective: Objective, solvers: Mapping[str, Solver], passes: float) -> list[Line]:
-    """For each solver, (F - proven minimum) / F against passes: the true distance, down to where a curve ends."""
+    """For each solver a curve of (F - proven minimum) / F by passes, which ends at LEAST_GAP."""
     floor, curves = proven_minimum(objective), []
     for name, solver in solvers.items():
         at, gaps = list[float](), list[float]()
         for state in solver.iterates(objective, None):
-            if state.passes > passes or (gaps and gaps[-1] <= ARRIVED):
+            if state.passes > passes or (gaps and gaps[-1] <= LEAST_GAP):
                 break
             at.append(state.passes)
-            gaps.append(max((state.objective - floor) / state.objective, ARRIVED))
+            gaps.append(max((state.objective - floor) / state.objective, LEAST_GAP))
         curves.append(Line(at, gaps, name))
     return curves
 
 
 def after(curve: Line, passes: float) -> str:
-    """The gap at the last state within so many passes."""
+    """The gap after this many passes."""
     reached = [gap for at, gap in zip(curve.x, curve.y, strict=True) if at <= passes]
     if not reached:
         return "-"
-    return f"{reached[-1]:.1e}" if reached[-1] > ARRIVED else f"< {ARRIVED:.0e}"
+    return f"{reached[-1]:.1e}" if reached[-1] > LEAST_GAP else f"< {LEAST_GAP:.0e}"
 
 
 def panel(title: str, curves: Sequence[Line]) -> Panel:
-    """Curves on a logarithmic axis."""
+    """A panel of curves with a logarithmic axis."""
     return Panel(title, Axis("passes over the rows"), Axis("(F - minimum) / F", "log"), tuple(curves))
 
 

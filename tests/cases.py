@@ -21,7 +21,7 @@ from reference.penalties import Separable
 from torchlogit.design import Dense, DesignMatrix, Sparse
 from torchlogit.losses import Logistic, Loss, Softmax, loss_for
 from torchlogit.objective import Objective
-from torchlogit.penalties import ElasticNet, Penalty
+from torchlogit.penalties import ElasticNet
 from torchlogit.solvers import Solver
 from torchlogit.solvers.dual.dual_ascent import DualAscent
 from torchlogit.solvers.newton.models import AllRows, BlocksWithKinks, Preconditioned, SampleWithKinks
@@ -53,7 +53,7 @@ class PenaltyCase:
     """A penalty, for N_FEATURES features, and the same penalty by its definition."""
 
     name: str
-    penalty: Penalty
+    penalty: ElasticNet
     reference: Separable
 
     @classmethod
@@ -254,7 +254,7 @@ DESIGNS = {"dense": dense, "csr": csr}
 def objective_of(
     table: Table,
     loss: Loss,
-    penalty: Penalty,
+    penalty: ElasticNet,
     *,
     intercept: bool = True,
     dtype: torch.dtype = torch.float64,

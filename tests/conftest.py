@@ -1,12 +1,15 @@
-"""Settings for every test: slow ones only when asked for, hypothesis without a clock and the same examples each run."""
+"""Settings for every test: slow ones only when asked for, hypothesis without a clock."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
-settings.register_profile("torchlogit", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+from profiles import PROFILES
+
+for name, profile in PROFILES.items():
+    settings.register_profile(name, profile)
 settings.load_profile("torchlogit")
 torch.set_num_threads(1)  # tables of a few hundred rows: waking a second thread takes longer than the sums
 

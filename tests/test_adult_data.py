@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parents[1]
-ADULT = PROJECT / "examples" / "adult"
-RAW = PROJECT.parent / "shared" / "data" / "adult"
+from places import DATA, ROOT
+
+ADULT = ROOT / "examples" / "adult"
+RAW = DATA / "adult"
 HEADER = (
     "age,workclass,fnlwgt,education,education_num,marital_status,occupation,relationship,"
     "race,sex,capital_gain,capital_loss,hours_per_week,native_country,income"

@@ -16,7 +16,8 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
-ROOT = Path(__file__).resolve().parents[1]
+from places import ROOT
+
 TINY = ("tiny", "tiny3", "tiny3_free", "tiny_l1", "tiny_elastic", "tiny_csr")
 PEERS = (
     "torchlogit",
@@ -38,6 +39,7 @@ PEERS = (
     "torch-adam",
     "torch-loop",
 )
+QUICK = ("torchlogit", "lbfgs")  # those that are asked every time, the others with -m slow
 INEXACT = ("sgdclassifier", "vw", "torch-adam", "torch-loop")  # with their usual step sizes
 PENALISES_INTERCEPT = {("liblinear", "tiny_l1"): 1e-4}
 REASONS = (
@@ -168,7 +170,7 @@ def _minimum(problem) -> float:
 
 
 @pytest.mark.parametrize("name", TINY)
-@pytest.mark.parametrize("peer_name", [pytest.param(p, marks=pytest.mark.slow) if p == "skglm" else p for p in PEERS])
+@pytest.mark.parametrize("peer_name", [p if p in QUICK else pytest.param(p, marks=pytest.mark.slow) for p in PEERS])
 def test_each_peer_answers_or_says_why_not(room, name: str, peer_name: str) -> None:
     problem, peer = room("problems").PROBLEMS[name](), room("peers").PEERS[peer_name]
     if reason := peer.cannot(problem):

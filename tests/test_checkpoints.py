@@ -22,8 +22,9 @@ from torch import Tensor
 import cases
 import torchlogit
 from cases import KINKED, PROBLEMS
+from places import GOLDEN, TESTS
 from torchlogit import checkpoints as checkpoints_room
-from torchlogit.atomic import load_json, load_tree, locked, mapped, save_json, save_tree
+from torchlogit.atomic import load_json, load_tree, locked, map_tensors, save_json, save_tree
 from torchlogit.checkpoints import FILE, FORMAT, KIND, Checkpoints
 from torchlogit.errors import CheckpointError, InputError, TorchlogitWarning
 from torchlogit.fit import Goal, fit
@@ -314,7 +315,7 @@ print(kills)
 
 def killed_often(folder: Path, kills: int, problem: str, solver: str, goal: str) -> int:
     """How often a fit was killed before it had ended; the answers of it and of one left alone are in the folder."""
-    values = {"tests": str(Path(__file__).parent), "seed": 3, "kills": kills, "problem": problem}
+    values = {"tests": str(TESTS), "seed": 3, "kills": kills, "problem": problem}
     script = KILLED.format(**values, solver=solver, goal=goal)
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=folder, env=HERE, capture_output=True, text=True, check=False)
@@ -469,7 +470,7 @@ def test_a_damaged_one_is_refused(damage: Callable[[bytes], bytes], words: str, 
     ("kind", "version", "words"),
     [
         ("snapshot", FORMAT, "not a checkpoint of torchlogit; give another folder"),
-        (KIND, 0, "checkpoint format 0, and this torchlogit goes on from format 1; use the version that wrote it, or "
+        (KIND, 0, "checkpoint format 0, and this torchlogit goes on from format 2; use the version that wrote it, or "
                   "begin anew in another folder"),
         (KIND, FORMAT, "a part is not what it should be ('facts'); begin anew in another folder"),
     ],
@@ -480,7 +481,7 @@ def test_a_foreign_or_older_one_is_refused(kind: str, version: int, words: str, 
 
 
 def test_a_model_file_is_no_checkpoint(tmp_path: Path) -> None:
-    shutil.copy(Path(__file__).parent / "golden" / "model-format-1.safetensors", tmp_path / FILE)
+    shutil.copy(GOLDEN / "model-format-1.safetensors", tmp_path / FILE)
     assert refused(tmp_path) == f"{tmp_path / FILE}: not a checkpoint of torchlogit; give another folder"
 
 
@@ -647,7 +648,7 @@ def test_a_tree_is_a_safetensors_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [print, {1, 2}, b"bytes", np.float32(1.0)])
 def test_what_is_nothing_for_a_tree_is_named(value: object) -> None:
     with pytest.raises(InputError, match=rf"^a\.1 is a {type(value).__name__}, which a checkpoint cannot hold"):
-        mapped({"a": [0, value]}, Tensor.clone)
+        map_tensors({"a": [0, value]}, Tensor.clone)
 
 
 def test_json_comes_back_and_damage_is_told(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from commands import masked, torchlogit
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 BLOCK = re.compile(r"^```(\w+)(?: needs (?:\w+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NEEDS = re.compile(r"^```\w+ needs (\w+)$", re.MULTILINE)

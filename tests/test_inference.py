@@ -6,25 +6,26 @@ import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 
+from places import DATA
+from profiles import examples
 from torchlogit import LogisticRegression, TableEncoder
 from torchlogit.estimator import to_model
 from torchlogit.inference import Covariance, Refusal
 
 Array = NDArray[np.float64]
-STATS = Path(__file__).resolve().parents[2] / "shared" / "data" / "stats_small"
+STATS = DATA / "stats_small"
 published = [
     pytest.mark.data,
     pytest.mark.skipif(not STATS.is_dir(), reason="the shared data folder beside the project is not there"),
@@ -192,7 +193,7 @@ def fisher_information(X: Array, fitted: LogisticRegression, weight: Array) -> A
     return information
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.booleans())
 def test_errors_of_two_classes_are_the_inverse_information(seed: int, d: int, weighted: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -204,7 +205,7 @@ def test_errors_of_two_classes_are_the_inverse_information(seed: int, d: int, we
     np.testing.assert_allclose(all_errors(fitted)[:, 0], expected, rtol=1e-7)
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 4), st.integers(1, 3))
 def test_errors_of_several_classes_are_the_inverse_information_s(seed: int, n_classes: int, d: int) -> None:
     rng = np.random.default_rng(seed)

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import sparse
@@ -30,6 +30,7 @@ import torchlogit
 from benchmarks.invariances import CHANGES, NotApplicableError, Table
 from classification import coefficients
 from commands import torchlogit as command
+from profiles import examples
 from torchlogit import LogisticRegression, Status, TableEncoder
 from torchlogit.records import Certificate
 
@@ -151,36 +152,18 @@ def _total(table: Table) -> float:
 tolerances = st.sampled_from([1e-6, 1e-10])
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.sampled_from([0.1, 3.0, 100.0, 1e5])
-thousands = settings(max_examples=500, derandomize=False)
 
 
 @pytest.mark.parametrize("name", CHANGES)
-@settings(max_examples=12)
+@examples(12)
 @given(table=tables(), tol=tolerances, seed=seeds)
 def test_a_change_that_means_nothing_changes_nothing(name: str, table: Table, tol: float, seed: int) -> None:
     check_change(name, table, tol, seed)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CHANGES)
-@thousands
-@given(table=tables(), tol=tolerances, seed=seeds)
-def test_a_change_that_means_nothing_changes_nothing_thousands(name: str, table: Table, tol: float, seed: int) -> None:
-    check_change(name, table, tol, seed)
-
-
-@settings(max_examples=15)
+@examples(15)
 @given(table=tables(), tol=tolerances, seed=seeds, size=sizes)
 def test_wherever_it_starts_it_ends_in_the_same_place(table: Table, tol: float, seed: int, size: float) -> None:
-    check_start(table, tol, seed, size)
-
-
-@pytest.mark.slow
-@thousands
-@given(table=tables(), tol=tolerances, seed=seeds, size=sizes)
-def test_wherever_it_starts_it_ends_in_the_same_place_thousands(
-    table: Table, tol: float, seed: int, size: float
-) -> None:
     check_start(table, tol, seed, size)
 
 
@@ -198,7 +181,7 @@ def test_a_start_at_which_every_row_is_certain_is_left(coef: float, intercept: f
     check_same_answer(table, one, coefficients(other), other.certificate_)
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(table=tables(), tol=tolerances)
 def test_again_and_pickled_are_the_same_bits(table: Table, tol: float) -> None:
     one = fitted(table, tol)
@@ -208,7 +191,7 @@ def test_again_and_pickled_are_the_same_bits(table: Table, tol: float) -> None:
         assert other.certificate_ == one.certificate_
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(table=tables(), data=st.data())
 def test_how_rows_are_cut_up_for_partial_fit_changes_no_bit(table: Table, data: st.DataObject) -> None:
     table = replace(table, l1=0.0, weight=np.maximum(table.weight, 1.0))
@@ -262,7 +245,7 @@ def frames(draw: st.DrawFn) -> tuple[pd.DataFrame, list[str]]:
     return pd.DataFrame({f"{kind}{place}": kinds[kind]() for place, kind in enumerate(chosen)}), target
 
 
-@settings(max_examples=8)
+@examples(8)
 @given(drawn=frames(), l2=st.sampled_from([0.1, 1.0, 10.0]))
 def test_python_and_the_command_line_give_the_same_bits(
     tmp_path_factory: pytest.TempPathFactory, drawn: tuple[pd.DataFrame, list[str]], l2: float

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[1] / "src" / "torchlogit"
+from places import ROOT
+
+SOURCE = ROOT / "src" / "torchlogit"
 
 LADDER = [
+    ["__main__"],
     ["cli"],
     ["estimator", "nn", "report", "export", "tutorial"],
+    ["training"],
     ["path"],
     ["fit", "streaming"],
     ["checkpoints"],

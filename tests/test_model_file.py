@@ -17,19 +17,21 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.pipeline import make_pipeline
 
+from places import GOLDEN
+from profiles import examples
 from torchlogit import (
     InputError,
     LogisticModel,
@@ -41,10 +43,9 @@ from torchlogit import (
     save,
 )
 from torchlogit import model as model_file
-from torchlogit.data.encoding import encoder as encoding
+from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.model import Facts, Label, write_atomically
 
-GOLDEN = Path(__file__).parent / "golden"
 NOT_A_MODEL = "not a torchlogit model, or a damaged one; expected a file written by `torchlogit train`"
 
 PETS = """\
@@ -139,19 +140,18 @@ def test_what_is_saved_comes_back_to_the_bit(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::torchlogit.TorchlogitWarning")
 @pytest.mark.parametrize("name", ["table, words and crosses", "table, hashed"])
-def test_a_loaded_model_predicts_alike_from_sparse_features(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_loaded_model_predicts_alike_from_sparse_features(name: str, tmp_path: Path) -> None:
     fitted = FITTED[name]()
     save(fitted.model, tmp_path / "m")
     model, expected = load(tmp_path / "m"), fitted.predict_proba()
-    monkeypatch.setattr(encoding, "WIDE", 0)
+    assert model.encoder is not None
+    model = replace(model, encoder=Encoder(model.encoder.schema, max_dense_features=0))
     assert issparse(model.features(fitted.X))
     np.testing.assert_allclose(model.predict_proba(fitted.X), expected, rtol=1e-12)
 
 
 def test_names_too_long_for_the_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_file, "MOST_TEXT", 1000)
+    monkeypatch.setattr(model_file, "MAX_HEADER", 1000)
     with pytest.raises(InputError, match=r"and a model file holds 0; hash them \(hash_bits or --hash-bits\), or leave"):
         save(FITTED["table, two classes"]().model, tmp_path / "m")
     assert not list(tmp_path.iterdir())
@@ -274,7 +274,7 @@ def refused_or_the_same(content: bytes, whole: bytes, path: Path) -> bool:
     return True
 
 
-damage = settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+damage = examples(300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @damage

@@ -169,7 +169,7 @@ def test_linear_ticks_lie_within_the_range_and_say_their_value(low: float, span:
     assert 3 <= len(ticks) <= 11
     step = ticks[1].value - ticks[0].value
     for tick in ticks:
-        assert -1e-6 <= scale.place(tick.value) <= 1 + 1e-6
+        assert -1e-6 <= scale.fraction(tick.value) <= 1 + 1e-6
         assert float(tick.label) == pytest.approx(tick.value, abs=1e-3 * step)
 
 
@@ -178,7 +178,7 @@ def test_log_ticks_lie_within_the_range_and_differ(low: float, factor: float) ->
     scale = LogScale(low, low * factor)
     ticks = scale.ticks()
     assert 3 <= len(ticks) <= 11
-    assert all(-1e-6 <= scale.place(tick.value) <= 1 + 1e-6 for tick in ticks)
+    assert all(-1e-6 <= scale.fraction(tick.value) <= 1 + 1e-6 for tick in ticks)
     assert all(one.label != other.label for one, other in pairwise(ticks))
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 import runpy
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 import cases
+from places import ROOT
 from reference.objective import Plain, optimum
 from torchlogit import SAGA, SGD, StochasticNewton
 from torchlogit.objective import Objective
 
-ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = runpy.run_path(str(ROOT / "examples" / "sgd_race.py"))
 
 
@@ -38,8 +37,8 @@ def test_the_curves_are_the_true_distances(objective: Objective) -> None:
 
 def test_a_curve_ends_where_it_arrives(objective: Objective) -> None:
     (curve,) = SCRIPT["race"](objective, {"newton": StochasticNewton()}, 50)
-    assert curve.y[-1] == SCRIPT["ARRIVED"]
-    assert all(gap > SCRIPT["ARRIVED"] for gap in curve.y[:-1])
+    assert curve.y[-1] == SCRIPT["LEAST_GAP"]
+    assert all(gap > SCRIPT["LEAST_GAP"] for gap in curve.y[:-1])
     assert SCRIPT["after"](curve, 50) == "< 1e-10"
 
 

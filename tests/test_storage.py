@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from torchlogit.data.encoded_rows import EncodedRows, RowWriter
+from torchlogit.data.encoded_rows import EncodedRows, StoredRows
 from torchlogit.errors import InputError
-from torchlogit.storage import IN_MEMORY, Keeping, Kept, OnDisk, Spilling, Storage
+from torchlogit.storage import MappedFiles, NamedArrays, SavedArrays, TemporaryArrays
 
 
 @pytest.fixture
@@ -26,9 +26,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(tmp_path)], check=True)
 
 
-def write(storage: Storage, sparse: bool, weighted: bool) -> RowWriter:
+def write(arrays: NamedArrays, sparse: bool, weighted: bool) -> StoredRows:
     random = np.random.default_rng(0)
-    writer = RowWriter.into(storage, width=5, sparse=sparse, weighted=weighted)
+    writer = StoredRows(arrays, "train", width=5, sparse=sparse, weighted=weighted)
     for n in (3, 0, 1, 1000):
         values = (random.normal(size=(n, 5)) * (random.random((n, 5)) < 0.5)).astype(np.float32)
         features = scipy.sparse.csr_array(values) if sparse else values
@@ -39,15 +39,15 @@ def write(storage: Storage, sparse: bool, weighted: bool) -> RowWriter:
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_rows_are_the_same_wherever_they_live(sparse: bool, weighted: bool, tmp_path: Path) -> None:
-    expected = write(IN_MEMORY, sparse, weighted).rows()
-    keeping = Keeping(tmp_path)
-    found = [write(storage, sparse, weighted).rows() for storage in (OnDisk(tmp_path), keeping)]
-    for most in (0, 100, 5000, 10**9):  # bytes: moved at once, in the middle, or never
-        spilling = Spilling(tmp_path, most)
-        found.append(write(spilling, sparse, weighted).rows())
-        assert spilling.spilled == (most < 10**9)
-    kept = Kept(tmp_path, keeping.finished())
-    found.append(RowWriter.into(kept, width=5, sparse=sparse, weighted=weighted).rows())
+    expected = write(TemporaryArrays(tmp_path, 10**9), sparse, weighted).rows()
+    saved = SavedArrays(tmp_path)
+    found = [write(saved, sparse, weighted).rows()]
+    for max_bytes in (0, 100, 5000, 10**9):  # moved at once, in the middle, or never
+        arrays = TemporaryArrays(tmp_path, max_bytes)
+        found.append(write(arrays, sparse, weighted).rows())
+        assert arrays.spilled == (max_bytes < 10**9)
+    again = SavedArrays.opened(tmp_path, saved.sizes())
+    found.append(StoredRows(again, "train", width=5, sparse=sparse, weighted=weighted).rows())
     for rows in found:
         assert len(rows) == len(expected) == 1004
         difference = rows.features - expected.features
@@ -57,8 +57,8 @@ def test_rows_are_the_same_wherever_they_live(sparse: bool, weighted: bool, tmp_
 
 
 def test_files_without_names_are_gone_with_their_arrays(tmp_path: Path) -> None:
-    rows = write(OnDisk(tmp_path), sparse=True, weighted=True).rows()
-    array = OnDisk(tmp_path).empty((1000, 3), np.float64)
+    rows = write(TemporaryArrays(tmp_path, 0), sparse=True, weighted=True).rows()
+    array = MappedFiles(tmp_path).empty((1000, 3), np.float64)
     array[:] = 1
     assert array.sum() == 3000
     assert rows.features.nnz
@@ -67,27 +67,30 @@ def test_files_without_names_are_gone_with_their_arrays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", ["missing", "shorter"])
 def test_what_is_kept_is_not_taken_for_whole(fault: str, tmp_path: Path) -> None:
-    keeping = Keeping(tmp_path)
-    write(keeping, sparse=False, weighted=False)
-    kept = Kept(tmp_path, keeping.finished())
+    saved = SavedArrays(tmp_path)
+    write(saved, sparse=False, weighted=False)
+    sizes = saved.sizes()
     if fault == "missing":
-        (tmp_path / "rows-0").unlink()
+        (tmp_path / "rows-train-values").unlink()
     else:
-        os.truncate(tmp_path / "rows-0", 8)
-    with pytest.raises(LookupError, match="rows-0 is not what it was"):
-        RowWriter.into(kept, width=5, sparse=False, weighted=False)
+        os.truncate(tmp_path / "rows-train-values", 8)
+    with pytest.raises(LookupError, match="rows-train-values is missing or has another size"):
+        SavedArrays.opened(tmp_path, sizes)
 
 
 def test_a_full_disk_is_said_before_anything_is_lost(small_disk: Path) -> None:
     with pytest.raises(InputError, match="the disk is full; free some space, or choose another folder"):
-        OnDisk(small_disk).empty((1 << 18,), np.float64)
-    growing = OnDisk(small_disk).growing(np.float64)
+        MappedFiles(small_disk).empty((1 << 18,), np.float64)
+    arrays = TemporaryArrays(small_disk, 0)
     with pytest.raises(InputError, match="the disk is full"):
-        growing.append(np.zeros(1 << 18))
-    del growing
-    assert OnDisk(small_disk).empty((4,), np.float64).shape == (4,), "what did not fit takes no room"
+        arrays.append("x", np.zeros(1 << 18))
+    del arrays
+    assert MappedFiles(small_disk).empty((4,), np.float64).shape == (4,), "what did not fit takes no room"
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot write there"):
-        OnDisk(tmp_path / "absent").growing(np.float32)
+        MappedFiles(tmp_path / "absent").empty((3,), np.float32)
+    for arrays in (TemporaryArrays(tmp_path / "absent", 0), SavedArrays(tmp_path / "absent")):
+        with pytest.raises(InputError, match="cannot write there"):
+            arrays.append("x", np.zeros(3))

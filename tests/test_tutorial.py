@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import runpy
 from collections.abc import Iterator
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from places import ROOT
 from torchlogit.tutorial import (
     Curve,
     Experiment,
@@ -26,7 +26,7 @@ from torchlogit.tutorial import (
     train,
 )
 
-NOTEBOOK = Path(__file__).resolve().parents[1] / "examples" / "notebook.py"
+NOTEBOOK = ROOT / "examples" / "notebook.py"
 # As the notebook printed them.
 LAST_BATCH_LOSSES = (
     0.1400395185, 0.03897496313, 0.01665003225, 0.008784324862, 0.005244280212,

@@ -1,4 +1,4 @@
-"""The peers: how each is called, and the budgets that trace its accuracy against time."""
+"""The peers: libraries and solvers, each with the budgets with which it is run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other packages; each is imported when it is asked, so that none has to be there."""
+"""Other packages. Each is imported when it is used, so that none has to be installed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from benchmarks.peers.peer import (
 )
 from benchmarks.problems import Problem
 
-STATSMODELS_ENTRIES = 2e7  # of X, of which it makes several copies
+STATSMODELS_ENTRIES = 2e7  # entries of X, of which it makes several copies
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Glum:
     precisions: tuple[str, ...] = PRECISIONS
 
     def cannot(self, problem: Problem) -> str | None:
-        """No softmax; its Hessian of many columns would not fit."""
+        """Refuses more than two classes, and sparse rows: the Hessian of many columns would not fit in memory."""
         return "no softmax" if problem.n_classes > 2 else dense_only(problem) or missing("glum")
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
@@ -61,13 +61,13 @@ class Statsmodels:
     precisions: tuple[str, ...] = ("float64",)
 
     def cannot(self, problem: Problem) -> str | None:
-        """No penalty."""
+        """Refuses problems with a penalty, sparse rows, and large X."""
         if problem.l1 or problem.l2:
             return "no l2, and its l1 is for small tables"
         return dense_only(problem) or missing("statsmodels") or beyond(problem, STATSMODELS_ENTRIES)
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
-        """Maximum likelihood; the first of many classes has the coefficients 0."""
+        """Maximum likelihood; of more than two classes the first has coefficients 0."""
         from statsmodels.discrete.discrete_model import Logit, MNLogit
 
         model = (Logit if problem.n_classes == 2 else MNLogit)(
@@ -86,7 +86,7 @@ class Statsmodels:
 class XGBoostLinear:
     """xgboost's gblinear; a budget is its rounds, each one epoch of coordinate descent.
 
-    lambda and alpha are multiplied by n inside, so that they are l2 / n and l1 / n; the bias is not penalised.
+    xgboost multiplies lambda and alpha by n, so they are set to l2 / n and l1 / n; the bias is not penalised.
     """
 
     name: str = "xgboost-gblinear"
@@ -95,13 +95,13 @@ class XGBoostLinear:
     precisions: tuple[str, ...] = ("float32",)
 
     def cannot(self, problem: Problem) -> str | None:
-        """Its objective for many classes is another."""
+        """Refuses more than two classes, for which it has another objective, and problems without an intercept."""
         if problem.n_classes > 2:
             return "coordinate descent on one class at a time: two classes only here"
         return _fixed_intercept(problem) or missing("xgboost")
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
-        """xgboost.train on a DMatrix, whose making counts."""
+        """xgboost.train; making the DMatrix is timed, too."""
         import xgboost
 
         n = len(problem.y)
@@ -136,7 +136,7 @@ class Skglm:
     precisions: tuple[str, ...] = ("float64",)
 
     def cannot(self, problem: Problem) -> str | None:
-        """It is for l1."""
+        """Refuses more than two classes, and problems without l1."""
         if problem.n_classes > 2:
             return "one class against the rest, no softmax"
         if not problem.l1:
@@ -158,7 +158,7 @@ class Skglm:
 
 
 def _fixed_intercept(problem: Problem) -> str | None:
-    """What to say where a peer always fits an intercept and none is wanted, or None."""
+    """The reason to give if a peer always fits an intercept and the problem has none; None if it has one."""
     return None if problem.intercept else "always fits an intercept"
 
 
@@ -172,11 +172,11 @@ class Liblinear:
     precisions: tuple[str, ...] = ("float64",)
 
     def cannot(self, problem: Problem) -> str | None:
-        """No softmax, no mixture, no lack of a penalty."""
+        """Refuses more than two classes, l1 together with l2, and no penalty."""
         return liblinear_cannot(problem) or missing("liblinear")
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
-        """liblinear.train on rows in its own format, whose making counts."""
+        """liblinear.train; converting the rows to its own format is timed, too."""
         return _liblinear(problem, 6 if problem.l1 else 0, 0.01 if budget is None else budget)
 
 
@@ -190,7 +190,7 @@ class LiblinearDual:
     precisions: tuple[str, ...] = ("float64",)
 
     def cannot(self, problem: Problem) -> str | None:
-        """L2 alone, and no intercept."""
+        """Refuses problems with l1 or an intercept."""
         if problem.l1:
             return "no l1"
         return (
@@ -198,7 +198,7 @@ class LiblinearDual:
         )
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
-        """liblinear.train on rows in its own format, whose making counts."""
+        """liblinear.train; converting the rows to its own format is timed, too."""
         return _liblinear(problem, 7, 0.1 if budget is None else budget)
 
 

@@ -1,4 +1,4 @@
-"""This library, as a user calls it."""
+"""torchlogit, called as users call it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torchlogit.records import Status
 
 
 def certified(problem: Problem, tol: float, time_budget: float | None = None) -> LogisticRegression:
-    """torchlogit's default fit, to this tolerance."""
+    """A torchlogit fit with the default solver and this tolerance."""
     options = {"l2": problem.l2, "l1": problem.l1} if problem.l1 else {"l2": problem.l2}
     model = LogisticRegression(fit_intercept=problem.intercept, tol=tol, time_budget=time_budget, **options)
     return model.fit(problem.X, problem.y)
@@ -19,7 +19,7 @@ def certified(problem: Problem, tol: float, time_budget: float | None = None) ->
 
 @dataclass(frozen=True)
 class Torchlogit:
-    """This library's default solver; a budget is the tolerance that it has to prove."""
+    """torchlogit's default solver; a budget is the relative bound that it has to prove."""
 
     name: str = "torchlogit"
     note: str = "LogisticRegression(tol=...).fit: checks, proof and covariance included"
@@ -27,13 +27,13 @@ class Torchlogit:
     precisions: tuple[str, ...] = PRECISIONS
 
     def cannot(self, problem: Problem) -> str | None:
-        """What this version has no parameter for."""
+        """Refuses l1, where this version has no such parameter."""
         if problem.l1 and "l1" not in LogisticRegression().get_params():
             return "no l1 in this version"
         return None
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
-        """`certified` to that tolerance."""
+        """A fit to that tolerance."""
         model = certified(problem, LogisticRegression().tol if budget is None else budget)
         certificate, passes = model.certificate_, float(model.n_iter_)
         ended, settled = f"{certificate.status}, {passes:.3g} passes", certificate.status is Status.SEPARATED

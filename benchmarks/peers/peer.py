@@ -1,4 +1,4 @@
-"""What a peer is, and what it answers."""
+"""The protocol of a peer, its result, and helpers that peers share."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import torch
 from benchmarks.problems import Array, Problem
 
 PRECISIONS = ("float32", "float64")
-LIBLINEAR_ENTRIES = 1e8  # of X: it copies each into 16 bytes, and uses one thread
-TIGHT = 1e-10  # a tolerance that leaves the decision to the budget
+LIBLINEAR_ENTRIES = 1e8  # entries of X: LIBLINEAR copies each into 16 bytes, and uses one thread
+TIGHT = 1e-10  # a tolerance that is not met before the budget is spent
 
 
 @dataclass(frozen=True)
 class Fit:
-    """An answer: coef (1 or K, p) and intercept (1 or K,), float64.
+    """A fitted model: coef (1 or K, p) and intercept (1 or K,), float64.
 
-    ended: in the peer's own words. settled: it stopped by its own rule, so that a larger budget changes nothing.
-    relative_bound: how far it claims to be from the optimum at most, relative to F; None where it makes no claim.
-    passes: over the rows, where it counts them; one is a product with X and one with X'. seconds: where not all of the
-    call is to be timed, what is.
+    ended: how the fit ended, for the table. settled: it ended by its own rule, so that a larger budget changes nothing.
+    relative_bound: a bound on (F - F*) / F that the peer claims; None if it claims none. passes: over the rows, if it
+    counts them; a pass is a product with X and one with X'. seconds: the time that counts, if not that of the whole
+    call.
     """
 
     coef: Array
@@ -37,54 +37,54 @@ class Fit:
 
 
 class Peer(Protocol):
-    """Someone who can fit a logistic regression."""
+    """A library or solver that fits logistic regressions."""
 
     @property
     def name(self) -> str:
-        """The name it goes by in tables and options."""
+        """Its name in tables and options."""
         ...
 
     @property
     def note(self) -> str:
-        """What a reader of the table has to know, or nothing."""
+        """Its settings and what else readers of the table need to know; may be empty."""
         ...
 
     @property
     def budgets(self) -> tuple[float, ...]:
-        """From the least effort to the most: counts, which take time in proportion, or tolerances, below 1."""
+        """From the least effort to the most: counts, to which time is proportional, or tolerances below 1."""
         ...
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """Of X, to be tried: the one it works in, where it would only convert the other."""
+        """The precisions of X to try; only its own where it would convert the other."""
         ...
 
     def cannot(self, problem: Problem) -> str | None:
-        """Why it cannot do this problem, in one phrase, or None."""
+        """Why it cannot fit this problem, in one phrase; None if it can."""
         ...
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
-        """Its answer within a budget, or, where that is None, with its default settings."""
+        """Fit within a budget, or with its default settings if that is None."""
         ...
 
 
 def missing(module: str) -> str | None:
-    """What to say where a peer's package is not there, or None."""
+    """The reason to give if a package is not installed; None if it is."""
     return None if find_spec(module) else "not installed: pip install torchlogit[bench]"
 
 
 def beyond(problem: Problem, entries: float) -> str | None:
-    """What to say where X has more entries than a peer gets through in minutes, or None."""
+    """The reason to give if X has more entries than this, which would take minutes; None if it has not."""
     return "would take many minutes" if problem.values.size > entries else None
 
 
 def dense_only(problem: Problem) -> str | None:
-    """What to say where X is sparse and a peer takes no such, or None."""
+    """The reason to give if X is sparse and the peer takes dense rows only; None if X is dense."""
     return "takes no sparse rows" if problem.sparse else None
 
 
 def liblinear_cannot(problem: Problem) -> str | None:
-    """Why LIBLINEAR, in whichever package, cannot do this problem, in one phrase, or None."""
+    """Why LIBLINEAR, in any package, cannot fit this problem; None if it can."""
     if problem.n_classes > 2:
         return "no softmax"
     if problem.l1 and problem.l2:
@@ -105,11 +105,11 @@ def counts(*first: float, last: float) -> tuple[float, ...]:
 
 
 def float64(array: torch.Tensor) -> Array:
-    """A parameter of torch as an array."""
+    """A torch parameter as a float64 array."""
     values: Array = array.detach().to(torch.float64).numpy()
     return values
 
 
 def row(coef: object, intercept: object) -> tuple[Array, Array]:
-    """The coefficients (1, p) and the intercept (1,) of two classes."""
+    """The coefficients (1, p) and the intercept (1,) of a two-class model."""
     return np.asarray(coef, dtype=np.float64).reshape(1, -1), np.asarray(intercept, dtype=np.float64).reshape(1)

@@ -1,4 +1,4 @@
-"""scikit-learn's solvers of the same objective."""
+"""scikit-learn's solvers, for the same objective."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 from benchmarks.peers.peer import PRECISIONS, TIGHT, Fit, liblinear_cannot
 from benchmarks.problems import Problem
 
-HESSIAN_SIDE = 2000
-INTERCEPT_SCALING = 100.0  # liblinear penalises the intercept: this divides a square penalty by 1e4, l1 by 100
+HESSIAN_SIDE = 2000  # rows of a Hessian beyond which newton-cholesky takes minutes an iteration
+# liblinear penalises the intercept; this divides its l2 penalty by 1e4, its l1 penalty by 100.
+INTERCEPT_SCALING = 100.0
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,12 @@ class ScikitLearn:
 
     @property
     def name(self) -> str:
-        """The solver's."""
+        """The solver's name."""
         return self.solver
 
     @property
     def note(self) -> str:
-        """About its tolerance, and liblinear's intercept."""
+        """Its tolerance, and liblinear's penalty on the intercept."""
         tolerance = f"LogisticRegression, tol={TIGHT:g} so that max_iter decides: a warning says that it was not met"
         if self.solver != "liblinear":
             return tolerance
@@ -36,11 +37,11 @@ class ScikitLearn:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """liblinear works in float64."""
+        """Both; float64 alone for liblinear, which converts to it."""
         return PRECISIONS[1:] if self.solver == "liblinear" else PRECISIONS
 
     def cannot(self, problem: Problem) -> str | None:
-        """L1 is for saga and liblinear; liblinear knows no softmax, no mixture and no lack of a penalty."""
+        """Only saga and liblinear have l1; liblinear has no softmax, no l1 with l2, and always a penalty."""
         if problem.l1 and self.solver not in ("saga", "liblinear"):
             return "no l1"
         if self.solver == "liblinear":
@@ -76,7 +77,7 @@ class ScikitLearnSGD:
     precisions: tuple[str, ...] = PRECISIONS
 
     def cannot(self, problem: Problem) -> str | None:
-        """No softmax."""
+        """Refuses more than two classes: it has no softmax."""
         return "one class against the rest, no softmax" if problem.n_classes > 2 else None
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
@@ -91,13 +92,13 @@ class ScikitLearnSGD:
 
 
 def _hopeless_hessian(problem: Problem) -> str | None:
-    """For softmax newton-cholesky forms the Hessian of all classes."""
+    """The reason to give if newton-cholesky's Hessian, which is of all classes for softmax, is too large."""
     side = (problem.n_classes if problem.n_classes > 2 else 1) * (problem.X.shape[1] + 1)
     return f"a Hessian of {side:,} x {side:,}: minutes an iteration" if side > HESSIAN_SIDE else None
 
 
 def _sgd_penalty(problem: Problem) -> dict[str, object]:
-    """Where there is none alpha keeps its default: the learning rate depends on it."""
+    """The penalty options; without a penalty alpha keeps its default, on which the learning rate depends."""
     strength = problem.l1 + problem.l2
     if not strength:
         return {"penalty": None}

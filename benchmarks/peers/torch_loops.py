@@ -1,4 +1,4 @@
-"""PyTorch loops as people write them: torch.nn.Linear and an optimiser of torch.optim."""
+"""Ordinary PyTorch training loops: torch.nn.Linear and an optimiser of torch.optim."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.problems import Problem
 
 @dataclass(frozen=True)
 class TorchLoop:
-    """Minibatches, reshuffled each epoch and cut from the tensors without a DataLoader; a budget is its epochs."""
+    """Minibatches, shuffled in each epoch and indexed without a DataLoader; a budget is its number of epochs."""
 
     name: str
     optimizer: type[torch.optim.SGD] | type[torch.optim.Adam]
@@ -30,11 +30,11 @@ class TorchLoop:
         return f"{settings}, batches of {self.batch} by index, no DataLoader; by default 100 epochs"
 
     def cannot(self, problem: Problem) -> str | None:
-        """Sparse rows, and doing without an intercept; the rest it has no way to know."""
+        """Refuses sparse rows."""
         return dense_only(problem)
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
-        """Mean loss of the batch plus the penalty over n."""
+        """Minimise the mean loss of each batch plus the penalty over n."""
         epochs = 100 if budget is None else int(budget)
         X, target = _tensors(problem)
         linear, objective = _linear(problem), _objective(problem)
@@ -58,11 +58,11 @@ class TorchLBFGS:
     precisions: tuple[str, ...] = PRECISIONS
 
     def cannot(self, problem: Problem) -> str | None:
-        """A line search needs a gradient."""
+        """Refuses problems with l1, for which its line search has no gradient, and sparse rows."""
         return "no l1: needs a smooth objective" if problem.l1 else dense_only(problem)
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
-        """Mean loss plus the penalty over n; the default is 100 iterations."""
+        """Minimise the mean loss plus the penalty over n; 100 iterations by default."""
         iterations = 100 if budget is None else int(budget)
         X, target = _tensors(problem)
         linear, objective = _linear(problem), _objective(problem)
@@ -101,7 +101,7 @@ def _linear(problem: Problem) -> torch.nn.Linear:
 
 
 def _objective(problem: Problem) -> Callable[[torch.nn.Linear, Tensor, Tensor], Tensor]:
-    """F / n as far as these rows tell."""
+    """An estimate of F / n from the rows of a batch."""
     criterion = torch.nn.BCEWithLogitsLoss() if problem.n_classes == 2 else torch.nn.CrossEntropyLoss()
     l1, l2 = problem.l1 / len(problem.y), problem.l2 / len(problem.y)
 

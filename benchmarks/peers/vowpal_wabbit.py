@@ -1,4 +1,4 @@
-"""Vowpal Wabbit, which reads its own text format once and its binary cache from then on."""
+"""Vowpal Wabbit, which reads its own text format once and then its binary cache."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 from benchmarks.peers.peer import Fit, counts, missing, row
 from benchmarks.problems import Array, Problem
 
-BITS = 24
-CONSTANT = 11650396  # the place of its intercept among 2^24
+BITS = 24  # 2^24 weights
+CONSTANT = 11650396  # the index of its intercept among 2^24
 
 
 @dataclass(frozen=True)
 class VowpalWabbit:
-    """Its default algorithm with logistic loss; a budget is its --passes."""
+    """Vowpal Wabbit's default algorithm with logistic loss; a budget is its --passes."""
 
     name: str = "vw"
     note: str = (
@@ -30,13 +30,13 @@ class VowpalWabbit:
     precisions: tuple[str, ...] = ("float32",)
 
     def cannot(self, problem: Problem) -> str | None:
-        """No softmax; dense tables would have to be written as text."""
+        """Refuses more than two classes, and dense tables, which would have to be written as text."""
         if problem.n_classes > 2:
             return "one class against the rest, no softmax"
         return missing("vowpalwabbit") if problem.sparse else "rows of its own text format: for sparse tables here"
 
     def fit(self, problem: Problem, budget: float | None) -> Fit:
-        """A Workspace over the cache; the seconds are those of its passes."""
+        """Run over the cache; only the passes are timed."""
         from vowpalwabbit import Workspace
 
         rows, passes = _cached(problem.name, problem), 1 if budget is None else int(budget)
@@ -53,7 +53,7 @@ class VowpalWabbit:
 
 
 def _weights(model: Path) -> Array:
-    """Of a model written as text: lines of a place, a colon, a weight and what its learning rate goes by."""
+    """The weights of a model in text form, whose lines are an index, a colon, the weight and its adaptive state."""
     weights = np.zeros(1 << BITS)
     for line in model.read_text().splitlines():
         place, colon, weight = line.partition(":")
@@ -63,7 +63,7 @@ def _weights(model: Path) -> Array:
 
 
 class _Folder:
-    """A temporary folder for one problem's rows."""
+    """A temporary folder for the rows of one problem."""
 
     def __init__(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="vw-")
@@ -76,7 +76,7 @@ def _folder(name: str, shape: tuple[int, int]) -> _Folder:
 
 
 def _cached(name: str, problem: Problem) -> Path:
-    """The problem's rows as text, and beside them its cache, made on first use."""
+    """The path of the problem's rows as text; the file and its cache are written on first use."""
     from vowpalwabbit import Workspace
 
     rows = _folder(name, problem.X.shape).rows

@@ -1,7 +1,7 @@
-"""Files that are there whole or not at all: written beside their name, flushed to the disk, renamed. And locks.
+"""Atomic writes of files: to a temporary file in the same folder, flushed to the disk, then renamed. And lock files.
 
-A *tree* is what a program needs to go on: tensors, numbers, text, truths and None, in lists and in mappings by name.
-Its file is safetensors: the tensors, and under the metadata key "torchlogit" the rest as one JSON object. No pickle.
+A *tree* is a checkpoint's content: tensors, numbers, text, booleans and None, in lists and in mappings by name. Its
+file is safetensors: the tensors, and under the metadata key "torchlogit" the rest as one JSON object. No pickle.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ from torchlogit.errors import CheckpointError, InputError
 if TYPE_CHECKING:
     import torch
 
-KEY = "torchlogit"
-ANEW = "begin anew in another folder"
-PLACE = "$tensor"  # {PLACE: name} stands in the JSON where the tensor of that name was
+KEY = "torchlogit"  # of the JSON object in the metadata
+START_OVER = "begin anew in another folder"  # how messages about unusable checkpoints end
+TENSOR_KEY = "$tensor"  # the JSON object {TENSOR_KEY: name} stands for the tensor of that name
 DTYPES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint8": "U8", "bool": "BOOL"}
+"""safetensors' names of torch's types."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to that takes the place of `path` at the end, whole; where anything fails, nothing is changed.
+    """A temporary file to write to, which replaces `path` when the block ends; if anything fails, `path` is unchanged.
 
-    A link is followed; what is no regular file (a pipe, a device) is written to as it is.
+    A symbolic link is followed. A path that is no regular file, such as a pipe or a device, is written to directly.
     """
-    place = path.resolve()
-    if place.exists() and not place.is_file():
-        with place.open("wb") as file:
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        with target.open("wb") as file:
             yield file
         return
     try:
-        handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     except OSError as error:
         raise InputError(f"{path}: cannot write there ({error.strerror}); choose another folder") from None
     temporary = Path(name)
@@ -51,39 +52,42 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        temporary.replace(place)
+        temporary.replace(target)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise InputError(f"{path}: cannot write the file ({error.strerror}); nothing was changed") from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _flush_folder(place.parent)
+    _flush_folder(target.parent)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file: whole or not at all."""
+    """Writes a file, completely or not at all."""
     with replacing(path) as file:
         file.write(content)
 
 
 def save_json(path: Path, value: object) -> None:
-    """Writes a JSON value: whole or not at all."""
+    """Writes a JSON value to a file, completely or not at all."""
     write_atomically(path, json.dumps(value, sort_keys=True, ensure_ascii=False).encode())
 
 
 def load_json(path: Path) -> Any:
-    """The JSON value in a file; CheckpointError where there is none, or it is damaged."""
+    """The JSON value in a file; CheckpointError where the file cannot be read or is damaged."""
     try:
         return json.loads(path.read_bytes())
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot read the file ({error.strerror}); {ANEW}") from None
+        raise CheckpointError(f"{path}: cannot read the file ({error.strerror}); {START_OVER}") from None
     except ValueError:
-        raise CheckpointError(f"{path}: not JSON, or damaged; {ANEW}") from None
+        raise CheckpointError(f"{path}: not JSON, or damaged; {START_OVER}") from None
 
 
 def save_tree(path: Path, tree: Mapping[str, Any], kind: str, version: int) -> None:
-    """Writes a tree, of this kind and version of it: whole or not at all, its tensors not copied in memory."""
+    """Writes a tree to a file, completely or not at all; its tensors are not copied in memory.
+
+    kind, version: what the tree holds, such as "checkpoint", and the version of its format; `load_tree` checks both.
+    """
     tensors: dict[str, torch.Tensor] = {}
     content = _without_tensors(tree, "", tensors)
     text = _text({"kind": kind, "format_version": version, "tree": content})
@@ -104,7 +108,7 @@ def save_tree(path: Path, tree: Mapping[str, Any], kind: str, version: int) -> N
 
 
 def load_tree(path: Path, kind: str, version: int) -> dict[str, Any]:
-    """The tree in a file; CheckpointError where it is damaged, or of another kind or version."""
+    """The tree in a file; CheckpointError where the file is damaged, or of another kind or version."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -117,31 +121,32 @@ def load_tree(path: Path, kind: str, version: int) -> dict[str, Any]:
             if content["format_version"] != version:
                 raise CheckpointError(
                     f"{path}: {kind} format {content['format_version']}, and this torchlogit goes on from format "
-                    f"{version}; use the version that wrote it, or {ANEW}"
+                    f"{version}; use the version that wrote it, or {START_OVER}"
                 )
-            # copies, so that they lie in memory as those that were saved: some sums depend on that
+            # Copied, so that they are aligned as newly made tensors are: the last bits of some sums depend on it.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         if metadata.get("checksum") != _checksum(text, tensors):
-            raise CheckpointError(f"{path}: the checksum does not fit the contents: the {kind} is damaged; {ANEW}")
+            problem = f"the checksum does not fit the contents: the {kind} is damaged"
+            raise CheckpointError(f"{path}: {problem}; {START_OVER}")
         return dict(_with_tensors(content["tree"], tensors))
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot read the {kind} ({error.strerror}); {ANEW}") from None
+        raise CheckpointError(f"{path}: cannot read the {kind} ({error.strerror}); {START_OVER}") from None
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{path}: not a {kind} of torchlogit, or a damaged one; {ANEW}") from None
+        raise CheckpointError(f"{path}: not a {kind} of torchlogit, or a damaged one; {START_OVER}") from None
 
 
-def mapped(tree: Any, change: Callable[[torch.Tensor], torch.Tensor], name: str = "") -> Any:
-    """The tree with every tensor changed; InputError where it holds what is nothing for a tree."""
+def map_tensors(tree: Any, change: Callable[[torch.Tensor], torch.Tensor], name: str = "") -> Any:
+    """The tree with every tensor t replaced by change(t); InputError for a value of a type that a tree cannot hold."""
     import torch
 
     if isinstance(tree, torch.Tensor):
         return change(tree)
     if isinstance(tree, Mapping):
-        return {str(key): mapped(part, change, f"{name}.{key}") for key, part in tree.items()}
+        return {str(key): map_tensors(part, change, f"{name}.{key}") for key, part in tree.items()}
     if isinstance(tree, list | tuple):
-        return [mapped(part, change, f"{name}.{place}") for place, part in enumerate(tree)]
+        return [map_tensors(part, change, f"{name}.{index}") for index, part in enumerate(tree)]
     if tree is None or isinstance(tree, bool | int | float | str):
         return tree
     raise InputError(f"{name[1:]} is a {type(tree).__name__}, which a checkpoint cannot hold; fit without checkpoints")
@@ -149,9 +154,9 @@ def mapped(tree: Any, change: Callable[[torch.Tensor], torch.Tensor], name: str 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds a lock file, which names this process, in a folder that is made where it is missing.
+    """Holds the lock on a file, in which this process's id is written; its folder is made if it is missing.
 
-    InputError where another process holds it. What a dead process held is free: the system lets go of it.
+    InputError where another process holds the lock. The system releases the lock of a process that has ended.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,17 +164,17 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{path.parent}: cannot write there ({error.strerror}); choose another folder") from None
     with file:
-        if not _held(file):
+        if not _acquired(file):
             file.seek(0)
             holder = f"process {pid}" if (pid := file.read().strip()) else "another process"
             raise InputError(f"{path.parent}: in use by {holder}; wait until it ends, or choose another folder")
-        _name_holder(file, str(os.getpid()))
+        _write_holder(file, str(os.getpid()))
         yield
-        _name_holder(file, "")
+        _write_holder(file, "")
 
 
-def _held(file: IO[str]) -> bool:
-    """Whether this process now holds the file; True, too, where the system or the file system knows no locks."""
+def _acquired(file: IO[str]) -> bool:
+    """Takes the lock, unless another process holds it; True, too, where the system or the file system has no locks."""
     try:
         import fcntl
     except ImportError:
@@ -183,15 +188,15 @@ def _held(file: IO[str]) -> bool:
     return True
 
 
-def _name_holder(file: IO[str], holder: str) -> None:
-    """For messages alone; a full disk has no room for it."""
+def _write_holder(file: IO[str], holder: str) -> None:
+    """Writes who holds the lock. Only messages need it, so a full disk is no error."""
     with suppress(OSError):
         file.truncate(0)
         os.write(file.fileno(), holder.encode())
 
 
 def _flush_folder(folder: Path) -> None:
-    """Sees to it that a new name outlives a crash, where the system can do that for folders."""
+    """Flushes a folder, so that a rename in it outlives a crash, on systems that allow it."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -205,23 +210,23 @@ def _text(value: Any) -> str:
 
 
 def _without_tensors(tree: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
-    """The tree as JSON, every tensor's name in its place; the tensors themselves are put into `tensors`."""
+    """The tree as a JSON value, with a reference for each tensor; the tensors are put into `tensors`, by name."""
     import torch
 
     if isinstance(tree, torch.Tensor):
         tensors[name] = tree.detach().cpu().contiguous()
-        return {PLACE: name}
+        return {TENSOR_KEY: name}
     if isinstance(tree, Mapping):
         return {key: _without_tensors(part, f"{name}.{key}" if name else key, tensors) for key, part in tree.items()}
     if isinstance(tree, list | tuple):
-        return [_without_tensors(part, f"{name}.{place}", tensors) for place, part in enumerate(tree)]
+        return [_without_tensors(part, f"{name}.{index}", tensors) for index, part in enumerate(tree)]
     return tree
 
 
 def _with_tensors(tree: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
     if isinstance(tree, dict):
-        place = tree.get(PLACE)
-        return tensors[place] if place else {key: _with_tensors(part, tensors) for key, part in tree.items()}
+        tensor = tree.get(TENSOR_KEY)
+        return tensors[tensor] if tensor else {key: _with_tensors(part, tensors) for key, part in tree.items()}
     return [_with_tensors(part, tensors) for part in tree] if isinstance(tree, list) else tree
 
 
@@ -235,5 +240,5 @@ def _checksum(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def _bytes(tensor: torch.Tensor) -> Any:
-    """The tensor's bytes, where they lie."""
+    """The tensor's bytes, not copied."""
     return tensor.reshape(-1).numpy().view("uint8").data

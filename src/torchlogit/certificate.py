@@ -9,7 +9,8 @@ q in the simplex with u = -X'(s (q - y)) zero on the unpenalised columns,
 (the Fenchel-Young gap of the losses plus that of the penalty; both are sums of terms that are not
 negative). Nothing about the step is trusted: q is moved inside the simplex, made to satisfy the
 conditions on the unpenalised columns (`_balanced`), u is summed from it in float64, the margins of w~
-are computed from w~ as returned, and an allowance for rounding is added.
+are computed from w~ as returned, and an allowance for rounding is added. In the code q is carried as
+`residual` = q - y, and u is called `dual`; q is *balanced* on a column where u is zero.
 
 With no penalty, accepting q is itself a proof that a finite minimum exists: strictly positive weights
 that balance every column exist if and only if no direction separates the classes (Stiemke 1915).
@@ -24,14 +25,16 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from torchlogit.design import Rows
 from torchlogit.objective import Objective
 from torchlogit.quadratic import Factor, factor
 
 EPS = torch.finfo(torch.float64).eps
-ROUNDING = 16 * EPS  # per absolute term of a float64 sum over blocks
-NEGLIGIBLE = 0.01  # of the divergence: what may be bounded roughly
-MOST_FREE = 10_000  # free coordinates: what balances columns without a penalty takes a matrix of so many columns
-MAX_MOVE = 0.5  # a repair may change the log-odds of a dual probability by this much, no more
+ROUNDING = 16 * EPS  # error of a float64 sum over blocks, relative to the sum of absolute terms; larger: looser bounds
+NEGLIGIBLE = 0.01  # share of the divergence up to which an allowance is bounded roughly, not summed exactly
+MAX_PARAMETERS = 10_000  # to balance features without a penalty a square matrix of so many parameters is factored
+MAX_MOVE = 0.5  # log-odds by which balancing may move a dual probability: below 1, so that it stays inside (0, 1)
+MAX_REPAIRS = 4  # Newton steps that balancing may take; where more were needed, there is no bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,21 @@ class Bound:
 
 
 def newton_dual_bound(objective: Objective, theta: Tensor, dual_residual: Tensor) -> Bound:
-    """The bound at theta from the dual point of a Newton step: one pass, or two where columns have no penalty.
+    """The bound at theta from the dual point of a Newton step: one pass, or two where features have no penalty.
 
-    theta (p, n_outputs): the point to certify, usually where the step led. dual_residual (n, n_outputs):
-    q - target from `dual_point`. Source: weak duality for generalised linear models, Rockafellar 1970,
-    section 31; the dual point and its use are torchlogit's own (docs/certificate.md).
+    Parameters
+    ----------
+    objective : Objective
+        F.
+    theta : (p, n_outputs)
+        The point to certify, usually the one that the step led to.
+    dual_residual : (n, n_outputs)
+        q - target, from `Loss.dual_point`. Any other is allowed, and gives a valid bound or none.
+
+    References
+    ----------
+    Weak duality for generalised linear models: Rockafellar 1970, section 31. The dual point and its use are
+    torchlogit's own (docs/certificate.md).
     """
     point = _balanced_intercept(objective, dual_residual)
     if point is None:
@@ -69,17 +82,17 @@ def newton_dual_bound(objective: Objective, theta: Tensor, dual_residual: Tensor
     losses = _losses(objective, raw, point.residual)
     value = losses.value + objective.penalty.value(objective.coef(theta))
     penalty = objective.penalty.fenchel_young(*(objective.coef(part) for part in (theta, dual, rounding)))
-    hidden = _margin_rounding(objective, theta, losses) + _unseen_in_losses(objective, raw, losses, point)
-    bound = (1 + ROUNDING) * (losses.divergence + ROUNDING * losses.size + penalty + hidden)
+    allowance = _margin_rounding(objective, theta, losses) + _unseen_in_losses(objective, raw, losses, point)
+    bound = (1 + ROUNDING) * (losses.divergence + ROUNDING * losses.size + penalty + allowance)
     return Bound(bound if math.isfinite(bound) else None, value)
 
 
 @dataclass(frozen=True, slots=True)
 class _DualPoint:
-    """q - target, balanced to rounding on the unpenalised columns.
+    """A dual point q, as residual = q - target, balanced on the unpenalised columns up to rounding.
 
-    The point that is balanced exactly, and whose bound is meant, differs from it in no row's log-odds by more than
-    `unseen`.
+    An exactly balanced dual point exists whose log-odds differ from this one's by at most `unseen` in every row. The
+    bound is valid for that point.
     """
 
     residual: Tensor
@@ -88,10 +101,10 @@ class _DualPoint:
 
 @dataclass(frozen=True, slots=True)
 class _Losses:
-    """Weighted sums over the rows, at raw predictions with probabilities p, of
+    """Weighted sums over the rows, at raw predictions with probabilities p and a dual point q.
 
-    value: the losses. divergence: KL(q || p). size: the absolute terms of the divergence. entropy: of q. spread: of the
-    raw prediction over the classes.
+    value: the losses. divergence: KL(q || p). size: the absolute terms that the divergence is made of. entropy: of q.
+    spread: the largest less the smallest raw prediction of a row (the size of the logit for two classes).
     """
 
     value: float
@@ -102,20 +115,20 @@ class _Losses:
 
 
 def features_are_free(objective: Objective) -> bool:
-    """Whether some feature (not only the intercept) may grow without a penalty, so that a minimum may not exist."""
+    """Whether some coefficient, the intercept aside, may grow without a penalty, so that a minimum may not exist."""
     low, high = (objective.coef(end) for end in objective.dual_range())
     return bool(((low == 0) | (high == 0)).any())
 
 
 def too_many_free(objective: Objective) -> bool:
-    """Whether some feature is free, and the parameters are too many for a bound, or for a search for separation."""
-    return objective.n_free > MOST_FREE and features_are_free(objective)
+    """Whether features are free and the parameters too many for a bound, or for the search for separation."""
+    return objective.n_parameters > MAX_PARAMETERS and features_are_free(objective)
 
 
 def _losses(objective: Objective, raw: Tensor, residual: Tensor) -> _Losses:
-    """The sums over the losses.
+    """The sums of `_Losses`.
 
-    KL(q || p) = value(raw, q) + q ln q, and value(raw, q) = value(raw, y) - (q - y) raw loses no digits.
+    KL(q || p) = value(raw, q) + sum q ln q, where value(raw, q) = value(raw, y) - (q - y) raw loses no digits.
     """
     loss = objective.loss
 
@@ -130,21 +143,24 @@ def _losses(objective: Objective, raw: Tensor, residual: Tensor) -> _Losses:
 
 
 def _margin_rounding(objective: Objective, theta: Tensor, losses: _Losses) -> float:
-    """What rounding in the margins x_i' theta, whose terms may cancel, can hide in the divergence.
+    """By how much rounding in the margins x_i' theta, whose terms may cancel, can change the divergence.
 
-    An error e_i in the margin changes it by at most |p_i - q_i| |e_i| + e_i^2; the root of sum s_i e_i^2 is at most
-    eps sum_j |theta_j| |x_j|, |x_j| the length of column j, and sum s_i |p_i - q_i|^2 twice the divergence (Pinsker).
+    An error e_i in a margin changes the row's divergence by at most |p_i - q_i| |e_i| + e_i^2. sqrt(sum s_i e_i^2) is
+    at most eps sum_j |theta_j| |x_j|, |x_j| the length of column j; sum s_i |p_i - q_i|^2 is at most twice the
+    divergence (Pinsker's inequality).
     """
-    # products in place of powers, here and below: a power raises an error where it is infinite
+    # error * error, here and below: Python's ** raises OverflowError where the result is infinite
     error = ROUNDING * float((objective.moments[1].sqrt()[:, None] * theta.abs()).sum())
     return math.sqrt(2 * (losses.divergence + ROUNDING * losses.size)) * error + error * error
 
 
 def _unseen_in_losses(objective: Objective, raw: Tensor, losses: _Losses, point: _DualPoint) -> float:
-    """By how much the divergence of the exactly balanced point may exceed this one's, to second order.
+    """By how much the divergence of the exactly balanced point may exceed this point's.
 
-    Its derivative by the log-odds l of q is C (l - z), C the variance at q: at most twice the entropy of q, which
-    bounds C l, and the spread of z. Where that is not negligible it is summed.
+    To first order it is the change in log-odds times the derivative of the divergence by the log-odds l of q, which is
+    C (l - z), C the variance at q. Its absolute value is at most twice the entropy of q, which bounds C l, plus the
+    spread of z. That rough bound is used where it is negligible; elsewhere the derivatives are summed. The
+    second-order term is at most unseen^2 for each unit of weight.
     """
     loss, target = objective.loss, objective.target
 
@@ -159,7 +175,7 @@ def _unseen_in_losses(objective: Objective, raw: Tensor, losses: _Losses, point:
 
 
 def _unseen_in_dual(objective: Objective, point: _DualPoint) -> Tensor:
-    """By how much each entry of its dual may differ, (p, 1): |x_j| times the length of the change in q."""
+    """By how much each entry of the exactly balanced point's dual may differ, (p, 1): |x_j| |change in q|."""
 
     def squared_variance(rows: slice) -> list[Tensor]:
         q = objective.target[rows] + point.residual[rows]
@@ -170,55 +186,61 @@ def _unseen_in_dual(objective: Objective, point: _DualPoint) -> Tensor:
 
 
 def _share_within_range(objective: Objective, dual: Tensor, rounding: Tensor) -> float:
-    """The largest share of the dual point, at most all, whose dual lies where Omega's conjugate is finite.
+    """The largest c <= 1 for which c * dual lies where Omega's conjugate is finite.
 
-    A share of q - target is a dual point too, and balances what the whole balances: between q and the target itself.
-    Columns that have to vanish are not looked at: they are balanced.
+    c (q - target) is a dual point too, between the target and q, and is balanced wherever q - target is. Columns whose
+    dual has to be zero are left out: they are balanced.
     """
     low, high = objective.dual_range()
     low, high, dual = (objective.coef(part) for part in (low, high, dual))
-    room = torch.where(dual > 0, high, -low) - 2 * objective.coef(rounding)
-    tight = (room < dual.abs()) & (torch.where(dual > 0, high, -low) != 0)
-    if not bool(tight.any()):
+    limit = torch.where(dual > 0, high, -low)
+    within = limit - 2 * objective.coef(rounding)
+    outside = (within < dual.abs()) & (limit != 0)
+    if not bool(outside.any()):
         return 1.0
-    return max(0.0, float((room / dual.abs())[tight].min()))
+    return max(0.0, float((within / dual.abs())[outside].min()))
 
 
 def _raw_and_dual(objective: Objective, theta: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
     """X theta and -X'(s residual) in one reading of X."""
     raw = objective.empty()
-    dual = torch.zeros_like(theta)
-    for rows, block in objective.design.blocks():
+
+    def term(rows: slice, block: Rows) -> Tensor:
         raw[rows] = block.matmul(theta)
-        dual -= block.rmatmul(residual[rows] * objective.weight[rows, None])
+        return block.rmatmul(residual[rows] * objective.weight[rows, None])
+
+    dual = -objective.sum_blocks(term)
     return raw if objective.offset is None else raw.add_(objective.offset), dual
 
 
 def _rounding(objective: Objective, residual: Tensor) -> Tensor:
-    """A bound on the rounding error of -X'(s residual), (p, 1): per column eps times the sum of absolute terms."""
+    """A bound on the rounding error of -X'(s residual), (p, 1): 16 eps |x_j| |residual|.
+
+    By the Cauchy-Schwarz inequality that is at least 16 eps times the sum of absolute terms.
+    """
     squares = objective.moments[1]
     size = float(objective.total(lambda rows: [residual[rows].square()]))
     return (ROUNDING * squares.sqrt() * math.sqrt(size))[:, None]
 
 
 def _balanced_intercept(objective: Objective, residual: Tensor) -> _DualPoint | None:
-    """The dual point with weighted residuals that sum to zero, as an unpenalised intercept asks; reads no X."""
+    """The dual point whose weighted residuals sum to zero, as an unpenalised intercept asks, or None: no pass."""
     if not objective.design.has_intercept:
         return _DualPoint(residual, 0.0)
     basis, loss, target = objective.basis(), objective.loss, objective.target
     total = float(objective.total(lambda rows: [residual[rows].abs()]))
 
-    for _ in range(4):
+    for _ in range(MAX_REPAIRS):
         variances = (
             loss.total_variance(residual[rows], target[rows], objective.weight[rows]) for rows in objective.chunks()
         )
         factored = factor(basis.T @ torch.stack(list(variances)).sum(dim=0) @ basis)
-        excess = objective.total(partial(_by_output, residual)) @ basis
-        if float(excess.abs().max()) <= ROUNDING * total:
+        imbalance = objective.total(partial(_by_output, residual)) @ basis
+        if float(imbalance.abs().max()) <= ROUNDING * total:
             reach = (basis.abs() @ factored.inverse().abs()).sum(dim=1)
-            unseen = float(excess.abs().max()) + ROUNDING * total
+            unseen = float(imbalance.abs().max()) + ROUNDING * total
             return _DualPoint(residual, 2 * unseen * float(reach.max()))
-        shift = (factored.solve(excess[:, None])[:, 0] @ basis.T)[None, :]
+        shift = (factored.solve(imbalance[:, None])[:, 0] @ basis.T)[None, :]
         if not float(loss.spread(shift).max()) < MAX_MOVE:
             return None
         residual = _moved(objective, residual, -shift.expand_as(residual))
@@ -238,27 +260,27 @@ def _moved(objective: Objective, residual: Tensor, shift: Tensor) -> Tensor:
 def _balanced(objective: Objective, residual: Tensor, dual: Tensor) -> _DualPoint | None:
     """The dual point balanced on every unpenalised column, or None where that cannot be done.
 
-    Solves G t = dual_U, G the Hessian at q on those columns, and moves q_i by -variance_i x_i' t: every
-    probability stays strictly inside while |x_i' t| < 1/2. What rounding could hide in dual_U is solved for
-    too and has to fit under the same limit, so a q whose small entries are only rounding is refused.
-    A column that is free on one side of zero only is balanced where its dual is on the wrong side.
+    Solves G t = dual_U, G the Hessian at q on those columns U, and moves q_i by -variance_i x_i' t. Every probability
+    stays strictly inside (0, 1) while |x_i' t| < 1/2. The move that the rounding error of dual_U could ask for is added
+    to that, so a q whose small entries are only rounding is refused. A column that is free on one side of zero only has
+    to be balanced where its dual is on the wrong side.
     """
     free = _to_be_balanced(objective, residual, dual)
     factored = _factored(objective, residual, free)
-    for _ in range(4):
+    for _ in range(MAX_REPAIRS):
         if factored is None:
             return None
-        excess = objective.to_free(dual)[free]
+        imbalance = objective.to_free(dual)[free]
         rounding = _rounding(objective, residual).repeat(objective.basis().shape[1], 1)[free, 0]
         step = torch.zeros(len(free), dtype=torch.float64, device=dual.device)
-        step[free] = factored.solve(excess[:, None])[:, 0]
+        step[free] = factored.solve(imbalance[:, None])[:, 0]
         shift = objective.product(objective.from_free(step))
         unseen = float(objective.loss.spread(shift).max())
-        unseen += _hidden_move(objective, factored.inverse(), rounding, free)
+        unseen += _move_by_rounding(objective, factored.inverse(), rounding, free)
         if not unseen < MAX_MOVE:
             return None
         more = _to_be_balanced(objective, residual, dual) | free
-        if bool((excess.abs() <= 4 * rounding).all()) and bool((more == free).all()):
+        if bool((imbalance.abs() <= 4 * rounding).all()) and bool((more == free).all()):
             return _DualPoint(residual, 2 * unseen)
         residual = _moved(objective, residual, shift)
         dual = objective.dual(residual)
@@ -269,20 +291,24 @@ def _balanced(objective: Objective, residual: Tensor, dual: Tensor) -> _DualPoin
 
 
 def _to_be_balanced(objective: Objective, residual: Tensor, dual: Tensor) -> Tensor:
-    """The free coordinates whose dual has to vanish: those free on both sides, or on the side that their dual is on."""
+    """Booleans for the free coordinates: whether the dual has to be zero there.
+
+    It has to where a coefficient is free on both sides of zero, or on the one side that its dual is on.
+    """
     low, high = (end.expand_as(dual) for end in objective.dual_range())
-    hidden = 8 * _rounding(objective, residual)
-    wrong = ((high == 0) & (dual > -hidden)) | ((low == 0) & (dual < hidden))
+    slack = 8 * _rounding(objective, residual)
+    wrong = ((high == 0) & (dual > -slack)) | ((low == 0) & (dual < slack))
     free = ((low == 0) & (high == 0)) | wrong
     n_free = objective.basis().shape[1]
     return (free if n_free == free.shape[1] else free[:, :1].expand(-1, n_free)).T.reshape(-1)
 
 
 def _factored(objective: Objective, residual: Tensor, free: Tensor) -> Factor | None:
-    """The Hessian at q on these coordinates, factored; None where it has lost a direction that the rows determine.
+    """The Hessian at q on these coordinates, factored, or None where its rank is lower than that of the data.
 
-    A direction lost to vanishing probabilities, not to collinear columns, is one along which a balance cannot be seen:
-    that is no proof. Its measure is the Hessian that gives every row its say, all probabilities being even.
+    Rank that is missing because probabilities vanish, not because columns are collinear, belongs to directions along
+    which no imbalance can be seen, and then balance proves nothing. The rank of the data is that of the Hessian with
+    equal probabilities, in which every row counts.
     """
     factored = factor(objective.hessian(residual)[free][:, free])
     if factored.triangular:
@@ -291,8 +317,8 @@ def _factored(objective: Objective, residual: Tensor, free: Tensor) -> Factor | 
     return factored if factored.rank >= factor(objective.hessian(even)[free][:, free]).rank else None
 
 
-def _hidden_move(objective: Objective, inverse: Tensor, rounding: Tensor, free: Tensor) -> float:
-    """The largest move in log-odds that an excess within `rounding` could ask for: |x_i|_(1/G) |e|_(1/G)."""
+def _move_by_rounding(objective: Objective, inverse: Tensor, rounding: Tensor, free: Tensor) -> float:
+    """The largest move in log-odds that an imbalance e within `rounding` could ask for: |x_i|_(1/G) |e|_(1/G)."""
     size = math.sqrt(float(rounding @ inverse.abs() @ rounding))
     p = objective.design.shape[1]
     n_free = len(free) // p

@@ -18,15 +18,15 @@ from typing import Any, Protocol
 
 import torch
 
-from torchlogit.atomic import ANEW, load_tree, locked, mapped, save_tree
+from torchlogit.atomic import START_OVER, load_tree, locked, map_tensors, save_tree
 from torchlogit.errors import CheckpointError, InputError, TorchlogitWarning
 from torchlogit.fingerprint import circumstances, contents, first_difference, settings
 from torchlogit.objective import Objective
-from torchlogit.records import Certificate, FitResult, Params, Separation, State, Status, Step
+from torchlogit.records import Certificate, FitResult, Params, Separation, State, Status, Step, StopReason
 from torchlogit.solvers import Resumable, Solver
 
 FILE, LOCK = "fit.safetensors", "fit.lock"
-KIND, FORMAT = "checkpoint", 1
+KIND, FORMAT = "checkpoint", 2
 OTHER = "give what it was begun with, or another folder"
 
 
@@ -145,7 +145,7 @@ class _Folder:
 
     def note(self, place: Place) -> None:
         """A copy."""
-        self._note = mapped(_place_as_tree(place), torch.Tensor.clone)
+        self._note = map_tensors(_place_as_tree(place), torch.Tensor.clone)
 
     def save_when_due(self) -> None:
         """By the clock, or by the passes since the last time."""
@@ -177,13 +177,13 @@ class _Folder:
         if not self.resume:
             way = "go on from it (resume=True, --resume), or choose another folder"
             raise CheckpointError(f"{folder}: holds a fit already; {way}")
-        tree = mapped(load_tree(self.path, KIND, FORMAT), lambda tensor: tensor.to(device))
+        tree = map_tensors(load_tree(self.path, KIND, FORMAT), lambda tensor: tensor.to(device))
         try:
             self._refuse_others(tree)
             place, result = tree["place"], tree["result"]
             return Found(None if place is None else _place_of(place), None if result is None else _result_of(result))
         except (KeyError, TypeError) as error:
-            raise CheckpointError(f"{self.path}: a part is not what it should be ({error}); {ANEW}") from None
+            raise CheckpointError(f"{self.path}: a part is not what it should be ({error}); {START_OVER}") from None
 
     def _refuse_others(self, tree: dict[str, Any]) -> None:
         """Another fit is refused; other circumstances are no obstacle, though the last bits may then differ."""
@@ -191,7 +191,7 @@ class _Folder:
         if found := first_difference(tree["circumstances"], circumstances()):
             words = f"{folder}: begun with {found.name} {found.old}, now {found.new}"
             if found.name == "torchlogit":
-                raise CheckpointError(f"{words}; go on with that version, or {ANEW}")
+                raise CheckpointError(f"{words}; go on with that version, or {START_OVER}")
             warnings.warn(f"{words}: the last digits may come out otherwise", TorchlogitWarning, stacklevel=6)
         if found := first_difference(facts["settings"], self.facts["settings"]):
             raise CheckpointError(f"{folder}: the fit there has {found.name} {found.old}, not {found.new}; {OTHER}")
@@ -237,20 +237,21 @@ def _params_as_tree(params: Params) -> dict[str, Any]:
 
 
 def _certificate_as_tree(certificate: Certificate) -> dict[str, Any]:
-    separation = certificate.separation
+    separation, reason = certificate.separation, certificate.reason
     return {
         "status": str(certificate.status),
         "objective": certificate.objective,
         "bound": certificate.bound,
-        "message": certificate.message,
         "separation": separation and {"complete": separation.complete, "directions": separation.directions},
+        "reason": reason and {"cause": reason.cause, "answer": reason.answer, "known": reason.known},
     }
 
 
 def _certificate_of(tree: dict[str, Any]) -> Certificate:
     found = tree["separation"]
     separation = found and Separation(found["complete"], tuple((j, k, sign) for j, k, sign in found["directions"]))
-    return Certificate(Status(tree["status"]), tree["objective"], tree["bound"], tree["message"], separation)
+    reason = tree["reason"] and StopReason(**tree["reason"])
+    return Certificate(Status(tree["status"]), tree["objective"], tree["bound"], separation, reason)
 
 
 def _history_as_tree(history: tuple[Step, ...]) -> list[list[float | None]]:

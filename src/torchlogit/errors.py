@@ -1,14 +1,14 @@
-"""Every error and warning that torchlogit raises on purpose.
+"""All errors and warnings that torchlogit raises on purpose.
 
     TorchlogitError
-    ├── InputError (ValueError)            what was given cannot be used
-    │   ├── DataError                      a table or array: column and row where there is one
-    │   ├── ModelFileError                 a file that is not a model we can read
-    │   └── CheckpointError                a checkpoint that this fit cannot go on from
-    ├── DivergedError                      an explicit learning rate drove the coefficients out of range
-    └── MissingExtraError (ImportError)    an optional package is absent; names the extra
+    ├── InputError (ValueError)            an argument, a table or a file cannot be used
+    │   ├── DataError                      a table or an array; names the column and the row
+    │   ├── ModelFileError                 a model file
+    │   └── CheckpointError                a checkpoint from which this fit cannot resume
+    ├── DivergedError                      an explicit learning rate was too large: the coefficients overflowed
+    └── MissingExtraError (ImportError)    an optional package is not installed
 
-    TorchlogitWarning (UserWarning)        the work goes on; something deserves a look
+    TorchlogitWarning (UserWarning)        the work goes on, and a result may not be what was meant
 
 A message is one line: what was given, what was expected, what to do.
 """
@@ -17,18 +17,26 @@ from __future__ import annotations
 
 
 class TorchlogitError(Exception):
-    """The root of the tree: catch this to catch everything torchlogit raises on purpose."""
+    """Base class of all errors that torchlogit raises on purpose."""
 
 
 class InputError(TorchlogitError, ValueError):
-    """What was given cannot be used."""
+    """An argument, a table or a file cannot be used."""
 
 
 class DataError(InputError):
-    """A table or array cannot be used; `column` and `row` say where, when one place is to blame.
+    """A table or an array cannot be used.
 
-    `row` is the index into the table that was handed over, from 0. Whoever read that table from
-    files knows which file the row came from, and says so with `located`, once.
+    Parameters
+    ----------
+    message
+        What was given, what was expected and what to do; one line.
+    column
+        Name of the column at fault, if it is one column.
+    row
+        Index, from 0, of the row at fault in a table in memory, if it is one row.
+    place
+        The file at fault, or the file and its row, as in "a.csv row 2", if the message names it.
     """
 
     def __init__(
@@ -43,30 +51,35 @@ class DataError(InputError):
     def __str__(self) -> str:
         return self.message if self.row is None else f"{self.message} (row {self.row}, counted from 0)"
 
-    def located(self, place: str) -> DataError:
-        """The same error, with the place (a file, or a file and its row) put before the message, if it has none yet."""
-        return self if self.place else DataError(f"{place}: {self.message}", column=self.column, place=place)
+    def at(self, file: str | None, row: int | None = None) -> DataError:
+        """The same error with the file, and the row (from 0) if it is given, before the message.
 
-    def named(self, place: str) -> DataError:
-        """The same error, whose message tells its place already."""
-        return DataError(self.message, column=self.column, place=place)
+        If `file` is None, the table is in memory, and `row` is its index. An error whose message names a place already
+        is returned unchanged.
+        """
+        if self.place is not None:
+            return self
+        if file is None:
+            return DataError(self.message, column=self.column, row=row)
+        place = file if row is None else f"{file} row {row + 1}"
+        return DataError(f"{place}: {self.message}", column=self.column, place=place)
 
 
 class ModelFileError(InputError):
-    """A file is not a torchlogit model, is damaged, or comes from a later version."""
+    """A file is not a torchlogit model, is damaged, or was written by a later version."""
 
 
 class CheckpointError(InputError):
-    """A checkpoint is damaged, or is of another fit, and cannot be gone on from."""
+    """A checkpoint is damaged, or belongs to another fit: this fit cannot resume from it."""
 
 
 class DivergedError(TorchlogitError):
-    """A solver with an explicit learning rate left the range of floats; names the batch and the rate."""
+    """Coefficients overflowed with an explicit learning rate; the message names the batch and the rate."""
 
 
 class MissingExtraError(TorchlogitError, ImportError):
-    """An optional package is not installed; the message names the extra that brings it."""
+    """An optional package is not installed; the message names the extra that installs it."""
 
 
 class TorchlogitWarning(UserWarning):
-    """The work goes on; something deserves a look."""
+    """The work goes on, and a result may not be what was meant."""

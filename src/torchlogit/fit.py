@@ -1,4 +1,9 @@
-"""fit: the one loop. It consumes a solver's iterates, certifies them, keeps the history and decides when to stop."""
+"""fit: the one loop over a solver's steps. It certifies them, keeps the history and decides when to stop.
+
+The solver yields a state after each step. A step from which a bound may follow is certified: a bound on F(w) - min F
+is computed, or, where columns have no penalty, separation is looked for. The loop ends when the bound meets the goal,
+separation is proved, a budget is spent, a monitor asks for it, or F no longer falls.
+"""
 
 from __future__ import annotations
 
@@ -11,33 +16,50 @@ from torchlogit.certificate import Bound, features_are_free, newton_dual_bound, 
 from torchlogit.checkpoints import Checkpoints, Keeper, Place, keeper
 from torchlogit.errors import DivergedError, InputError
 from torchlogit.objective import Objective
-from torchlogit.records import Certificate, FitProgress, FitResult, Monitor, Params, Separation, State, Status, Step
+from torchlogit.records import (
+    Certificate,
+    FitProgress,
+    FitResult,
+    Monitor,
+    Params,
+    Separation,
+    State,
+    Status,
+    Step,
+    StopReason,
+)
 from torchlogit.separation import all_classified, find_separation
 from torchlogit.solvers import Resumable, Solver
 from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 
-WORTH_CERTIFYING = 100.0  # a step that promises this many times the tolerance may already have reached it
-NEARLY = 1.5  # a bound that is expected to be this many times the tolerance is worth a look
-WORTH_DOUBTING = 1e-4  # a step that promises this share of F and yet gives no bound may be on its way to infinity
-ROUNDED = 1e-10  # and one that promises this little will do no better, whatever the tolerance
-STALLED = 4  # steps in a row without any decrease: rounding is all that is left
-PROBES = 30  # Newton steps spent on measuring another solver's answer
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a fit ends without what it was asked for; and whether, with a larger budget, it would go on."""
-
-    status: Status
-    words: str
-    goes_on: bool = False
+# A bound costs about a pass, so it is computed only where it may be small enough, judged by the gap F - min F that the
+# solver expects. Larger ratios: more bounds in vain; smaller ones: a certificate that comes some steps late.
+GAP_RATIO = 100.0  # expected gap / (tol F) up to which a bound is computed
+BOUND_RATIO = 1.5  # expected bound / (tol F) up to which it is computed, where the solver predicts the bound itself
+SEPARABLE_GAP = (
+    1e-4  # expected gap / F up to which a bound is computed while the classes may be separated: none is a sign
+)
+NEGLIGIBLE_GAP = 1e-10  # expected gap / F below which no further step is of use, whatever the tolerance
+STALLED_STEPS = 4  # Newton steps without any decrease of F, after which rounding is all that is left
+PROBES = 30  # the most Newton steps that are spent on bounding the gap of another solver's answer
+LEVEL = 0.99  # bound / best bound so far, above which further probes are not worth their passes
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """When to stop. tol: bound <= tol * F. standard_errors: and sqrt(2 bound) no more than this, where given.
+    """When a fit stops.
 
-    max_iter: passes over the rows. time_budget: seconds.
+    Parameters
+    ----------
+    tol : float
+        The bound on F - min F that is asked for, relative to F.
+    standard_errors : float, optional
+        The largest sqrt(2 bound) that is asked for besides: to second order the distance of every coefficient from its
+        optimum, in standard errors.
+    max_iter : float
+        Passes over the rows.
+    time_budget : float, optional
+        Seconds.
     """
 
     tol: float = 1e-6
@@ -52,17 +74,17 @@ class Goal:
             return False
         return self.standard_errors is None or errors <= self.standard_errors
 
-    def spent(self, step: Step) -> Reason | None:
-        """The budget that has run out, or None."""
+    def spent(self, step: Step) -> StopReason | None:
+        """The budget that is spent after this step, or None."""
         if step.passes >= self.max_iter:
-            return Reason(Status.BUDGET, f"the budget of {_passes(self.max_iter)} is spent", goes_on=True)
+            return StopReason(f"the budget of {_passes(self.max_iter)} is spent")
         if self.time_budget is not None and step.seconds >= self.time_budget:
-            return Reason(Status.BUDGET, f"the budget of {self.time_budget:g} seconds is spent", goes_on=True)
+            return StopReason(f"the budget of {self.time_budget:g} seconds is spent")
         return None
 
 
-ON_REQUEST = Reason(Status.BUDGET, "stopped by a monitor", goes_on=True)
-INTERRUPTED = Reason(Status.BUDGET, "interrupted", goes_on=True)
+BY_MONITOR = StopReason("stopped by a monitor")
+INTERRUPTED = StopReason("interrupted")
 
 
 def fit(
@@ -74,12 +96,35 @@ def fit(
     monitors: Iterable[Monitor[FitProgress]] = (),
     checkpoints: Checkpoints | None = None,
 ) -> FitResult:
-    """The best answer that the solver reached within the goal's budget, with its certificate.
+    """The best answer that the solver reaches within the goal's budget, with its certificate.
 
-    A monitor is called after each step and stops the fit by returning True. Ctrl-C stops it too: the answer so
-    far is returned with the bound it has. With checkpoints a fit that was stopped, or killed, goes on to the same bits;
-    one that has ended is returned as it was, unless its budget is larger now.
+    Ctrl-C ends a fit as a spent budget does: the answer so far is returned.
 
+    Parameters
+    ----------
+    objective : Objective
+        F, which is minimised.
+    solver : Solver
+        Yields the steps.
+    goal : Goal, optional
+        When to stop.
+    start : Params, optional
+        The point to start from; the solver chooses one by default.
+    monitors : iterable of Monitor
+        Called after each step; one that returns True ends the fit.
+    checkpoints : Checkpoints, optional
+        The folder that the fit is kept in. A fit that was stopped or killed continues from there, with the same bits as
+        if it had not been. One that had ended is returned, unless its budget is larger now.
+
+    Raises
+    ------
+    InputError
+        Where the data cannot determine the coefficients and there is no penalty.
+    CheckpointError
+        Where the folder holds another fit, or a damaged one.
+
+    Examples
+    --------
     >>> import torch
     >>> from torchlogit.design import Dense
     >>> from torchlogit.losses import Logistic
@@ -91,63 +136,64 @@ def fit(
     """
     goal, monitors = goal or Goal(), tuple(monitors)
     _refuse_undetermined(objective)
-    exact = {"tol": goal.tol, "standard_errors": goal.standard_errors}
-    with keeper(checkpoints, objective, solver, exact, start) as kept:
+    decisive = {"tol": goal.tol, "standard_errors": goal.standard_errors}  # the numbers depend on these, on no budget
+    with keeper(checkpoints, objective, solver, decisive, start) as kept:
         known = kept.found.result
         if known is not None and (kept.found.place is None or goal.spent(known.history[-1])):
             return known
-        result, reason = _fitted(objective, solver, goal, start, monitors, kept)
-        kept.ended(result, goes_on=reason is not None and reason.goes_on)
+        result, can_continue = _run(objective, solver, goal, start, monitors, kept)
+        kept.ended(result, can_continue)
         return result
 
 
-def _fitted(
+def _run(
     objective: Objective,
     solver: Solver,
     goal: Goal,
     start: Params | None,
     monitors: tuple[Monitor[FitProgress], ...],
     kept: Keeper,
-) -> tuple[FitResult, Reason | None]:
-    """The answer, and why it is no better; from the place where there is one to go on from."""
-    place, reason = kept.found.place, None
+) -> tuple[FitResult, bool]:
+    """The answer, and whether a fit with a larger budget would continue from it."""
+    place = kept.found.place
+    certify = _Certifier(objective, goal, place.may_be_separated if place else None)
     history = list(place.history) if place else []
     latest = (place.state, place.certificate) if place else None
-    examine = _Examiner(objective, goal, place.may_be_separated if place else None)
     began = time.perf_counter() - (history[-1].seconds if history else 0.0)
+    reason, status = None, Status.BUDGET
     try:
         for state in _states(objective, solver, start, place):
-            certificate = examine(state)
+            certificate = certify(state)
             latest = state, certificate
             history.append(Step(state.passes, time.perf_counter() - began, certificate.objective, certificate.bound))
-            kept.note(Place(tuple(history), state, certificate, examine.may_be_separated))
+            kept.note(Place(tuple(history), state, certificate, certify.may_be_separated))
             asked = [monitor(FitProgress(history[-1], state.params)) for monitor in monitors]
             if certificate.status is Status.SEPARATED or goal.met(certificate):
-                return FitResult(state.params, _named(certificate, goal), tuple(history)), None
-            reason = goal.spent(history[-1]) or (ON_REQUEST if any(asked) else _stalled(objective, state, history))
+                return FitResult(state.params, _achieved(certificate), tuple(history)), False
+            reason = goal.spent(history[-1]) or (BY_MONITOR if any(asked) else None)
+            if reason is None and (reason := _stalled(objective, state, history)):
+                status = Status.UNCERTIFIABLE
             if reason is not None:
                 break
             kept.save_when_due()
     except KeyboardInterrupt:
         if latest is None:
             raise
-        reason = INTERRUPTED
+        reason, status = INTERRUPTED, Status.BUDGET
     except DivergedError as error:
-        return _diverged(objective, latest, str(error), history), None
+        return _diverged(objective, latest, str(error), history), False
     assert latest is not None, "a solver yields at least one state"
     state, certificate = latest
-    reason = reason or Reason(Status.BUDGET, f"the solver ended after {_passes(state.passes)}")
-    if state.expected_gap is None and goal.time_budget is None and reason is not INTERRUPTED:
-        certificate = _measured(objective, state, goal, examine)  # the solver cannot tell how far it is
-    if state.expected_bound is not None and state.dual_residual is not None and certificate.bound is None:
-        certificate = examine.bound(state)
+    can_continue = reason is not None and status is Status.BUDGET
+    reason = reason or StopReason(f"the solver ended after {_passes(state.passes)}")
+    certificate = certify.last(state, certificate, at_once=reason is INTERRUPTED)
     if certificate.status is Status.SEPARATED or goal.met(certificate):
-        return FitResult(state.params, _named(certificate, goal), tuple(history)), None
-    return FitResult(state.params, _unfinished(certificate, reason), tuple(history)), reason
+        return FitResult(state.params, _achieved(certificate), tuple(history)), False
+    return FitResult(state.params, replace(certificate, status=status, reason=reason), tuple(history)), can_continue
 
 
 def _states(objective: Objective, solver: Solver, start: Params | None, place: Place | None) -> Iterator[State]:
-    """The solver's states, from the start or after the place where a fit was."""
+    """The solver's states from the start, or those that follow the checkpoint."""
     if place is None:
         return solver.iterates(objective, start)
     assert isinstance(solver, Resumable)
@@ -156,16 +202,20 @@ def _states(objective: Objective, solver: Solver, start: Params | None, place: P
 
 
 def _diverged(
-    objective: Objective, latest: tuple[State, Certificate] | None, words: str, history: list[Step]
+    objective: Objective, latest: tuple[State, Certificate] | None, cause: str, history: list[Step]
 ) -> FitResult:
-    """The last state whose numbers were finite: the start, where there is none."""
+    """The last state whose numbers were finite, or the empty model where there is none."""
     params = latest[0].params if latest else objective.params(objective.start())
     value = latest[1].objective if latest else float("nan")
-    return FitResult(params, Certificate(Status.DIVERGED, value, None, words), tuple(history))
+    return FitResult(params, Certificate(Status.DIVERGED, value, None, reason=StopReason(cause)), tuple(history))
 
 
-class _Examiner:
-    """What can be said of a state: a bound, a separation, or nothing yet. Asks the costly question once."""
+class _Certifier:
+    """Certifies states: computes a dual bound, or proves separation.
+
+    The linear program that finds separation is solved at most once, unless a state classifies every row. Where it finds
+    none, none is looked for again: `may_be_separated` is then False.
+    """
 
     def __init__(self, objective: Objective, goal: Goal, may_be_separated: bool | None) -> None:
         self.objective, self.goal = objective, goal
@@ -174,61 +224,74 @@ class _Examiner:
         self.may_be_separated = may_be_separated
 
     def __call__(self, state: State) -> Certificate:
-        if separation := self.complete_separation(state):
+        """The state's certificate, without a bound where none would be small enough yet."""
+        if separation := self._complete_separation(state):
             return _separated(state, separation)
-        if state.dual_residual is None or not self.worth_certifying(state):
-            return Certificate(Status.BUDGET, state.objective, None, "no bound yet")
-        return self.bound(state)
+        if state.dual_residual is None or not self._worth_a_bound(state):
+            return Certificate(Status.BUDGET, state.objective, None)
+        return self._bound(state)
 
-    def bound(self, state: State) -> Certificate:
-        """The bound from the state's dual point, or the separation that there is instead."""
+    def last(self, state: State, certificate: Certificate, *, at_once: bool) -> Certificate:
+        """The certificate of a fit's last state, with the bound that was not computed on the way, if there is one.
+
+        Where the solver does not know how far it is, a few Newton steps measure that, unless there is a time budget, or
+        the fit has to end `at_once`.
+        """
+        if state.expected_gap is None and self.goal.time_budget is None and not at_once:
+            certificate = self._measured(state)
+        if state.expected_bound is not None and state.dual_residual is not None and certificate.bound is None:
+            certificate = self._bound(state)
+        return certificate
+
+    def _worth_a_bound(self, state: State) -> bool:
+        """Whether a bound computed now may be small enough, or its absence a sign of separation."""
+        if state.expected_bound is not None:
+            return state.expected_bound <= BOUND_RATIO * self.goal.tol * state.objective
+        if state.expected_gap is None:
+            return True
+        limit = max(GAP_RATIO * self.goal.tol, SEPARABLE_GAP if self.may_be_separated else NEGLIGIBLE_GAP)
+        return state.expected_gap <= limit * state.objective
+
+    def _bound(self, state: State) -> Certificate:
+        """The bound from the state's dual point, or the separation that stands in its way."""
         assert state.dual_residual is not None
         bound = newton_dual_bound(self.objective, self.objective.theta(state.params), state.dual_residual)
-        if bound.value is None and (separation := self.separation(state)):
+        if bound.value is None and (separation := self._separation(state)):
             return _separated(state, separation)
         return _bounded(bound)
 
-    def worth_certifying(self, state: State) -> bool:
-        """Whether a bound computed now may be small enough, or its absence telling."""
-        if state.expected_bound is not None:
-            return state.expected_bound <= NEARLY * self.goal.tol * state.objective
-        if state.expected_gap is None:
-            return True
-        limit = max(WORTH_CERTIFYING * self.goal.tol, WORTH_DOUBTING if self.may_be_separated else ROUNDED)
-        return state.expected_gap <= limit * state.objective
-
-    def complete_separation(self, state: State) -> Separation | None:
-        """The separation, where this state already classifies every row."""
+    def _complete_separation(self, state: State) -> Separation | None:
+        """The separation where this state classifies every row."""
         if not self.may_be_separated or state.raw is None or not all_classified(self.objective, state.raw):
             return None
         return find_separation(self.objective, state.raw)
 
-    def separation(self, state: State) -> Separation | None:
-        """The separation that a state without a bound is running towards; looked for once."""
+    def _separation(self, state: State) -> Separation | None:
+        """The separation of the classes, or None: the coefficients of a state without a bound may run off to it."""
         if not self.may_be_separated or state.raw is None:
             return None
         found = find_separation(self.objective, state.raw)
         self.may_be_separated = found is not None
         return found
 
-
-def _measured(objective: Objective, state: State, goal: Goal, examine: _Examiner) -> Certificate:
-    """The certificate of another solver's last state: bounds from Newton's dual points, until they stop falling."""
-    theta, best = objective.theta(state.params), Bound(None, state.objective)
-    for probe in islice(StochasticNewton(aim=goal.tol).iterates(objective, state.params), PROBES):
-        seen = examine(probe)
-        if seen.status is Status.SEPARATED:
-            return replace(seen, objective=state.objective)
-        if probe.dual_residual is None:
-            continue
-        bound = newton_dual_bound(objective, theta, probe.dual_residual)
-        if bound.value is None:
-            continue
-        settled = best.value is not None and bound.value > 0.99 * best.value
-        best = bound if best.value is None or bound.value < best.value else best
-        if settled or goal.met(_bounded(best)):
-            break
-    return _bounded(best)
+    def _measured(self, state: State) -> Certificate:
+        """The certificate of this state by the dual points of Newton steps from it, until the bound stops falling."""
+        objective, goal = self.objective, self.goal
+        theta, best = objective.theta(state.params), Bound(None, state.objective)
+        for probe in islice(StochasticNewton(aim=goal.tol).iterates(objective, state.params), PROBES):
+            certificate = self(probe)
+            if certificate.status is Status.SEPARATED:
+                return replace(certificate, objective=state.objective)
+            if probe.dual_residual is None:
+                continue
+            bound = newton_dual_bound(objective, theta, probe.dual_residual)
+            if bound.value is None:
+                continue
+            level = best.value is not None and bound.value > LEVEL * best.value
+            best = bound if best.value is None or bound.value < best.value else best
+            if level or goal.met(_bounded(best)):
+                break
+        return _bounded(best)
 
 
 def _passes(number: float) -> str:
@@ -236,53 +299,44 @@ def _passes(number: float) -> str:
 
 
 def _refuse_undetermined(objective: Objective) -> None:
-    """Where columns outnumber rows and nothing holds them, no coefficients are the best: said at once where p is large.
+    """InputError where there are more columns than rows, no penalty, and too many parameters to look for separation.
 
-    Of few columns it is found out which of them separate the classes.
+    With fewer parameters the fit finds out which columns separate the classes.
     """
     n, p = objective.design.shape
     if n < p and bool((objective.precision() == 0).all()) and objective.penalty.smooth and too_many_free(objective):
         raise InputError(
-            f"X has {p - objective.design.has_intercept:,} columns, more than its {n:,} rows, and no penalty holds "
+            f"X has {objective.n_features:,} columns, more than its {n:,} rows, and no penalty holds "
             f"them: no finite coefficients fit best, or many do; use a penalty (l2 > 0)"
         )
 
 
-def _stalled(objective: Objective, state: State, history: list[Step]) -> Reason | None:
-    """Rounding is all that is left: F has not fallen for several of Newton's steps, and the goal is not met.
+def _stalled(objective: Objective, state: State, history: list[Step]) -> StopReason | None:
+    """Why no further step is of use, or None.
 
-    Or all that can be done is: what a step promises is next to nothing, and a bound cannot be had.
+    Either the step promises next to nothing, and the free parameters are too many for a bound. Or F has not fallen for
+    several Newton steps: the rest is rounding.
     """
-    done = state.expected_gap is not None and state.expected_gap <= ROUNDED * state.objective
+    done = state.expected_gap is not None and state.expected_gap <= NEGLIGIBLE_GAP * state.objective
     if done and too_many_free(objective):
-        return Reason(Status.UNCERTIFIABLE, "the optimum, to all appearances, but without a penalty on so many columns")
-    if state.dual_residual is None or len(history) <= STALLED:
+        return StopReason("the optimum, to all appearances, but without a penalty on so many columns")
+    if state.dual_residual is None or len(history) <= STALLED_STEPS:
         return None
-    if state.expected_bound is not None and state.expected_bound > ROUNDED * state.objective:
-        return None  # a dual method is not done before its gap is: F itself may rise on its way
-    if history[-1].objective < history[-1 - STALLED].objective:
+    if state.expected_bound is not None and state.expected_bound > NEGLIGIBLE_GAP * state.objective:
+        return None  # a dual method, whose F may rise on the way: it is done when its duality gap is small
+    if history[-1].objective < history[-1 - STALLED_STEPS].objective:
         return None
-    return Reason(Status.UNCERTIFIABLE, "the objective no longer falls: this is the best that float64 can tell apart")
+    return StopReason("the objective no longer falls: this is the best that float64 can tell apart")
 
 
 def _bounded(bound: Bound) -> Certificate:
-    words = "no bound yet" if bound.value is None else f"at most {bound.value:.3g} nats above the minimum"
-    return Certificate(Status.BUDGET, bound.objective, bound.value, words)
+    return Certificate(Status.BUDGET, bound.objective, bound.value)
 
 
-def _named(certificate: Certificate, goal: Goal) -> Certificate:
-    """The certificate with the status that its goal, now met, gives it."""
-    if certificate.status is Status.SEPARATED:
-        return certificate
-    words = f"proven within {certificate.relative_bound:.1e} of the minimum, relative to it"
-    return replace(certificate, status=Status.CERTIFIED, message=words)
-
-
-def _unfinished(certificate: Certificate, reason: Reason) -> Certificate:
-    return replace(certificate, status=reason.status, message=f"{reason.words}; {certificate.message}")
+def _achieved(certificate: Certificate) -> Certificate:
+    """The certificate of a fit that met its goal or proved separation."""
+    return certificate if certificate.status is Status.SEPARATED else replace(certificate, status=Status.CERTIFIED)
 
 
 def _separated(state: State, separation: Separation) -> Certificate:
-    kind = "completely" if separation.complete else "quasi-completely"
-    words = f"no finite minimum exists: the classes are {kind} separated, and the coefficients run off to infinity"
-    return Certificate(Status.SEPARATED, state.objective, None, words, separation)
+    return Certificate(Status.SEPARATED, state.objective, None, separation)

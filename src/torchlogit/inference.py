@@ -66,6 +66,6 @@ def _refusal(objective: Objective, certificate: Certificate) -> str:
         return "the classes are separated: coefficients that run off to infinity have no standard errors"
     if certificate.standard_errors is None or certificate.standard_errors > CLOSE:
         return f"the answer is not proven to be within {CLOSE} standard errors of the optimum"
-    if objective.n_free > MAX_PARAMETERS:
+    if objective.n_parameters > MAX_PARAMETERS:
         return f"there are more than {MAX_PARAMETERS:,} coefficients: their covariance is not formed"
     return ""

@@ -1,7 +1,7 @@
-"""LogisticModel: a fitted model, complete: coefficients, encoder, classes, certificate. One file, readable with numpy.
+"""LogisticModel: a fitted model with all that prediction needs, and its file, which numpy alone can read.
 
-The file is safetensors: the tensors, and under the metadata key "torchlogit" one JSON object. No pickle, and nothing
-that varies from run to run. torch is not needed to load it or to predict.
+The file is in the safetensors format (docs/model-file.md): the tensors, and one JSON object under the metadata key
+"torchlogit". It holds no pickle, and nothing that varies from run to run. Loading and predicting do not import torch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from torchlogit.data.encoding.schema import schema_from_json, schema_to_json
 from torchlogit.data.reading.tables import table_from
 from torchlogit.errors import InputError, ModelFileError, TorchlogitWarning
 from torchlogit.prediction import likeliest, probability_of, raw_prediction
-from torchlogit.prediction import probabilities as probabilities  # for those who look for it here
 from torchlogit.records import StreamState
 
 if TYPE_CHECKING:
@@ -34,22 +33,24 @@ Array = NDArray[np.float64]
 Label = str | int | float | bool
 
 FORMAT_VERSION = 3
-MOST_TEXT = 100_000_000  # bytes: the longest header that safetensors reads
-KEY = "torchlogit"
+MAX_HEADER = 100_000_000  # bytes: the longest header that safetensors reads
+HEADER_PER_TEXT = 1.1  # an estimate: the header is this many times as long as the JSON text, whose quotes are escaped
+KEY = "torchlogit"  # of the JSON object among the file's metadata
 FACTS = ("target", "penalty", "solver", "certificate", "training_data", "standard_errors", "versions")
 KEYS = ("checksum", "format_version", "classes", "feature_names", "schema", *FACTS)
 KEYS_SINCE_3 = (*KEYS, "state")
 TENSORS = ("coef", "intercept")
-STATE = "state."  # begins the name of every tensor of a stream's state
+STATE = "state."  # the names of all tensors of a stream's state begin with it
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is on record about how a model came to be, as JSON values.
+    """How a model was trained, as JSON values.
 
-    target: column name or None. penalty: {l1, l2}. solver: name and settings. certificate: status, objective, bound,
-    relative_bound, standard_errors (nats), message, separation. training_data: rows, weight, fingerprint.
-    standard_errors: {coef, intercept} as nested lists, or {reason}. versions: of the libraries.
+    target: the name of the target column, or None. penalty: l1, l2 and, where they were given, factors, lower and
+    upper bounds by column. solver: name, passes and tol. certificate: status, objective and bound in nats,
+    relative_bound, standard_errors, message, separation. training_data: rows, weight, fingerprint. standard_errors:
+    those of coef and intercept as nested lists, or the reason why there are none. versions: of the libraries used.
     """
 
     target: str | None
@@ -63,9 +64,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Coefficient:
-    """One line of a report: a feature's coefficient for one output in the table's own units, its odds ratio and error.
+    """A feature's coefficient for one output in the table's own units, with its odds ratio and standard error.
 
-    For a numeric column the coefficient is per unit of the column, for a level or a missing value per presence.
+    The coefficient of a numeric column is per unit of the column; that of a level or a missing value is for its
+    presence.
     """
 
     feature: str
@@ -77,10 +79,28 @@ class Coefficient:
 
 @dataclass(frozen=True, slots=True)
 class LogisticModel:
-    """coef (n_features, n_outputs) and intercept (n_outputs,), float64, for encoded features; 1 output for 2 classes.
+    """A fitted model: it encodes the rows of a table, predicts, and saves itself to one file.
 
-    state: what a model that was learned in one pass goes on from.
+    Two classes have one output, the log-odds of the second class; more classes have one output each (softmax).
 
+    Parameters
+    ----------
+    coef : ndarray (n_features, n_outputs), float64
+        The coefficients of the encoded features.
+    intercept : ndarray (n_outputs,), float64
+    classes : tuple of str, int, float or bool
+        The labels, in the order of the outputs.
+    feature_names : tuple of str
+        The names of the encoded features.
+    encoder : Encoder or None
+        What turns a table into features; None where the model takes arrays of features.
+    facts : Facts
+        How the model was trained.
+    state : StreamState or None
+        What a model that was learned in one pass goes on learning from.
+
+    Examples
+    --------
     >>> facts = Facts(None, {"l1": 0.0, "l2": 1.0}, {}, {}, {}, {"reason": "not computed"}, {})
     >>> model = LogisticModel(np.array([[2.0]]), np.array([-1.0]), ("no", "yes"), ("x",), None, facts)
     >>> model.predict(np.array([[0.0], [1.0]])).tolist()
@@ -96,11 +116,11 @@ class LogisticModel:
     state: StreamState | None = None
 
     def features(self, X: object) -> NDArray[np.floating[Any]] | Matrix:
-        """The encoded features of a table, or of an array where the model has no encoder."""
+        """The encoded features of a table, (n, n_features); of an array where the model has no encoder."""
         if self.encoder is not None:
             encoded = self.encoder.encode(table_from(X))
-            if encoded.notices:
-                warnings.warn("; ".join(encoded.notices), TorchlogitWarning, stacklevel=2)
+            if encoded.messages:
+                warnings.warn("; ".join(encoded.messages), TorchlogitWarning, stacklevel=2)
             return encoded.values
         values = np.asarray(X)
         if values.ndim != 2 or values.shape[1] != len(self.feature_names):
@@ -112,7 +132,7 @@ class LogisticModel:
         return self.raw_of(self.features(X))
 
     def raw_of(self, features: NDArray[np.floating[Any]] | Matrix) -> Array:
-        """The raw prediction of features that are already encoded."""
+        """The raw prediction (n, n_outputs) of features that are encoded already."""
         return raw_prediction(features, self.coef, self.intercept)
 
     def predict_proba(self, X: object) -> Array:
@@ -120,50 +140,61 @@ class LogisticModel:
         return probability_of(self.features(X), self.coef, self.intercept)
 
     def predict(self, X: object) -> NDArray[np.object_]:
-        """The likeliest class of every row."""
+        """The most likely class of each row, (n,)."""
         return self.likeliest(self.raw_prediction(X))
 
     def likeliest(self, raw: Array) -> NDArray[np.object_]:
-        """The class with the largest raw prediction."""
+        """The most likely class of each row, (n,), from its raw prediction (n, n_outputs)."""
         labels: NDArray[np.object_] = np.array(self.classes, dtype=object)
         return labels.take(likeliest(raw))
 
     def to_torch(self, dtype: torch.dtype | None = None) -> torch.nn.Linear:
-        """A torch.nn.Linear from the encoded features to the raw prediction, on the CPU; dtype: None, torch's default.
+        """The model as a torch.nn.Linear on the CPU, from encoded features to raw predictions.
 
-        Its sigmoid is the probability of the second of two classes, its softmax that of each of more. In float64 it
-        predicts what the model does, in float32 as exactly as X and coefficients of float32 can.
+        The sigmoid of its output is the probability of the second of two classes, the softmax that of each of more.
+
+        Parameters
+        ----------
+        dtype : torch.dtype, optional
+            torch's default dtype if not given. With float64 it predicts what the model does; with float32 the
+            coefficients are rounded.
         """
         return as_linear(self.coef, self.intercept, dtype)
 
     @property
     def outputs(self) -> tuple[Label, ...]:
-        """The class that each output speaks for: the second of two, or all."""
+        """The class of each output: the second of two classes, or all of more."""
         return self.classes[1:] if self.coef.shape[1] == 1 else self.classes
 
     def in_original_units(self) -> tuple[list[Coefficient], list[Coefficient]]:
         """The intercepts and the coefficients in the table's own units, with odds ratios and standard errors."""
-        unit, at = np.ones(len(self.coef)), np.zeros(len(self.coef))
+        units, zero = np.ones(len(self.coef)), np.zeros(len(self.coef))
         if self.encoder is not None:
-            unit = np.array(self.encoder.schema.units)
-            at = intercept_at(self.encoder)
-        coef, intercept = self.coef * unit[:, None], self.intercept + at @ self.coef
-        known = self.facts.standard_errors
-        coef_errors = _errors(known.get("coef"), coef.shape) * unit[:, None]
-        intercept_errors = _errors(known.get("intercept"), intercept.shape)
-        lines = [
+            units, zero = np.array(self.encoder.schema.units), intercept_at(self.encoder)
+        coef, intercept = self.coef * units[:, None], self.intercept + zero @ self.coef
+        errors = self.facts.standard_errors
+        coef_errors = _errors(errors.get("coef"), coef.shape) * units[:, None]
+        intercept_errors = _errors(errors.get("intercept"), intercept.shape)
+        coefficients = [
             _coefficient(name, output, coef[j, k], coef_errors[j, k])
             for j, name in enumerate(self.feature_names)
             for k, output in enumerate(self.outputs)
         ]
-        firsts = [
+        intercepts = [
             _coefficient("(intercept)", output, intercept[k], intercept_errors[k])
             for k, output in enumerate(self.outputs)
         ]
-        return firsts, lines
+        return intercepts, coefficients
 
     def save(self, path: str | Path) -> None:
-        """Writes the model file, whole or not at all: the same model gives the same bytes."""
+        """Write the model file, whole or not at all. The same model gives the same bytes.
+
+        Raises
+        ------
+        InputError
+            If coefficients are not finite, if the columns' names, levels and words take more than 100 MB, or if the
+            file cannot be written.
+        """
         from safetensors.numpy import save
 
         metadata = {
@@ -182,29 +213,36 @@ class LogisticModel:
         except ValueError:
             status = self.facts.certificate.get("status")
             raise InputError(f"the fit ({status}) holds numbers that are not finite: nothing to save") from None
-        if len(text) * 1.1 > MOST_TEXT:
+        if len(text) * HEADER_PER_TEXT > MAX_HEADER:
             raise InputError(
                 f"{path}: the columns' names, levels and words take {len(text) / 1e6:.0f} MB, and a model file holds "
-                f"{MOST_TEXT / 1e6:.0f}; hash them (hash_bits or --hash-bits), or leave columns out"
+                f"{MAX_HEADER / 1e6:.0f}; hash them (hash_bits or --hash-bits), or leave columns out"
             )
         write_atomically(Path(path), save(tensors, metadata={KEY: text}))
 
     @classmethod
     def load(cls, path: str | Path) -> LogisticModel:
-        """The model in a file; ModelFileError where the file is damaged, not ours, or of a later format."""
+        """Read a model file.
+
+        Raises
+        ------
+        ModelFileError
+            If there is no such file, or it is not a torchlogit model, damaged, or of a later format.
+        """
         tensors, metadata = _read(Path(path))
         try:
-            return cls._of(path, tensors, metadata)
+            return cls._from_parts(path, tensors, metadata)
         except (TypeError, KeyError, AttributeError) as error:
             raise ModelFileError(f"{path}: a part of the model is not what it should be ({error}); damaged") from None
 
     @classmethod
-    def _of(cls, path: str | Path, tensors: dict[str, Array], metadata: dict[str, Any]) -> LogisticModel:
+    def _from_parts(cls, path: str | Path, tensors: dict[str, Array], metadata: dict[str, Any]) -> LogisticModel:
+        """The model of a file's tensors and metadata."""
         schema = metadata["schema"]
         coef, intercept = (tensors[name] for name in TENSORS)
         encoder = None if schema is None else Encoder(schema_from_json(schema))
-        given = metadata["feature_names"]  # format 1 also gave those that the schema tells
-        names = tuple(encoder.schema.feature_names if given is None and encoder is not None else given)
+        saved = metadata["feature_names"]  # None with a schema, which tells them; format 1 saved them in any case
+        names = tuple(encoder.schema.feature_names if saved is None and encoder is not None else saved)
         classes = tuple(metadata["classes"])
         outputs = 1 if len(classes) == 2 else len(classes)
         if coef.shape != (len(names), outputs) or intercept.shape != (outputs,):
@@ -213,13 +251,13 @@ class LogisticModel:
             raise ModelFileError(f"{path}: a coefficient is not finite; the file is damaged")
         facts = Facts(**{name: metadata[name] for name in FACTS})
         arrays = {name.removeprefix(STATE): tensors[name] for name in tensors if name not in TENSORS}
-        known = metadata.get("state")
-        state = None if known is None else StreamState(known, arrays)
+        state_facts = metadata.get("state")
+        state = None if state_facts is None else StreamState(state_facts, arrays)
         return cls(coef, intercept, classes, names, encoder, facts, state)
 
 
 def as_linear(coef: Array, intercept: Array, dtype: torch.dtype | None) -> torch.nn.Linear:
-    """The torch.nn.Linear of coef (n_features, n_outputs) and intercept (n_outputs,); draws no random numbers."""
+    """The torch.nn.Linear of coef (n_features, n_outputs) and intercept (n_outputs,); no random numbers are drawn."""
     import torch
 
     dtype = torch.get_default_dtype() if dtype is None else dtype
@@ -229,7 +267,7 @@ def as_linear(coef: Array, intercept: Array, dtype: torch.dtype | None) -> torch
 
 
 def intercept_at(encoder: Encoder) -> Array:
-    """The features of the table's zero, (n_features,): where the intercept in original units is taken."""
+    """The encoded features (n_features,) of a row of zeros, at which the intercept in original units is taken."""
     return np.array(encoder.schema.zero)
 
 
@@ -262,11 +300,12 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
 
 
 def _as_text(metadata: dict[str, Any]) -> str:
+    """The metadata as JSON with sorted keys; ValueError for numbers that are not finite."""
     return json.dumps(metadata, sort_keys=True, allow_nan=False, ensure_ascii=False)
 
 
 def _checksum(tensors: dict[str, Array], metadata: dict[str, Any]) -> str:
-    """SHA-256 of the metadata's text, the checksum left out, and of the tensors' bytes, those of the state by name."""
+    """SHA-256 of the metadata's text without the checksum, then of the tensors' bytes, those of the state by name."""
     digest = hashlib.sha256(_as_text(metadata).encode())
     for name in (*TENSORS, *sorted(tensors.keys() - set(TENSORS))):
         digest.update(tensors[name].tobytes())
@@ -274,6 +313,7 @@ def _checksum(tensors: dict[str, Array], metadata: dict[str, Any]) -> str:
 
 
 def _check_metadata(path: Path, metadata: Any, tensors: Sequence[str]) -> None:
+    """Refuse a later format, and keys or tensors that are not those of a model."""
     version = metadata.get("format_version") if isinstance(metadata, dict) else None
     if not isinstance(version, int):
         raise ModelFileError(f"{path}: the file has no format version; it is damaged")
@@ -288,6 +328,7 @@ def _check_metadata(path: Path, metadata: Any, tensors: Sequence[str]) -> None:
 
 
 def _errors(values: object, shape: tuple[int, ...]) -> Array:
+    """Standard errors as an array; NaN where there are none."""
     if values is None:
         return np.full(shape, np.nan)
     filled: Array = np.array(values, dtype=np.float64).reshape(shape)
@@ -301,5 +342,20 @@ def _coefficient(feature: str, output: Label, value: float, error: float) -> Coe
 
 
 def load(path: str | Path) -> LogisticModel:
-    """The model in a file; ModelFileError where the file is damaged, not ours, or of a later format."""
+    """Read a model file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file that `torchlogit train`, `save` or `LogisticModel.save` wrote.
+
+    Returns
+    -------
+    LogisticModel
+
+    Raises
+    ------
+    ModelFileError
+        If there is no such file, or it is not a torchlogit model, damaged, or of a later format.
+    """
     return LogisticModel.load(path)

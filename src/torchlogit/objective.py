@@ -26,30 +26,45 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchlogit.design import DesignMatrix, Rows
+from torchlogit.design import DesignMatrix, Rows, sum_blocks
 from torchlogit.errors import InputError
 from torchlogit.losses import Loss
-from torchlogit.penalties import Penalty
+from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params
 from torchlogit.storage import IN_MEMORY, Storage
 
-CHUNK = 1 << 17  # entries of the raw prediction that are worked on at once: temporaries stay in the cache;
-DEVICE_CHUNK = 1 << 24  # on a GPU, enough to fill it
+CHUNK = 1 << 17  # entries of the raw prediction that `chunks` takes at a time, 1 MiB: temporaries stay in the cache
+DEVICE_CHUNK = 1 << 24  # the same on a GPU, 128 MiB: enough to keep it busy
+FAR = 1e-8  # variance / mean square under which a column is centred: float64 has lost half of the variance's digits
 
 
 @dataclass(frozen=True)
 class Objective:
-    """F for these rows; frozen: what moves is theta.
+    """F for some rows, as a function of theta.
 
-    design: (n, p). target: (n, n_outputs), probabilities, float64. weight: (n,), not negative, float64. offset:
-    (n, n_outputs), float64, or None for zero. storage: where vectors as long as the target live.
+    Parameters
+    ----------
+    design : DesignMatrix
+        X, (n, p).
+    target : (n, n_outputs) float64
+        Probabilities; 0 and 1 for labels.
+    weight : (n,) float64
+        Weights, not negative.
+    loss : Loss
+        The loss of a row.
+    penalty : ElasticNet
+        Omega.
+    offset : (n, n_outputs) float64, optional
+        A fixed addition to the raw prediction; zero by default.
+    storage : Storage
+        Where arrays with an entry per row are allocated: main memory, or memory-mapped files.
     """
 
     design: DesignMatrix
     target: Tensor
     weight: Tensor
     loss: Loss
-    penalty: Penalty
+    penalty: ElasticNet
     offset: Tensor | None = None
     storage: Storage = IN_MEMORY
 
@@ -60,12 +75,12 @@ class Objective:
         target: Tensor,
         *,
         loss: Loss,
-        penalty: Penalty,
+        penalty: ElasticNet,
         weight: Tensor | None = None,
         offset: Tensor | None = None,
         storage: Storage = IN_MEMORY,
     ) -> Objective:
-        """The objective of checked parts: shapes agree, targets are probabilities, weights are not negative."""
+        """The objective of these parts, which are checked; InputError where shapes or values are wrong."""
         n = design.shape[0]
         target = target.to(torch.float64).contiguous()
         if target.shape != (n, loss.n_outputs):
@@ -88,7 +103,7 @@ class Objective:
 
     @cached_property
     def total_weight(self) -> float:
-        """sum_i s_i, by which F is divided for people to read."""
+        """sum_i s_i. Divided by it, F is a mean, as it is printed."""
         return float(self.weight.sum())
 
     # -- points ---------------------------------------------------------------------------------
@@ -105,7 +120,7 @@ class Objective:
         return Params(theta.clone(), torch.zeros_like(theta[0]))
 
     def coef(self, theta: Tensor) -> Tensor:
-        """The penalised part of theta."""
+        """theta, or anything with its rows, without the intercept's row: a view."""
         return theta[:-1] if self.design.has_intercept else theta
 
     def start(self) -> Tensor:
@@ -117,27 +132,32 @@ class Objective:
         return self.visible(theta)
 
     def visible(self, theta: Tensor) -> Tensor:
-        """theta without what the loss cannot see: same losses, a penalty no larger."""
+        """theta without the part that the loss cannot see, theta B B': the same losses, and a penalty no larger."""
         basis = self.basis()
         return theta if basis.shape[0] == basis.shape[1] else theta @ (basis @ basis.T)
 
     def feasible(self, theta: Tensor) -> Tensor:
-        """The nearest point within the penalty's bounds."""
+        """The point within the penalty's bounds that is nearest to theta."""
         if self.penalty.smooth:
             return theta
-        lower, upper = (end.to(theta)[:, None] for end in self.penalty.box(len(self.coef(theta))))
+        lower, upper = (end.to(theta)[:, None] for end in self.penalty.box(self.n_features))
         theta = theta.clone()
         self.coef(theta).clamp_(lower, upper)
         return theta
 
     def basis(self) -> Tensor:
-        """The directions of theta's rows that F can see, orthonormal, on this objective's device."""
+        """B: an orthonormal basis of the directions of theta's rows that F can see, (n_outputs, n_free)."""
         basis = self.loss.basis() if self.penalty.smooth else torch.eye(self.loss.n_outputs, dtype=torch.float64)
         return basis.to(self.target.device)
 
     @property
-    def n_free(self) -> int:
-        """How many free coordinates there are."""
+    def n_features(self) -> int:
+        """The columns of X that have coefficients: all but the intercept's."""
+        return self.design.shape[1] - self.design.has_intercept
+
+    @property
+    def n_parameters(self) -> int:
+        """The number of free coordinates, n_free p."""
         return self.design.shape[1] * self.basis().shape[1]
 
     def to_free(self, theta: Tensor) -> Tensor:
@@ -151,13 +171,13 @@ class Objective:
     # -- sums over rows -------------------------------------------------------------------------
 
     def empty(self) -> Tensor:
-        """A tensor like the target, to be filled."""
+        """An uninitialised tensor of the target's shape, float64."""
         if self.target.device.type != "cpu":
             return torch.empty_like(self.target)
         return torch.from_numpy(self.storage.empty(self.target.shape, np.float64))
 
     def vector(self) -> Tensor:
-        """A number for every row, (n,), float32, to be filled."""
+        """An uninitialised tensor with a number for every row, (n,), float32."""
         n = len(self.target)
         if self.target.device.type != "cpu":
             return torch.empty(n, dtype=torch.float32, device=self.target.device)
@@ -195,16 +215,16 @@ class Objective:
         return float(self.total(losses)) + self.penalty.value(self.coef(theta)), residual
 
     def each(self, term: Callable[[slice], Tensor]) -> Tensor:
-        """The term of every row, (n, n_outputs), from functions of a few rows at a time: no pass."""
+        """term(rows) of all rows, (n, n_outputs), a chunk of them at a time: no pass."""
         result = self.empty()
         for rows in self.chunks():
             result[rows] = term(rows)
         return result
 
     def total(self, terms: Callable[[slice], Sequence[Tensor]]) -> Tensor:
-        """The weighted sum over the rows of each term, from a function of a few rows at a time: no pass.
+        """The weighted sum over all rows of each of the terms(rows), a chunk of them at a time: no pass.
 
-        A term is (rows,), or (rows, outputs), which are then added up too.
+        A term is (rows,), or (rows, outputs), whose outputs are added up too.
         """
         parts = []
         for rows in self.chunks():
@@ -215,14 +235,21 @@ class Objective:
         return torch.stack(parts).sum(dim=0)
 
     def chunks(self) -> Iterator[slice]:
-        """The rows, in order, a few at a time: for what is done to raw predictions alone."""
+        """All rows in order, in chunks for work that needs raw predictions and targets, but not X."""
         n, outputs = self.target.shape
         size = max(1, (CHUNK if self.target.device.type == "cpu" else DEVICE_CHUNK) // outputs)
         return (slice(start, min(n, start + size)) for start in range(0, n, size))
 
+    def sum_blocks(self, term: Callable[[slice, Rows], Tensor], start: Tensor | None = None) -> Tensor:
+        """The sum of term(rows, block) over the blocks of X, added to `start` in place if it is given: X is read once.
+
+        The term applies the rows' weights itself.
+        """
+        return sum_blocks(self.design, term, start)
+
     def dual(self, residual: Tensor) -> Tensor:
-        """-X'(s residual), (p, n_outputs): half a pass. At the optimum it equals Omega's gradient."""
-        return -self._sum(lambda rows, block: block.rmatmul(residual[rows] * self.weight[rows, None]))
+        """-X'(s residual), (p, n_outputs): half a pass. At the optimum of a smooth F it is Omega's gradient."""
+        return -self.sum_blocks(lambda rows, block: block.rmatmul(residual[rows] * self.weight[rows, None]))
 
     def gradient(self, theta: Tensor, residual: Tensor) -> Tensor:
         """Derivative of F's smooth part by theta, (p, n_outputs): half a pass."""
@@ -238,8 +265,7 @@ class Objective:
 
     @cached_property
     def _precision(self) -> Tensor:
-        n_features = self.design.shape[1] - self.design.has_intercept
-        precision = self.penalty.precision(n_features)
+        precision = self.penalty.precision(self.n_features)
         return torch.cat([precision, torch.zeros(int(self.design.has_intercept))]).to(self.target)
 
     def dual_range(self) -> tuple[Tensor, Tensor]:
@@ -248,19 +274,22 @@ class Objective:
 
     @cached_property
     def _dual_range(self) -> tuple[Tensor, Tensor]:
-        n_features = self.design.shape[1] - self.design.has_intercept
         low, high = (
             torch.cat([end, torch.zeros(int(self.design.has_intercept))]).to(self.target)[:, None]
-            for end in self.penalty.dual_range(n_features)
+            for end in self.penalty.dual_range(self.n_features)
         )
         return low, high
 
     def hessian(self, residual: Tensor) -> Tensor:
-        """The Hessian of F in free coordinates at the probabilities that `residual` carries: one reading of X."""
+        """The Hessian of F in free coordinates at the probabilities target + residual: X is read once."""
         basis = self.basis()
         p, n_free = self.design.shape[1], basis.shape[1]
         first, second = torch.tril_indices(n_free, n_free).tolist()
-        grams = self._sum(lambda rows, block: block.gram(self._curvature(rows, residual, basis)[:, first, second]))
+
+        def term(rows: slice, block: Rows) -> Tensor:
+            return block.gram(self._curvature(rows, residual, basis)[:, first, second])
+
+        grams = self.sum_blocks(term)
         hessian = torch.zeros(n_free, p, n_free, p, dtype=torch.float64, device=self.target.device)
         for k, m, gram in zip(first, second, grams, strict=True):
             hessian[k, :, m, :] = gram
@@ -272,17 +301,17 @@ class Objective:
         return hessian
 
     def hessian_operator(self, residual: Tensor) -> Callable[[Tensor], Tensor]:
-        """The Hessian times a direction of theta, (p, n_outputs) each: one pass a call, X read once."""
+        """A function that multiplies a direction of theta, (p, n_outputs), by the Hessian: one pass, X read once."""
         curvature, precision = self.loss.curvature(residual, self.target, self.weight), self.precision()[:, None]
 
         def operator(direction: Tensor) -> Tensor:
-            curved = self._sum(lambda rows, block: block.rmatmul(curvature(rows, block.matmul(direction))))
+            curved = self.sum_blocks(lambda rows, block: block.rmatmul(curvature(rows, block.matmul(direction))))
             return curved.addcmul_(precision, direction)
 
         return operator
 
     def hessian_diagonal(self, residual: Tensor) -> Tensor:
-        """The second derivative of F by each entry of theta, (p, n_outputs): one reading of X."""
+        """The second derivative of F by each entry of theta, (p, n_outputs): X is read once."""
         every = torch.eye(self.loss.n_outputs).to(self.target)
 
         def term(rows: slice, block: Rows) -> Tensor:
@@ -290,16 +319,16 @@ class Objective:
             curved = [self.loss.curvature_product(residuals, target, one.expand_as(target)) @ one for one in every]
             return block.squares(torch.stack(curved, dim=1).mul_(weight[:, None]))
 
-        return self._sum(term).add_(self.precision()[:, None])
+        return self.sum_blocks(term).add_(self.precision()[:, None])
 
     @cached_property
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Weighted sums of every column and of its square, (p,) each: one reading of X, once."""
-        sums = self._sum(lambda rows, block: block.moments(self.weight[rows]))
+        """Weighted sums of every column and of its square, (p,) each: X is read at the first use."""
+        sums = self.sum_blocks(lambda rows, block: block.moments(self.weight[rows]))
         return sums[0], sums[1]
 
     def _curvature(self, rows: slice, residual: Tensor, basis: Tensor) -> Tensor:
-        """Weighted curvature of these rows in free coordinates, (rows, n_free, n_free)."""
+        """The rows' weighted second derivatives by the raw prediction, in free coordinates, (rows, n_free, n_free)."""
         residual, target = residual[rows], self.target[rows]
         columns = [
             self.loss.curvature_product(residual, target, direction.expand_as(residual)) @ basis
@@ -307,19 +336,10 @@ class Objective:
         ]
         return torch.stack(columns, dim=2) * self.weight[rows, None, None]
 
-    def _sum(self, term: Callable[[slice, Rows], Tensor]) -> Tensor:
-        """The sum of a term over the micro-blocks, in order."""
-        total: Tensor | None = None
-        for rows, block in self.design.blocks():
-            part = term(rows, block)
-            total = part if total is None else total.add_(part)
-        assert total is not None
-        return total
-
     # -- parts ----------------------------------------------------------------------------------
 
     def sample(self, indices: Tensor, multiplier: Tensor) -> Objective:
-        """The objective of these rows, each counted `multiplier` times: an estimate of F."""
+        """An estimate of F from a sample: the objective of these rows, each weight times `multiplier`."""
         return replace(
             self,
             design=self.design.take(indices),
@@ -330,7 +350,7 @@ class Objective:
         )
 
     def rows(self, start: int, stop: int) -> Objective:
-        """The objective of the rows from start to before stop: views, and the whole penalty."""
+        """The objective of the rows start..stop-1, with the whole penalty: views."""
         return replace(
             self,
             design=self.design.rows(start, stop),
@@ -339,12 +359,31 @@ class Objective:
             offset=None if self.offset is None else self.offset[start:stop],
         )
 
+    def center(self) -> Tensor:
+        """The mean of every feature that is more than 1e4 of its standard deviations from zero, 0 for all others.
+
+        (n_features,), float64. In a column such as seconds since 1970 the deviations are lost among the digits of the
+        mean. The intercept, which has no penalty, takes the mean up, and so F is the same of `centered` rows. Without
+        an intercept all are 0, and so are columns with implicit zeros.
+        """
+        if not self.design.has_intercept:
+            return torch.zeros(self.n_features).to(self.target)
+        means, squares = (part[:-1] / self.total_weight for part in self.moments)
+        far = squares - means.square() < FAR * squares
+        if bool(far.any()):
+            far &= self.design.can_center()
+        return torch.where(far, means, 0.0)
+
+    def centered(self, center: Tensor) -> Objective:
+        """The objective of the rows with `center` (n_features,) subtracted from every feature."""
+        return replace(self, design=self.design.centered(center)) if bool(center.any()) else self
+
     def columns(self, indices: Tensor) -> Objective:
-        """The objective of these features and the intercept, all other coefficients being zero."""
+        """The objective of these features and the intercept; all other coefficients are zero."""
         return replace(self, design=self.design.columns(indices), penalty=self.penalty.columns(indices))
 
 
-def _within(values: Tensor, most: float) -> bool:
-    """Whether all are numbers from 0 to `most`: without a copy, for they are as many as the rows."""
+def _within(values: Tensor, highest: float) -> bool:
+    """Whether all values are numbers from 0 to `highest`: one pass, and no copy, since there is one for every row."""
     low, high = (float(end) for end in values.aminmax()) if values.numel() else (0.0, 0.0)
-    return low >= 0 and high <= most
+    return low >= 0 and high <= highest

@@ -1,14 +1,14 @@
-"""The penalty on the coefficients, never on the intercept: value, derivatives, prox and dual gap.
+"""The penalty on the coefficients, never on the intercept: value, derivatives, proximal operator and dual gap.
 
-A penalty sees the coefficients as (n_features, n_outputs). `l2` is the precision of a Gaussian prior
-on each of them, `l1` the rate of a Laplace prior, whatever the number of rows (scikit-learn's C = 1 / l2).
+The penalty takes the coefficients as (n_features, n_outputs) and is a sum over single coefficients. `l2` is the
+precision of a Gaussian prior on each of them and `l1` the rate of a Laplace prior, whatever the number of rows
+(scikit-learn's C is 1 / l2). What each feature has of its own (factors, bounds) is (n_features,).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,71 +16,40 @@ from torch import Tensor
 from torchlogit.errors import InputError
 
 EPS = torch.finfo(torch.float64).eps
-CHUNK = 1 << 15  # coefficients that are worked on at once: temporaries stay in the cache
-
-
-class Penalty(Protocol):
-    """A convex function of the coefficients, added to the weighted sum of losses; a sum over single coefficients."""
-
-    @property
-    def smooth(self) -> bool:
-        """No kinks and no bounds: Omega is its quadratic part, the same for every output."""
-        ...
-
-    def value(self, coef: Tensor) -> float:
-        """Omega(coef), for a coef within the bounds."""
-        ...
-
-    def gradient(self, coef: Tensor) -> Tensor:
-        """The derivative of the quadratic part, the shape of coef."""
-        ...
-
-    def precision(self, n_features: int) -> Tensor:
-        """The quadratic part's second derivative by each feature's coefficient, (n_features,)."""
-        ...
-
-    def l1_rates(self, n_features: int) -> Tensor:
-        """The rate of each feature's |coefficient|, (n_features,)."""
-        ...
-
-    def box(self, n_features: int) -> tuple[Tensor, Tensor]:
-        """The least and the largest value of each feature's coefficients, (n_features,) each, infinite where free."""
-        ...
-
-    def prox(self, coef: Tensor, step: float | Tensor) -> Tensor:
-        """The u with the least |u - coef|^2 / (2 step) + Omega(u); step a number or (n_features, 1)."""
-        ...
-
-    def dual_range(self, n_features: int) -> tuple[Tensor, Tensor]:
-        """The ends of the interval on which each feature's Omega* is finite, (n_features,) each."""
-        ...
-
-    def fenchel_young(self, coef: Tensor, dual: Tensor, rounding: Tensor) -> float:
-        """Omega(coef) + Omega*(dual) - <coef, dual> >= 0, what the penalty adds to a gap; infinite out of dual_range.
-
-        `rounding` (n_features, 1) bounds the error of each entry of dual; the result is then an upper bound. A dual
-        that is out of its range by no more than a few times its rounding is taken to be on the edge.
-        """
-        ...
-
-    def plus(self, precision: Tensor) -> Penalty:
-        """This penalty and sum_jk precision_j / 2 * coef_jk^2, precision (n_features,)."""
-        ...
-
-    def columns(self, indices: Tensor) -> Penalty:
-        """This penalty on these features alone."""
-        ...
+CHUNK = 1 << 15  # coefficients in one step of `fenchel_young`, so that its temporaries stay in the cache
+SLACK = 8  # a dual point out of its range by up to this many times its rounding error counts as on the edge
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ElasticNet:
-    """Omega = sum_jk f_j (l1 |w_jk| + l2 / 2 w_jk^2) + ridge_j / 2 w_jk^2, infinite unless lower_j <= w_jk <= upper_j.
+    """The elastic net with factors, bounds and a ridge by feature.
 
-    The factors f, the ridge and the bounds are (n_features,) float64, or None for ones, zeros and no bounds. With
-    all strengths zero it is plain maximum likelihood.
+        Omega(w) = sum_jk f_j (l1 |w_jk| + l2 / 2 w_jk^2) + ridge_j / 2 w_jk^2,  lower_j <= w_jk <= upper_j
 
-    Source: Zou and Hastie 2005, doi:10.1111/j.1467-9868.2005.00503.x.
+    It is infinite outside the bounds. Without any of its parts it is zero: maximum likelihood.
 
+    Parameters
+    ----------
+    l1, l2 : float
+        Strengths, not negative.
+    factors : (n_features,) float64, optional
+        f, multiples of l1 and l2; ones by default.
+    lower, upper : (n_features,) float64, optional
+        Bounds, which may be infinite; none by default.
+    ridge : (n_features,) float64, optional
+        A precision that the factors do not multiply; zeros by default.
+
+    Raises
+    ------
+    InputError
+        For strengths that are negative or not finite, parts of different lengths, or a lower bound above the upper.
+
+    References
+    ----------
+    Zou and Hastie 2005, doi:10.1111/j.1467-9868.2005.00503.x.
+
+    Examples
+    --------
     >>> ElasticNet(l2=2.0).value(torch.tensor([[3.0]]))
     9.0
     >>> ElasticNet(l1=1.0, lower=torch.tensor([0.0])).prox(torch.tensor([[-3.0, 3.0]]), 1.0)
@@ -118,51 +87,66 @@ class ElasticNet:
 
     @property
     def smooth(self) -> bool:
-        """No l1 and no finite bound."""
+        """Whether there is no l1 and no finite bound, so that Omega is a quadratic, the same for every output.
+
+        Methods that take nothing else refuse the others with an InputError: where a problem enters streams, dual
+        ascent, gradient steps and the choice of l2.
+        """
         kinks = self.l1 > 0 and (self.factors is None or bool((self.factors > 0).any()))
         bounds = (bound for bound in (self.lower, self.upper) if bound is not None)
         return not kinks and not any(bool(bound.isfinite().any()) for bound in bounds)
 
     def value(self, coef: Tensor) -> float:
-        """sum f l1 |coef| + precision / 2 * coef^2."""
+        """Omega at coefficients within the bounds: sum of f l1 |w| + precision / 2 w^2."""
         quadratic = 0.5 * self.precision(len(coef)).to(coef) @ coef.square().sum(dim=1)
         if self.l1 == 0:
             return float(quadratic)
         return float(self.l1_rates(len(coef)).to(coef) @ coef.abs().sum(dim=1) + quadratic)
 
     def gradient(self, coef: Tensor) -> Tensor:
-        """precision * coef."""
+        """The derivative of the quadratic part, the shape of coef: precision * coef."""
         return self.precision(len(coef)).to(coef)[:, None] * coef
 
     def precision(self, n_features: int) -> Tensor:
-        """f l2 + ridge."""
-        precision = self.l2 * _each(self.factors, 1.0, n_features)
-        return precision if self.ridge is None else precision + _each(self.ridge, 0.0, n_features)
+        """The second derivative of the quadratic part, (n_features,): f l2 + ridge."""
+        precision = self.l2 * _per_feature(self.factors, 1.0, n_features)
+        return precision if self.ridge is None else precision + _per_feature(self.ridge, 0.0, n_features)
 
     def l1_rates(self, n_features: int) -> Tensor:
-        """f l1."""
-        return self.l1 * _each(self.factors, 1.0, n_features)
+        """The rate of each feature's |coefficient|, (n_features,): f l1."""
+        return self.l1 * _per_feature(self.factors, 1.0, n_features)
 
     def box(self, n_features: int) -> tuple[Tensor, Tensor]:
-        """lower, upper."""
-        return _each(self.lower, -math.inf, n_features), _each(self.upper, math.inf, n_features)
+        """The lower and the upper bound of each feature's coefficients, (n_features,) each, infinite without one."""
+        return _per_feature(self.lower, -math.inf, n_features), _per_feature(self.upper, math.inf, n_features)
 
     def prox(self, coef: Tensor, step: float | Tensor) -> Tensor:
-        """S(coef, step f l1) / (1 + step precision) held within the bounds, S(x, a) = sign(x) max(|x| - a, 0)."""
+        """The proximal operator: the u with the least |u - coef|^2 / (2 step) + Omega(u).
+
+        It is S(coef, step f l1) / (1 + step precision), clipped to the bounds, S the soft threshold. step: a number,
+        or (n_features, 1).
+        """
         rate, precision, lower, upper = self._columns(coef)
-        return held(shrunk(coef, step * rate) / (1 + step * precision), lower, upper)
+        return clipped(soft_thresholded(coef, step * rate) / (1 + step * precision), lower, upper)
 
     def dual_range(self, n_features: int) -> tuple[Tensor, Tensor]:
-        """[-f l1, f l1]; without end where there is a precision, or a bound stops the coefficient on that side."""
+        """The ends of the interval where the conjugate Omega* of each feature is finite, (n_features,) each.
+
+        It is [-f l1, f l1], and infinite on either side where the precision is positive, or a bound limits the
+        coefficient on that side.
+        """
         rate, curved = self.l1_rates(n_features), self.precision(n_features) > 0
         lower, upper = self.box(n_features)
         low = torch.where(curved | lower.isfinite(), -math.inf, -rate)
         return low, torch.where(curved | upper.isfinite(), math.inf, rate)
 
     def fenchel_young(self, coef: Tensor, dual: Tensor, rounding: Tensor) -> float:
-        """The sum over coefficients of the larger gap at dual - rounding and dual + rounding: it is convex in between.
+        """Omega(coef) + Omega*(dual) - <coef, dual>, an upper bound: the penalty's part of a duality gap, not negative.
 
-        The rounding of the differences taken here is included.
+        rounding (n_features, 1) bounds the error of each entry of `dual`. The gap is convex in the dual, so the larger
+        of its values at dual - rounding and dual + rounding is taken for each coefficient; the rounding of the
+        differences taken here is included. Infinite where `dual` is outside `dual_range` by more than rounding, except
+        for features whose interval is a point: those are taken to be on it.
         """
         ends = (end.to(coef)[:, None] for end in self.dual_range(len(coef)))
         columns = coef, dual, rounding, *ends, *self._columns(coef)
@@ -171,30 +155,30 @@ class ElasticNet:
         return sum(_largest_gaps(*part) for part in parts)
 
     def plus(self, precision: Tensor) -> ElasticNet:
-        """The same with a larger ridge."""
+        """This penalty and sum_jk precision_j / 2 * w_jk^2, precision (n_features,)."""
         return replace(self, ridge=precision if self.ridge is None else self.ridge + precision)
 
     def columns(self, indices: Tensor) -> ElasticNet:
-        """The same on these features alone."""
+        """This penalty on these features alone."""
         given = (self.factors, self.lower, self.upper, self.ridge)
         factors, lower, upper, ridge = (None if part is None else part[indices.to(part.device)] for part in given)
         return replace(self, factors=factors, lower=lower, upper=upper, ridge=ridge)
 
     def _columns(self, coef: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """l1 rates, precision, lower and upper as (n_features, 1), where coef is."""
+        """l1 rates, precision, lower and upper bounds, (n_features, 1) each, of coef's dtype and on its device."""
         n_features = len(coef)
         parts = (self.l1_rates(n_features), self.precision(n_features), *self.box(n_features))
         rate, precision, lower, upper = (part.to(coef)[:, None] for part in parts)
         return rate, precision, lower, upper
 
 
-def shrunk(x: Tensor, rate: Tensor) -> Tensor:
-    """sign(x) max(|x| - rate, 0), the minimiser of (u - x)^2 / 2 + rate |u|."""
+def soft_thresholded(x: Tensor, rate: Tensor) -> Tensor:
+    """S(x, rate) = sign(x) max(|x| - rate, 0), the minimiser of (u - x)^2 / 2 + rate |u|."""
     return x - x.clamp(-rate, rate)
 
 
-def held(x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """The nearest to x within the bounds."""
+def clipped(x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """x, moved to the nearer bound where it is outside [lower, upper]."""
     return torch.minimum(torch.maximum(x, lower), upper)
 
 
@@ -209,28 +193,28 @@ def _largest_gaps(
     lower: Tensor,
     upper: Tensor,
 ) -> float:
-    """`fenchel_young` of some columns."""
+    """`fenchel_young` of some features."""
     slack = rounding + 2 * EPS * (u.abs() + rate + precision * w.abs())
-    outside = (u < low - 8 * slack) | (u > high + 8 * slack)
+    outside = (u < low - SLACK * slack) | (u > high + SLACK * slack)
     if bool((outside & (low < high)).any()):
         return math.inf
-    gaps = [_gap(w, held(end, low, high), rate, precision, lower, upper) for end in (u - slack, u + slack)]
+    gaps = [_gap(w, clipped(end, low, high), rate, precision, lower, upper) for end in (u - slack, u + slack)]
     return float(torch.maximum(*gaps).sum())
 
 
 def _gap(w: Tensor, u: Tensor, rate: Tensor, precision: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     """phi(w) + phi*(u) - w u, phi(v) = rate |v| + precision / 2 v^2 within the bounds, u where phi* is finite.
 
-    phi* is attained at v = S(u, rate) / precision, held within the bounds. There u = s + n + precision v, s a
+    phi* is attained at v = S(u, rate) / precision, clipped to the bounds. There u = s + n + precision v, s a
     derivative of rate |v| and n pushing against the bound that holds v, if one does. Put in place of u, it leaves
 
         precision / 2 (w - v)^2  +  |w| (rate - s sign(w))  +  n (v - w),
 
     three terms that are not negative.
     """
-    pulled = shrunk(u, rate)
+    pulled = soft_thresholded(u, rate)
     peak = torch.where(pulled == 0, 0.0, pulled / precision)
-    v = held(peak, lower, upper)
+    v = clipped(peak, lower, upper)
     stopped = v != peak
     curved = precision > 0
     apart = torch.where(stopped | ~curved, precision * (w - v).square(), (precision * w - pulled).square() / precision)
@@ -240,8 +224,8 @@ def _gap(w: Tensor, u: Tensor, rate: Tensor, precision: Tensor, lower: Tensor, u
     return quadratic + w.abs() * (rate - s * w.sign()) + pushed.clamp(min=0)
 
 
-def _each(values: Tensor | None, default: float, n_features: int) -> Tensor:
-    """The values, one for each feature."""
+def _per_feature(values: Tensor | None, default: float, n_features: int) -> Tensor:
+    """The values, or the default for every feature where there are none, (n_features,) float64."""
     if values is None:
         return torch.full((n_features,), default, dtype=torch.float64)
     if len(values) != n_features:

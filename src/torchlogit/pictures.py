@@ -1,9 +1,9 @@
-"""Small pictures as SVG text, drawn by hand: panels side by side, each with two axes, marks and a legend.
+"""Small plots as SVG text: panels side by side, each with two axes, marks and a legend.
 
     picture([Panel(title, Axis(label, scale), Axis(label, scale), marks=(Points(x, y, label), Line(x, y, label)))])
 
-The same input gives the same bytes. What cannot be drawn is skipped: values that are not finite, and on a log
-scale those that are not positive; a line is broken there.
+The same input gives the same bytes. Values that are not finite, and on a log scale those that are not positive,
+are left out; a line is interrupted there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-# Okabe and Ito's colours, which stay apart for colour-blind eyes; their yellow is too pale for a white page.
+# The colours of Okabe and Ito, which colour-blind people can tell apart, without the yellow, too pale on white.
 BLUE = "#0072b2"
 ORANGE = "#d55e00"
 GREEN = "#009e73"
@@ -25,20 +25,20 @@ AMBER = "#e69f00"
 GREY = "#6b7280"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, SKY, AMBER, GREY)
 
-_INK = "#1f2933"
-_FAINT_INK = "#52606d"
+_INK = "#1f2933"  # of titles and labels
+_FAINT_INK = "#52606d"  # of axes and ticks
 _GRID = "#e4e7eb"
 _FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
-_TITLE_SIZE = 15
-_TEXT_SIZE = 12
-_LEGEND_LINE = 19
+_TITLE_SIZE = 15  # pixels
+_TEXT_SIZE = 12  # pixels
+_LEGEND_LINE = 19  # pixels from one line of the legend to the next
 
 Scale = Literal["linear", "log"]
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A label and a scale, linear or log (base 10); the limits come from the marks."""
+    """An axis: its label, and a scale, linear or log (base 10). Its limits are those of the marks."""
 
     label: str
     scale: Scale = "linear"
@@ -46,7 +46,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line through (x, y) in the order given; without a colour it takes the next one of `PALETTE`."""
+    """A line through the points (x, y) in their order; without a colour it gets the next one of `PALETTE`."""
 
     x: Sequence[float]
     y: Sequence[float]
@@ -57,7 +57,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """A dot at each (x, y), thin enough that many may overlap."""
+    """A dot at each (x, y); many dots are drawn transparent, so that they may overlap."""
 
     x: Sequence[float]
     y: Sequence[float]
@@ -70,7 +70,7 @@ Mark = Line | Points
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One set of axes: marks are drawn in order, and those with a label are named in the legend."""
+    """One plot: marks are drawn in their order, and those with a label are listed in the legend."""
 
     title: str
     x_axis: Axis
@@ -79,7 +79,7 @@ class Panel:
 
 
 def picture(panels: Sequence[Panel], panel_width: int = 480, panel_height: int = 380) -> str:
-    """One standalone SVG document with the panels side by side, `panel_width` by `panel_height` pixels each.
+    """A standalone SVG document with the panels side by side, each `panel_width` by `panel_height` pixels.
 
     >>> losses = Panel("Loss", Axis("epoch"), Axis("log loss", "log"), (Line([1, 2, 3], [0.5, 0.05, 0.01]),))
     >>> picture([losses]).startswith('<svg xmlns="http://www.w3.org/2000/svg"')
@@ -102,12 +102,12 @@ def picture(panels: Sequence[Panel], panel_width: int = 480, panel_height: int =
     return "\n".join(lines) + "\n"
 
 
-# ---- scales: from a value to its place between 0 and 1, and the ticks to show ----
+# ---- scales: from a value to a fraction of the axis, and the ticks ----
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A value worth a grid line, and how it is written."""
+    """A tick: its value and its label."""
 
     value: float
     label: str
@@ -115,13 +115,13 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class LinearScale:
-    """The range from `low` to `high`, evenly spaced."""
+    """A linear scale from `low` to `high`."""
 
     low: float
     high: float
 
-    def place(self, value: float) -> float:
-        """Where `value` lies: 0 at `low`, 1 at `high`."""
+    def fraction(self, value: float) -> float:
+        """The position of `value` on the axis: 0 at `low`, 1 at `high`."""
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self) -> list[Tick]:
@@ -131,25 +131,25 @@ class LinearScale:
         ['-2', '-1', '0', '1', '2']
         """
         step = _round_step((self.high - self.low) / 5)
-        # A round value at the very end of the range is shown, however the division rounds.
+        # 1e-6 of a step is allowed for rounding, so that a tick at the end of the range is shown.
         first, last = math.ceil(self.low / step - 1e-6), math.floor(self.high / step + 1e-6)
-        return _written([index * step for index in range(first, last + 1)], step)
+        return _labelled([index * step for index in range(first, last + 1)], step)
 
 
 @dataclass(frozen=True, slots=True)
 class LogScale:
-    """The range from `low` to `high`, both positive, evenly spaced in powers of ten."""
+    """A logarithmic scale from `low` to `high`, both positive."""
 
     low: float
     high: float
 
-    def place(self, value: float) -> float:
-        """Where `value` lies: 0 at `low`, 1 at `high`."""
+    def fraction(self, value: float) -> float:
+        """The position of `value` on the axis: 0 at `low`, 1 at `high`."""
         low, high = math.log10(self.low), math.log10(self.high)
         return (math.log10(value) - low) / (high - low)
 
     def ticks(self) -> list[Tick]:
-        """Powers of ten, about seven at most; where fewer than three fit, their 2 and 5 fold too, or else round values.
+        """Up to about seven powers of ten; if fewer than three fit, also 2 and 5 times these, or else round values.
 
         >>> [tick.label for tick in LogScale(0.0005, 2.0).ticks()]
         ['0.001', '0.01', '0.1', '1']
@@ -162,16 +162,16 @@ class LogScale:
         stride = math.ceil((last - first + 1) / 7)
         powers = [power for power in range(first, last + 1) if power % stride == 0]
         if len(powers) < 3:
-            folds = [fold * 10.0**power for power in range(first - 1, last + 1) for fold in (1, 2, 5)]
-            shown = [Tick(value, f"{value:g}") for value in folds if self.low <= value <= self.high]
-            return shown if len(shown) >= 3 else LinearScale(self.low, self.high).ticks()
+            multiples = [factor * 10.0**power for power in range(first - 1, last + 1) for factor in (1, 2, 5)]
+            ticks = [Tick(value, f"{value:g}") for value in multiples if self.low <= value <= self.high]
+            return ticks if len(ticks) >= 3 else LinearScale(self.low, self.high).ticks()
         if powers[0] >= -4 and powers[-1] <= 4:
             return [Tick(10.0**power, f"{10.0**power:.{max(-power, 0)}f}") for power in powers]
         return [Tick(10.0**power, _power_of_ten(power)) for power in powers]
 
 
 def _scale(axis: Axis, values: list[float]) -> LinearScale | LogScale:
-    """The axis's scale, a little wider than the values; constant or absent values get a range around them."""
+    """The scale of an axis, 5 % wider than the values on both sides; a single value or none gets a range around it."""
     if axis.scale == "log":
         low, high = (math.log10(min(values)), math.log10(max(values))) if values else (-1.0, 0.0)
         margin = 0.05 * (high - low) if high - low > 1e-9 else 0.5
@@ -185,7 +185,7 @@ def _scale(axis: Axis, values: list[float]) -> LinearScale | LogScale:
 
 
 def _drawable(value: float, axis: Axis) -> bool:
-    # Near the ends of float64 a range would overflow; nothing we draw lives there.
+    # Near the ends of float64 the range of an axis would overflow.
     return math.isfinite(value) and abs(value) < 1e300 and (axis.scale == "linear" or value > 1e-300)
 
 
@@ -194,7 +194,7 @@ def _round_step(step: float) -> float:
     return min((1 * power, 2 * power, 5 * power, 10 * power), key=lambda nice: abs(math.log(nice / step)))
 
 
-def _written(values: list[float], step: float) -> list[Tick]:
+def _labelled(values: list[float], step: float) -> list[Tick]:
     largest = max((abs(value) for value in values), default=0.0)
     if largest and not 1e-4 <= largest < 1e9:
         digits = max(_magnitude(largest) - _magnitude(step), 0)
@@ -204,7 +204,7 @@ def _written(values: list[float], step: float) -> list[Tick]:
 
 
 def _magnitude(value: float) -> int:
-    # The nudge keeps 0.001 in its own decade however log10 rounds.
+    # 1e-9 is added because log10(0.001) may be rounded to a little less than -3.
     return math.floor(math.log10(value) + 1e-9)
 
 
@@ -219,7 +219,7 @@ def _power_of_ten(power: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """The rectangle where marks are drawn, in pixels, and the two scales that fill it."""
+    """The rectangle in which marks are drawn, in pixels, and its two scales."""
 
     left: float
     top: float
@@ -228,11 +228,11 @@ class _Frame:
     x_scale: LinearScale | LogScale
     y_scale: LinearScale | LogScale
 
-    def across(self, x: float) -> float:
-        return self.left + self.x_scale.place(x) * (self.right - self.left)
+    def x_pixel(self, x: float) -> float:
+        return self.left + self.x_scale.fraction(x) * (self.right - self.left)
 
-    def down(self, y: float) -> float:
-        return self.bottom - self.y_scale.place(y) * (self.bottom - self.top)
+    def y_pixel(self, y: float) -> float:
+        return self.bottom - self.y_scale.fraction(y) * (self.bottom - self.top)
 
 
 def _panel(panel: Panel, width: int, height: int, legend_height: int) -> Iterator[str]:
@@ -253,8 +253,8 @@ def _panel(panel: Panel, width: int, height: int, legend_height: int) -> Iterato
 
 def _axes(panel: Panel, frame: _Frame) -> Iterator[str]:
     left, top, right, bottom = map(_number, (frame.left, frame.top, frame.right, frame.bottom))
-    x_ticks = [(frame.across(tick.value), tick.label) for tick in frame.x_scale.ticks()]
-    y_ticks = [(frame.down(tick.value), tick.label) for tick in frame.y_scale.ticks()]
+    x_ticks = [(frame.x_pixel(tick.value), tick.label) for tick in frame.x_scale.ticks()]
+    y_ticks = [(frame.y_pixel(tick.value), tick.label) for tick in frame.y_scale.ticks()]
     grid = [f"M{_number(x)} {top}V{bottom}" for x, _ in x_ticks] + [f"M{left} {_number(y)}H{right}" for y, _ in y_ticks]
     if grid:
         yield f'<path d="{"".join(grid)}" stroke="{_GRID}" fill="none"/>'
@@ -267,22 +267,22 @@ def _axes(panel: Panel, frame: _Frame) -> Iterator[str]:
     y_label = _escape(_shortened(panel.y_axis.label, frame.bottom - frame.top))
     x_middle, y_middle = (frame.left + frame.right) / 2, (frame.top + frame.bottom) / 2
     yield _text(x_middle, frame.bottom + 40, x_label, f'text-anchor="middle" fill="{_INK}"')
-    turned = f'text-anchor="middle" fill="{_INK}" transform="rotate(-90 22 {_number(y_middle)})"'
-    yield _text(22, y_middle, y_label, turned)
+    rotated = f'text-anchor="middle" fill="{_INK}" transform="rotate(-90 22 {_number(y_middle)})"'
+    yield _text(22, y_middle, y_label, rotated)
 
 
 def _mark(mark: Mark, runs: list[list[tuple[float, float]]], color: str, frame: _Frame) -> Iterator[str]:
-    placed = [[(_number(frame.across(x)), _number(frame.down(y))) for x, y in run] for run in runs]
+    segments = [[(_number(frame.x_pixel(x)), _number(frame.y_pixel(y))) for x, y in run] for run in runs]
     if isinstance(mark, Points):
-        # Few points are drawn full, many are drawn thin, so that a crowd still shows where it is dense.
-        count = sum(map(len, placed))
+        # More than 100 points are drawn transparent, so that dense regions are darker.
+        count = sum(map(len, segments))
         radius, opacity = (3, 1) if count <= 100 else (2.5, 0.3)
         yield f'<g fill="{color}" fill-opacity="{opacity}">'
-        yield from (f'<circle cx="{x}" cy="{y}" r="{radius}"/>' for run in placed for x, y in run)
+        yield from (f'<circle cx="{x}" cy="{y}" r="{radius}"/>' for run in segments for x, y in run)
         yield "</g>"
         return
-    dots = [run[0] for run in placed if len(run) == 1]
-    path = "".join("M" + "L".join(f"{x} {y}" for x, y in run) for run in placed if len(run) > 1)
+    dots = [run[0] for run in segments if len(run) == 1]
+    path = "".join("M" + "L".join(f"{x} {y}" for x, y in run) for run in segments if len(run) > 1)
     if path:
         yield f'<path d="{path}" {_stroke(mark, color)} stroke-linejoin="round"/>'
     yield from (f'<circle cx="{x}" cy="{y}" r="2.5" fill="{color}"/>' for x, y in dots)
@@ -294,7 +294,7 @@ def _stroke(line: Line, color: str) -> str:
 
 
 def _runs(mark: Mark, x_axis: Axis, y_axis: Axis) -> list[list[tuple[float, float]]]:
-    """The drawable points of a mark, cut into runs wherever one is missing."""
+    """The points of a mark that can be drawn, in runs without a gap."""
     runs: list[list[tuple[float, float]]] = [[]]
     for x, y in zip(mark.x, mark.y, strict=True):
         if _drawable(x, x_axis) and _drawable(y, y_axis):
@@ -308,24 +308,24 @@ def _colors(marks: Sequence[Mark]) -> list[str]:
     return [_escape(mark.color) or PALETTE[index % len(PALETTE)] for index, mark in enumerate(marks)]
 
 
-# ---- the legend: above the plot, where it can cover no mark; names flow into as many lines as they need ----
+# ---- the legend: above the plot, where it covers no mark, in as many lines as it needs ----
 
-_LEGEND_SAMPLE = 26
-_LEGEND_GAP = 18
+_LEGEND_SAMPLE = 26  # pixels for the dot or line before a label
+_LEGEND_GAP = 18  # pixels between two entries
 
 
-def _legend_places(panel: Panel, width: float) -> list[tuple[float, int]]:
-    """For each labelled mark, how far to the right it starts and on which line."""
-    places: list[tuple[float, int]] = []
+def _legend_positions(panel: Panel, width: float) -> list[tuple[float, int]]:
+    """For each labelled mark, its distance from the left in pixels and its line."""
+    positions: list[tuple[float, int]] = []
     across, line = 0.0, 0
     for mark in panel.marks:
         if mark.label:
             needed = _LEGEND_SAMPLE + _text_width(_shortened(mark.label, width - _LEGEND_SAMPLE))
             if across and across + needed > width:
                 across, line = 0.0, line + 1
-            places.append((across, line))
+            positions.append((across, line))
             across += needed + _LEGEND_GAP
-    return places
+    return positions
 
 
 def _legend_width(panel_width: int) -> float:
@@ -333,14 +333,14 @@ def _legend_width(panel_width: int) -> float:
 
 
 def _legend_height(panel: Panel, panel_width: int) -> int:
-    places = _legend_places(panel, _legend_width(panel_width))
-    return (places[-1][1] + 1) * _LEGEND_LINE + 4 if places else 0
+    positions = _legend_positions(panel, _legend_width(panel_width))
+    return (positions[-1][1] + 1) * _LEGEND_LINE + 4 if positions else 0
 
 
 def _legend(panel: Panel, frame: _Frame, panel_width: int) -> Iterator[str]:
     width = _legend_width(panel_width)
     labelled = [pair for pair in zip(panel.marks, _colors(panel.marks), strict=True) if pair[0].label]
-    for (mark, color), (across, line) in zip(labelled, _legend_places(panel, width), strict=True):
+    for (mark, color), (across, line) in zip(labelled, _legend_positions(panel, width), strict=True):
         x, y = frame.left + across, 46 + line * _LEGEND_LINE
         if isinstance(mark, Points):
             yield f'<circle cx="{_number(x + 9)}" cy="{y}" r="3.5" fill="{color}"/>'
@@ -358,20 +358,21 @@ def _text(x: float, y: float, escaped: str, attributes: str) -> str:
 
 
 def _number(value: float) -> str:
-    """A coordinate with at most two decimals, never "-0"."""
+    """A coordinate with at most two decimals; -0 is written 0."""
     return f"{round(value, 2) + 0.0:.2f}".rstrip("0").rstrip(".")
 
 
 def _text_width(text: str, size: int = _TEXT_SIZE) -> float:
-    # The reader's font is unknown; 0.58 em is generous for the usual ones.
+    # The font is the viewer's; 0.58 em a character is more than common fonts take on average.
     return 0.58 * size * len(text)
 
 
 def _shortened(text: str, width: float, size: int = _TEXT_SIZE) -> str:
-    room = max(int(width / _text_width("m", size)), 1)
-    return text if len(text) <= room else text[: room - 1] + "…"
+    """The text, cut to about this many pixels."""
+    n_characters = max(int(width / _text_width("m", size)), 1)
+    return text if len(text) <= n_characters else text[: n_characters - 1] + "…"
 
 
 def _escape(text: str) -> str:
-    """Text safe in XML: markup is escaped, and characters that XML 1.0 forbids are replaced."""
+    """Text for XML: markup is escaped, and characters that XML 1.0 forbids are replaced."""
     return html.escape(re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchlogit.penalties import held, shrunk
+from torchlogit.penalties import clipped, soft_thresholded
 
 Accept = Callable[[Tensor, Tensor, float], bool]
 PIVOT = 1e-12  # smallest squared pivot, with unit diagonal, that still counts as independent of the columns before it
@@ -190,7 +190,7 @@ def coordinate_descent(
     linear, lower, upper = _flat_settled(hessian.diagonal() <= 0, linear, l1, lower, upper)
     scale = torch.where(hessian.diagonal() > 0, hessian.diagonal(), 1.0).sqrt()
     model, linear = _Boxed.of(hessian, l1, lower, upper, scale), linear / scale
-    x = held(start * scale, model.lower, model.upper)
+    x = clipped(start * scale, model.lower, model.upper)
     gradient = model.hessian @ x + linear
     violation = model.violation(x, gradient)
     goal, sweeps, rounds = tol * float(violation.max()), 0, 0
@@ -202,7 +202,7 @@ def coordinate_descent(
         gradient = model.hessian @ x + linear
         violation = model.violation(x, gradient)
     solution = torch.where(x <= model.lower, lower, torch.where(x >= model.upper, upper, x / scale))
-    return Descent(held(solution, lower, upper).to(device), float(violation.max()), sweeps)
+    return Descent(clipped(solution, lower, upper).to(device), float(violation.max()), sweeps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ class _Boxed:
 
     def violation(self, x: Tensor, gradient: Tensor) -> Tensor:
         """How far each coordinate would move, alone; half its square is about what F would lose. 0 at the minimum."""
-        return (x - held(shrunk(x - gradient, self.rates), self.lower, self.upper)).abs()
+        return (x - clipped(soft_thresholded(x - gradient, self.rates), self.lower, self.upper)).abs()
 
     def between(self, x: Tensor) -> Tensor:
         """Whether each coordinate is on neither a kink nor a bound."""
@@ -263,7 +263,7 @@ class _Boxed:
         step[between] = _damped_solve(self.part(between).hessian, -slope)
         low = torch.where((self.rates > 0) & (x > 0), self.lower.clamp(min=0), self.lower)
         high = torch.where((self.rates > 0) & (x < 0), self.upper.clamp(max=0), self.upper)
-        end = held(x + step, low, high)
+        end = clipped(x + step, low, high)
         if bool((end == x + step).all()):
             return end, False
         if self._rise(x, end - x, gradient) < 0:
@@ -286,7 +286,7 @@ def _flat_settled(
 
     Where that is no bound, linear is zero: the coordinate then goes to zero, or as near as its bounds let it.
     """
-    slope = shrunk(linear, rates)
+    slope = soft_thresholded(linear, rates)
     end = torch.where(slope > 0, lower, torch.where(slope < 0, upper, torch.inf))
     fixed = flat & end.isfinite()
     return torch.where(flat, 0.0, linear), torch.where(fixed, end, lower), torch.where(fixed, end, upper)

@@ -1,8 +1,8 @@
-"""Where what is as long as the table lives: in main memory, or in files of a folder that are mapped into it.
+"""Storage for arrays with one entry per row: RAM, or memory-mapped files.
 
-A mapped array is read and written like any other; the system keeps in memory what it has room for and writes the rest
-to disk. Its file has no name any more: it is gone with the array, or with the process, however that ends. Only what is
-to be kept for a later process has names: rows-0, rows-1, ... in the order in which the arrays were asked for.
+A memory-mapped array is read and written like any other; the operating system keeps in RAM what fits, and writes the
+rest to disk. The files of temporary arrays are unlinked as soon as they are open, so that they vanish with the array or
+the process, however that ends. The files of saved arrays stay, for a later process.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import math
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -26,217 +26,221 @@ from torchlogit.errors import InputError
 AnyArray = NDArray[Any]
 
 
-class Growing(Protocol):
-    """An array that is written from its beginning to its end."""
-
-    def append(self, part: AnyArray) -> None:
-        """Adds what comes next."""
-        ...
-
-    def array(self) -> AnyArray:
-        """All of it, flat."""
-        ...
-
-
 class Storage(Protocol):
-    """Where arrays live."""
+    """Where arrays of a known shape live."""
 
     def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
-        """An array to be filled."""
+        """A new array; its values are arbitrary."""
         ...
 
-    def growing(self, dtype: DTypeLike) -> Growing:
-        """An array to be added to."""
+
+class NamedArrays(Protocol):
+    """Flat arrays by name, which are written from their beginning to their end."""
+
+    @property
+    def storage(self) -> Storage:
+        """Where arrays of a known shape live that go with these."""
+        ...
+
+    def append(self, name: str, values: AnyArray) -> None:
+        """Appends values to an array; the first ones begin it. All have the same type."""
+        ...
+
+    def array(self, name: str, dtype: DTypeLike) -> AnyArray:
+        """The values that were appended, flat; dtype: their type."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class InMemory:
-    """Main memory.
-
-    >>> rows = InMemory().growing(np.int64)
-    >>> rows.append(np.array([1, 2])), rows.append(np.array([3]))
-    (None, None)
-    >>> rows.array().tolist()
-    [1, 2, 3]
-    """
+    """Storage in RAM."""
 
     def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
-        """An array to be filled."""
         return np.empty(shape, dtype)
 
-    def growing(self, dtype: DTypeLike) -> Growing:
-        """An array to be added to."""
-        return _Parts(np.dtype(dtype))
+
+IN_MEMORY = InMemory()
 
 
 @dataclass(frozen=True, slots=True)
-class OnDisk:
-    """Files in a folder; InputError where it is full or cannot be written to.
+class MappedFiles:
+    """Storage in temporary files of a folder; InputError where the disk is full or cannot be written to.
 
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     rows = OnDisk(Path(folder)).growing(np.float32)
-    ...     rows.append(np.array([[1.0, 2.0]]))
-    ...     rows.array().tolist(), os.listdir(folder)
+    ...     values = MappedFiles(Path(folder)).empty((2,), np.float32)
+    ...     values[:] = 1, 2
+    ...     values.tolist(), os.listdir(folder)
     ([1.0, 2.0], [])
     """
 
     folder: Path
 
     def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
-        """An array to be filled, its place on the disk taken already: a full disk must not be found out later."""
+        """A new array. Its disk space is allocated at once: writing to a mapping of a full disk kills the process."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
-        with self._file() as handle, _explained(self.folder):
-            if size:
-                os.posix_fallocate(handle, 0, size)
-            return mapped(handle, shape, dtype)
-
-    def growing(self, dtype: DTypeLike) -> Growing:
-        """An array to be added to."""
-        with self._file() as handle:
-            return _File(self.folder, np.dtype(dtype), os.dup(handle))
-
-    @contextmanager
-    def _file(self) -> Iterator[int]:
-        """A file without a name."""
-        with _explained(self.folder):
-            handle, name = tempfile.mkstemp(dir=self.folder, prefix=".rows.")
+        handle = _temporary_file(self.folder)
         try:
-            os.unlink(name)
-            yield handle
+            with _readable_errors(self.folder):
+                if size:
+                    os.posix_fallocate(handle, 0, size)
+                return _mapped(handle, shape, dtype)
         finally:
             os.close(handle)
 
 
 @dataclass(slots=True)
-class Spilling:
-    """Main memory, until what has grown there takes more than `most` bytes in all; from then on, all of it, a folder.
+class TemporaryArrays:
+    """Arrays in RAM up to max_bytes in all; beyond that, all of them in temporary files of the folder.
 
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     storage = Spilling(Path(folder), most=8)
-    ...     rows = storage.growing(np.int32)
-    ...     for part in ([1, 2], [3]):
-    ...         rows.append(np.array(part))
-    ...     storage.spilled, rows.array().tolist()
+    ...     arrays = TemporaryArrays(Path(folder), max_bytes=8)
+    ...     for values in ([1, 2], [3]):
+    ...         arrays.append("x", np.array(values, np.int32))
+    ...     arrays.spilled, arrays.array("x", np.int32).tolist()
     (True, [1, 2, 3])
     """
 
     folder: Path
-    most: int
-    size: int = 0
-    grown: list[_Movable] = field(default_factory=list)
+    max_bytes: int
+    n_bytes: int = 0
+    _in_memory: dict[str, list[AnyArray]] = field(default_factory=dict)
+    _files: dict[str, _File] = field(default_factory=dict)
 
     @property
     def spilled(self) -> bool:
-        """Whether it was too much for main memory."""
-        return self.size > self.most
-
-    def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
-        """An array to be filled, where those that have grown are by now."""
-        return self._place.empty(shape, dtype)
-
-    def growing(self, dtype: DTypeLike) -> Growing:
-        """An array to be added to."""
-        self.grown.append(_Movable(self, np.dtype(dtype), self._place.growing(dtype)))
-        return self.grown[-1]
+        """Whether the arrays are in files."""
+        return self.n_bytes > self.max_bytes
 
     @property
-    def _place(self) -> Storage:
-        return OnDisk(self.folder) if self.spilled else IN_MEMORY
+    def storage(self) -> Storage:
+        """RAM, or mapped files where the arrays are in files."""
+        return MappedFiles(self.folder) if self.spilled else IN_MEMORY
 
-    def take(self, size: int) -> None:
-        """Counts more bytes, and moves all that has grown so far when they are too many."""
-        before, self.size = self.spilled, self.size + size
-        if self.spilled and not before:
-            for moved in self.grown:
-                moved.move(OnDisk(self.folder).growing(moved.dtype))
+    def append(self, name: str, values: AnyArray) -> None:
+        """Appends values to an array; InputError where the disk is full or cannot be written to."""
+        self.n_bytes += values.nbytes
+        self._in_memory.setdefault(name, []).append(values.reshape(-1))
+        if self.spilled:
+            self._move_to_files()
+
+    def array(self, name: str, dtype: DTypeLike) -> AnyArray:
+        """The values that were appended, flat."""
+        if name in self._files:
+            return self._files[name].array(dtype)
+        parts = self._in_memory.get(name, [])
+        if len(parts) != 1:
+            parts = self._in_memory[name] = [np.concatenate([np.empty(0, dtype), *parts])]
+        return parts[0]
+
+    def _move_to_files(self) -> None:
+        for name, parts in self._in_memory.items():
+            if name not in self._files:
+                self._files[name] = _File(self.folder, _temporary_file(self.folder))
+            for part in parts:
+                self._files[name].append(part)
+        self._in_memory.clear()
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
-    """Files in a folder, of which those that grow stay there; `sizes` of these in bytes, for `Kept`.
+class SavedArrays:
+    """Arrays in files of a folder, which stay there: array NAME is in file rows-NAME.
 
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     keeping = Keeping(Path(folder))
-    ...     keeping.growing(np.int32).append(np.array([7, 8]))
-    ...     Kept(Path(folder), keeping.finished()).growing(np.int32).array().tolist()
+    ...     arrays = SavedArrays(Path(folder))
+    ...     arrays.append("x", np.array([7, 8], np.int32))
+    ...     SavedArrays.opened(Path(folder), arrays.sizes()).array("x", np.int32).tolist()
     [7, 8]
     """
 
     folder: Path
-    files: list[_File] = field(default_factory=list)
+    _files: dict[str, _File] = field(default_factory=dict)
 
-    def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
-        """An array to be filled, which is not kept."""
-        return OnDisk(self.folder).empty(shape, dtype)
+    @classmethod
+    def opened(cls, folder: Path, sizes: Mapping[str, int]) -> Self:
+        """The arrays that another process saved; LookupError where a file is missing, or of another size.
 
-    def growing(self, dtype: DTypeLike) -> Growing:
-        """An array to be added to."""
-        path = _kept_path(self.folder, len(self.files))
-        with _explained(self.folder):
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        self.files.append(_File(self.folder, np.dtype(dtype), handle))
-        return self.files[-1]
+        sizes: the size of each array in bytes, as `sizes` gave them.
+        """
+        arrays = cls(folder)
+        for name, size in sizes.items():
+            path = arrays._path(name)
+            if not path.exists() or path.stat().st_size != size:
+                raise LookupError(f"{path} is missing or has another size")
+            arrays._files[name] = _File(folder, os.open(path, os.O_RDWR), size)
+        return arrays
 
-    def finished(self) -> list[int]:
-        """The sizes of the files, once they are on the disk for good."""
-        for file in self.files:
+    @property
+    def storage(self) -> Storage:
+        """Temporary files in the same folder."""
+        return MappedFiles(self.folder)
+
+    def append(self, name: str, values: AnyArray) -> None:
+        """Appends values to an array; InputError where the disk is full or cannot be written to."""
+        if name not in self._files:
+            with _readable_errors(self.folder):
+                handle = os.open(self._path(name), os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            self._files[name] = _File(self.folder, handle)
+        self._files[name].append(values)
+
+    def array(self, name: str, dtype: DTypeLike) -> AnyArray:
+        """The values that were appended, flat."""
+        return self._files[name].array(dtype)
+
+    def sizes(self) -> dict[str, int]:
+        """The size of each array in bytes, after all of them are written to the disk for good."""
+        for file in self._files.values():
             os.fsync(file.handle)
-        return [file.size * file.dtype.itemsize for file in self.files]
+        return {name: file.n_bytes for name, file in self._files.items()}
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"rows-{name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """The files that `Keeping` left in a folder, in the same order; nothing is added to them.
-
-    LookupError where one of them is not there any more, or of another size.
-    """
+@dataclass(slots=True)
+class _File:
+    """An open file of values, closed with this object."""
 
     folder: Path
-    sizes: Sequence[int]
-    given: list[Growing] = field(default_factory=list)
+    handle: int
+    n_bytes: int = 0
 
-    def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
-        """An array to be filled, which is not kept."""
-        return OnDisk(self.folder).empty(shape, dtype)
+    def append(self, values: AnyArray) -> None:
+        if not values.size:
+            return
+        left = memoryview(np.ascontiguousarray(values).view(np.uint8).reshape(-1).data)
+        with _readable_errors(self.folder):
+            while left:
+                left = left[os.write(self.handle, left) :]
+        self.n_bytes += values.nbytes
 
-    def growing(self, dtype: DTypeLike) -> Growing:
-        """The next array, complete."""
-        path, size = _kept_path(self.folder, len(self.given)), self.sizes[len(self.given)]
-        if not path.exists() or path.stat().st_size != size:
-            raise LookupError(f"{path} is not what it was")
-        handle = os.open(path, os.O_RDWR)
-        self.given.append(_File(self.folder, np.dtype(dtype), handle, size // np.dtype(dtype).itemsize))
-        return self.given[-1]
+    def array(self, dtype: DTypeLike) -> AnyArray:
+        return _mapped(self.handle, (self.n_bytes // np.dtype(dtype).itemsize,), dtype)
 
-
-IN_MEMORY = InMemory()
-
-
-def _kept_path(folder: Path, index: int) -> Path:
-    return folder / f"rows-{index}"
+    def __del__(self) -> None:
+        os.close(self.handle)
 
 
-def mapped(handle: int, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
+def _temporary_file(folder: Path) -> int:
+    """The handle of a new file that has no name any more: it is gone once it is closed."""
+    with _readable_errors(folder):
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".rows.")
+        os.unlink(name)
+    return handle
+
+
+def _mapped(handle: int, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
     """The array that an open file holds, as a shared mapping; writing to it writes to the file."""
     if not math.prod(shape):
         return np.empty(shape, dtype)
     mapping = mmap.mmap(handle, 0)
-    if hasattr(mmap, "MADV_SEQUENTIAL"):  # else every miss also reads again what lies before it
+    if hasattr(mmap, "MADV_SEQUENTIAL"):  # without it, every page fault also reads pages before the one that is needed
         mapping.madvise(mmap.MADV_SEQUENTIAL)
     return np.frombuffer(mapping, dtype, count=math.prod(shape)).reshape(shape)
 
 
-def write_all(handle: int, part: AnyArray, folder: Path) -> None:
-    """Writes an array's bytes to an open file; InputError where the disk is full."""
-    left = memoryview(np.ascontiguousarray(part).view(np.uint8).reshape(-1).data) if part.size else memoryview(b"")
-    with _explained(folder):
-        while left:
-            left = left[os.write(handle, left) :]
-
-
 @contextmanager
-def _explained(folder: Path) -> Iterator[None]:
+def _readable_errors(folder: Path) -> Iterator[None]:
+    """Raises InputError for an error of the operating system."""
     try:
         yield
     except OSError as error:
@@ -245,53 +249,3 @@ def _explained(folder: Path) -> Iterator[None]:
         else:
             why = f"cannot write there ({error.strerror}); choose another folder (TMPDIR or --cache)"
         raise InputError(f"{folder}: {why}") from None
-
-
-@dataclass(slots=True)
-class _Movable:
-    storage: Spilling
-    dtype: np.dtype[Any]
-    held: Growing
-
-    def append(self, part: AnyArray) -> None:
-        self.storage.take(part.size * self.dtype.itemsize)
-        self.held.append(part)
-
-    def array(self) -> AnyArray:
-        return self.held.array()
-
-    def move(self, place: Growing) -> None:
-        place.append(self.held.array())
-        self.held = place
-
-
-@dataclass(slots=True)
-class _Parts:
-    dtype: np.dtype[Any]
-    parts: list[AnyArray] = field(default_factory=list)
-
-    def append(self, part: AnyArray) -> None:
-        self.parts.append(part.astype(self.dtype, copy=False).reshape(-1))
-
-    def array(self) -> AnyArray:
-        if len(self.parts) != 1:
-            self.parts = [np.concatenate([np.empty(0, self.dtype), *self.parts])]
-        return self.parts[0]
-
-
-@dataclass(slots=True)
-class _File:
-    folder: Path
-    dtype: np.dtype[Any]
-    handle: int
-    size: int = 0
-
-    def append(self, part: AnyArray) -> None:
-        write_all(self.handle, part.astype(self.dtype, copy=False), self.folder)
-        self.size += part.size
-
-    def array(self) -> AnyArray:
-        return mapped(self.handle, (self.size,), self.dtype)
-
-    def __del__(self) -> None:
-        os.close(self.handle)

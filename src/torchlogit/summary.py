@@ -61,7 +61,7 @@ def _cells(line: Coefficient, several: bool, with_errors: bool) -> list[str]:
         return cells
     if line.standard_error is None or line.standard_error == 0:
         return [*cells, "-", "-", "-"]
-    from scipy.stats import norm
+    from scipy.special import ndtr
 
     z = line.value / line.standard_error
-    return [*cells, f"{line.standard_error:.4g}", f"{z:.2f}", f"{2 * norm.sf(abs(z)):.2g}"]
+    return [*cells, f"{line.standard_error:.4g}", f"{z:.2f}", f"{2 * ndtr(-abs(z)):.2g}"]

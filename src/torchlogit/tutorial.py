@@ -1,9 +1,10 @@
-"""The notebook this library grew from: a noisy threshold, learnt by plain stochastic gradient descent.
+"""The notebook that this library grew from: logistic regression by plain stochastic gradient descent.
 
     x runs from -2 to 2;   y = 1 where b + w x + sigma noise > 0, else 0
     P(y = 1 | x) = 1 / (1 + exp(-(weight x + bias)))
 
-Read it from top to bottom: the data, the model, the loop, two readings of the result, the experiment, its picture.
+In the order of the file: the data, the model, the training loop, the parameters and the accuracy that it reaches, the
+whole experiment, and a picture of it.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from torchlogit.pictures import BLUE, GREY, ORANGE, Axis, Line, Panel, Points, p
 
 
 class NoisyThreshold(Dataset[tuple[Tensor, Tensor]]):
-    """400 rows (x, y) with y = 1 where b + w x + sigma noise > 0; noise is standard normal, drawn on construction.
+    """400 rows (x, y) with y = 1 where b + w x + sigma noise > 0, and y = 0 elsewhere.
 
-    x and y have shape (400, 1), float32; a row has shape (1,). The draw comes from torch's global generator.
+    x and y have shape (400, 1), float32; those of a row have shape (1,). The noise is standard normal, drawn from
+    torch's global generator when the object is made.
 
     >>> data = NoisyThreshold(sigma=0.0)
     >>> len(data), data[399]
@@ -56,9 +58,9 @@ class LogisticModule(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What training saw, one number per epoch: the loss of the last batch, and the mean loss over the rows.
+    """Losses by epoch: that of the epoch's last batch, and the mean over its rows.
 
-    Every batch is measured as it is met, before the step it causes.
+    The loss of a batch is taken before the step that the batch causes.
     """
 
     last_batch_losses: tuple[float, ...]
@@ -72,7 +74,7 @@ def train(
     n_epochs: int,
     learning_rate: float,
 ) -> History:
-    """The losses met while `model` is trained in place by stochastic gradient descent, one step per batch.
+    """Train `model` in place by stochastic gradient descent, one step per batch, and return the losses.
 
         parameters <- parameters - learning_rate * gradient of criterion(model(x), y)
 
@@ -102,7 +104,7 @@ def parameters(model: LogisticModule) -> tuple[float, float]:
 
 
 def accuracy(model: LogisticModule, dataset: NoisyThreshold) -> float:
-    """The share of rows whose y the model predicts: 1 where the probability is above one half, else 0."""
+    """The share of rows whose y is predicted: 1 where the probability is above one half, else 0."""
     with torch.no_grad():
         predicted = model(dataset.x) > 0.5
     return int((predicted == dataset.y.bool()).sum()) / len(dataset)
@@ -110,7 +112,7 @@ def accuracy(model: LogisticModule, dataset: NoisyThreshold) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the experiment is run."""
+    """The settings of the experiment."""
 
     seed: int = 1
     batch_size: int = 5
@@ -120,7 +122,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What the experiment found; `accuracy` is measured on `fresh_data`, a second draw that training never saw."""
+    """The result of the experiment. `accuracy` is that on `fresh_data`, a second draw that was not trained on."""
 
     settings: Settings
     training_data: NoisyThreshold
@@ -132,9 +134,9 @@ class Experiment:
 
 
 def experiment(seed: int = 1) -> Experiment:
-    """The notebook from its first cell to its last: draw, train for 20 epochs, draw again, measure.
+    """Run the notebook's cells in their order: draw data, train for 20 epochs, draw new data, measure the accuracy.
 
-    The caller's random numbers are left as they were.
+    torch's global generator is left as it was.
 
     >>> found = experiment()
     >>> print(f"{found.weight:.3f} {found.bias:.3f} {found.accuracy}")
@@ -145,8 +147,8 @@ def experiment(seed: int = 1) -> Experiment:
         torch.manual_seed(settings.seed)
         training_data = NoisyThreshold()
         data_loader = DataLoader(training_data, batch_size=settings.batch_size)
-        # The notebook looked at its batches here. Looking takes a number from the generator, and the model starts
-        # from the numbers that follow.
+        # The notebook printed its batches here. Iterating takes a number from the generator, and the model's first
+        # parameters are the numbers after it.
         list(data_loader)
         model = LogisticModule()
         history = train(model, nn.BCELoss(), data_loader, settings.n_epochs, settings.learning_rate)
@@ -157,7 +159,7 @@ def experiment(seed: int = 1) -> Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A fit to draw beside the experiment's own: its label, weight and bias."""
+    """Another fit to draw beside the experiment's: its label, weight and bias."""
 
     label: str
     weight: float
@@ -165,7 +167,9 @@ class Curve:
 
 
 def picture_of(experiment: Experiment, other: Curve | None = None) -> str:
-    """The experiment as an SVG picture: the data with the fitted probability (and `other`'s), and the loss by epoch.
+    """An SVG picture of the experiment: the data with the fitted probabilities, and the loss by epoch.
+
+    other: a second fit whose probabilities are drawn, too.
 
     >>> picture_of(experiment())[:4]
     '<svg'
@@ -200,5 +204,5 @@ def picture_of(experiment: Experiment, other: Curve | None = None) -> str:
 
 
 def _probabilities(x: list[float], weight: float, bias: float) -> list[float]:
-    # tanh, unlike exp, cannot overflow however steep the other fit is.
+    # tanh cannot overflow, as exp would if the other fit is steep.
     return [0.5 + 0.5 * math.tanh((weight * value + bias) / 2) for value in x]

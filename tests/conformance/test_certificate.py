@@ -14,7 +14,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given
 from hypothesis import strategies as st
 from mpmath import mp
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from torch import Tensor
 
 import cases
 from cases import KINKED, PROBLEMS, Problem, Table
+from profiles import examples
 from reference import exact
 from reference.objective import EXTENDED, REASON, Optimum, Plain, Real, optimum
 from torchlogit import certificate
@@ -264,21 +265,14 @@ def assert_holds_anywhere(objective: Objective, seed: int, certify: Certifier = 
 
 
 @given(recipe=recipes())
-@settings(max_examples=200, phases=UNSHRUNK)
+@examples(60, phases=UNSHRUNK)
 def test_no_bound_along_newtons_way_is_below_the_gap(recipe: Recipe) -> None:
     assert_holds(recipe.objective())
 
 
 @given(recipe=kinked_recipes())
-@settings(max_examples=60, phases=UNSHRUNK)
+@examples(25, phases=UNSHRUNK)
 def test_no_bound_along_the_way_is_below_the_gap_with_kinks_and_bounds(recipe: Recipe) -> None:
-    assert_holds(recipe.objective())
-
-
-@pytest.mark.slow
-@given(recipe=st.one_of(recipes(), kinked_recipes()))
-@settings(max_examples=5_000, derandomize=False)
-def test_no_bound_along_newtons_way_is_below_the_gap_thousands(recipe: Recipe) -> None:
     assert_holds(recipe.objective())
 
 
@@ -306,21 +300,14 @@ def test_what_is_left_unbalanced_is_allowed_for(recipe: Recipe, seed: int) -> No
 
 
 @given(recipe=recipes(), seed=st.integers(0, 2**31))
-@settings(max_examples=80, phases=UNSHRUNK)
+@examples(25, phases=UNSHRUNK)
 def test_no_bound_at_any_point_from_any_dual_is_below_the_gap(recipe: Recipe, seed: int) -> None:
     assert_holds_anywhere(recipe.objective(), seed)
 
 
 @given(recipe=kinked_recipes(), seed=st.integers(0, 2**31))
-@settings(max_examples=30, phases=UNSHRUNK)
+@examples(12, phases=UNSHRUNK)
 def test_no_bound_at_any_point_from_any_dual_is_below_the_gap_with_kinks_and_bounds(recipe: Recipe, seed: int) -> None:
-    assert_holds_anywhere(recipe.objective(), seed)
-
-
-@pytest.mark.slow
-@given(recipe=st.one_of(recipes(), kinked_recipes()), seed=st.integers(0, 2**31))
-@settings(max_examples=3_000, derandomize=False)
-def test_no_bound_at_any_point_from_any_dual_is_below_the_gap_thousands(recipe: Recipe, seed: int) -> None:
     assert_holds_anywhere(recipe.objective(), seed)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from mpmath import mp
 from torch import Tensor
@@ -15,7 +16,7 @@ import cases
 from cases import LOSSES, PENALTIES, SMOOTH, LossCase, PenaltyCase, Table
 from reference import exact
 from reference.objective import EXTENDED, REASON, Plain, Real
-from torchlogit.design import Dense
+from torchlogit.design import Dense, Sparse
 from torchlogit.design import dense as dense_design
 from torchlogit.design import matrix as design_matrix
 from torchlogit.errors import InputError
@@ -371,8 +372,8 @@ def test_design_rows_answer_what_a_matrix_would(
     monkeypatch.setattr(dense_design, "COMPILED_BYTES", 1)
     monkeypatch.setattr(dense_design, "COMPILED_VALUES", 0 if compiled else 10**9)
     monkeypatch.setattr(design_matrix, "MIN_BLOCK_ROWS", 7)
-    monkeypatch.setattr(kernels, "MIN_PIECE", 2)
-    monkeypatch.setattr(parallel, "MIN_PIECE", 2)
+    monkeypatch.setattr(kernels, "MIN_ROWS", 2)
+    monkeypatch.setattr(parallel, "MIN_ROWS", 2)
     table = cases.table(cases.rare, n=30, d=4)
     matrix = torch.from_numpy(table.x).to(dtype)
     dense = Dense.of(matrix, intercept=intercept)
@@ -421,3 +422,32 @@ def test_reading_does_not_change_the_table() -> None:
     theta = cases.random_theta(objective)
     sums(objective, theta)
     assert (table.x == before).all()
+
+
+SECONDS = np.array([[1.7e9, 0.0, 5.0], [1.7e9 + 1, 2.0, 5.0], [1.7e9 + 3, 0.0, 5.0]])
+
+
+@pytest.mark.parametrize("design", ["dense", "sparse"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_columns_far_from_zero_can_be_centred_and_losses_stay(design: str, dtype: Any) -> None:
+    """What is subtracted is in the intercept; a sparse column with implicit zeros is left alone."""
+    x = SECONDS.astype(dtype)
+    rows = Dense.of(torch.from_numpy(x)) if design == "dense" else Sparse.of(scipy.sparse.csr_array(x))
+    objective = Objective.of(rows, torch.tensor([[0.0], [1.0], [0.0]]), loss=Logistic(), penalty=ElasticNet())
+    center = objective.center()
+    assert center.tolist() == [x[:, 0].astype(np.float64).mean(), 0.0, 5.0]
+    centred = objective.centered(center)
+    agree(centred.design.dense()[:, :-1], x.astype(np.float64) - center.numpy(), 0.0)
+    theta = torch.tensor([[0.5], [0.2], [0.1], [0.0]], dtype=torch.float64)
+    moved = theta.clone()
+    moved[-1] = -center @ theta[:-1, 0]
+    assert centred.value(theta, centred.raw(theta)) == pytest.approx(objective.value(moved, objective.raw(moved)))
+    half = Sparse.of(scipy.sparse.csr_array(np.where(x == 5.0, 0.0, x)))
+    assert not bool(half.can_center()[1:].any())
+
+
+def test_without_an_intercept_nothing_is_centred() -> None:
+    design = Dense.of(torch.from_numpy(SECONDS), intercept=False)
+    objective = Objective.of(design, torch.tensor([[0.0], [1.0], [0.0]]), loss=Logistic(), penalty=ElasticNet())
+    assert not objective.center().any()
+    assert objective.centered(objective.center()) is objective

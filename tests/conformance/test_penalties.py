@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mpmath import mp, mpf
 from torch import Tensor
 
 import cases
 from cases import N_FEATURES, PENALTIES, SMOOTH, PenaltyCase
+from profiles import examples
 from torchlogit.errors import InputError
-from torchlogit.penalties import ElasticNet, held
+from torchlogit.penalties import ElasticNet, clipped
 
 every_penalty = pytest.mark.parametrize("case", PENALTIES, ids=cases.named)
 seeds = st.integers(0, 2**32 - 1)
@@ -39,11 +40,11 @@ def feasible(case: PenaltyCase, seed: int, size: float = 1.0) -> Tensor:
     """Within the bounds; some coefficients zero, some on a bound."""
     coef = point(seed, size)
     coef[point(seed + 1) > 1] = 0
-    return held(coef, *columns(case.penalty.box(N_FEATURES)))
+    return clipped(coef, *columns(case.penalty.box(N_FEATURES)))
 
 
 def within_range(case: PenaltyCase, dual: Tensor) -> Tensor:
-    return held(dual, *columns(case.penalty.dual_range(N_FEATURES)))
+    return clipped(dual, *columns(case.penalty.dual_range(N_FEATURES)))
 
 
 def subgradient(case: PenaltyCase, coef: Tensor, seed: int) -> Tensor:
@@ -78,6 +79,7 @@ def widest(case: PenaltyCase, coef: np.ndarray, dual: np.ndarray, slack: np.ndar
 
 
 @every_penalty
+@examples(6)
 @given(seed=seeds, size=st.sampled_from([1e-6, 1.0, 1e6]))
 def test_value_is_that_of_the_definition(case: PenaltyCase, seed: int, size: float) -> None:
     coef = feasible(case, seed, size)
@@ -87,7 +89,7 @@ def test_value_is_that_of_the_definition(case: PenaltyCase, seed: int, size: flo
 
 
 @every_penalty
-@settings(max_examples=20)
+@examples(6)
 @given(seed=seeds)
 def test_gradient_is_the_derivative_of_the_quadratic_part(case: PenaltyCase, seed: int) -> None:
     coef = point(seed)
@@ -131,6 +133,7 @@ def test_only_those_without_kinks_and_bounds_are_smooth() -> None:
 
 
 @every_penalty
+@examples(6)
 @given(seed=seeds)
 def test_plus_adds_a_ridge(case: PenaltyCase, seed: int) -> None:
     coef, ridge = feasible(case, seed), point(seed + 1)[:, 0].abs()
@@ -155,7 +158,7 @@ def test_prox_is_the_minimiser_found_by_search(case: PenaltyCase, step: float) -
         wanted = case.reference.prox(exact(coef), mpf(step))
         for mine, other in zip(ours.ravel().tolist(), wanted.ravel(), strict=True):
             assert mine == pytest.approx(float(other), rel=1e-14, abs=1e-25)
-    assert torch.equal(ours, held(ours, *columns(case.penalty.box(N_FEATURES))))
+    assert torch.equal(ours, clipped(ours, *columns(case.penalty.box(N_FEATURES))))
     stacked = case.penalty.prox(coef, torch.full((N_FEATURES, 1), step, dtype=torch.float64))
     assert torch.equal(stacked, ours)
 
@@ -185,6 +188,7 @@ def test_the_dual_range_is_where_the_conjugate_is_finite(case: PenaltyCase) -> N
 
 
 @every_penalty
+@examples(6)
 @given(seed=seeds, size=sizes)
 def test_fenchel_young_is_value_plus_conjugate_less_product(case: PenaltyCase, seed: int, size: float) -> None:
     """And some ulps of the dual and of the penalty's derivative more, but nothing that cancels."""
@@ -199,6 +203,7 @@ def test_fenchel_young_is_value_plus_conjugate_less_product(case: PenaltyCase, s
 
 
 @every_penalty
+@examples(6)
 @given(seed=seeds, size=sizes)
 def test_fenchel_young_is_nothing_at_a_subgradient(case: PenaltyCase, seed: int, size: float) -> None:
     coef = feasible(case, seed)
@@ -208,6 +213,7 @@ def test_fenchel_young_is_nothing_at_a_subgradient(case: PenaltyCase, seed: int,
 
 
 @every_penalty
+@examples(6)
 @given(seed=seeds, size=sizes)
 def test_a_dual_that_pushes_against_a_bound_costs_nothing(case: PenaltyCase, seed: int, size: float) -> None:
     coef = feasible(case, seed)
@@ -221,7 +227,7 @@ def test_a_dual_that_pushes_against_a_bound_costs_nothing(case: PenaltyCase, see
 
 
 @every_penalty
-@settings(max_examples=40)
+@examples(6)
 @given(seed=seeds, rounding=st.sampled_from([1e-12, 1e-3, 2.0]))
 def test_rounding_gives_an_upper_bound(case: PenaltyCase, seed: int, rounding: float) -> None:
     """For every dual that differs by no more than that."""
@@ -234,6 +240,7 @@ def test_rounding_gives_an_upper_bound(case: PenaltyCase, seed: int, rounding: f
 
 
 @every_penalty
+@examples(6)
 @given(seed=seeds)
 def test_a_dual_out_of_range_is_infinite_where_more_than_rounding(case: PenaltyCase, seed: int) -> None:
     coef, dual = feasible(case, seed), within_range(case, point(seed + 2))

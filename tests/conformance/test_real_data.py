@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,13 @@ from pandas import DataFrame
 
 import cases
 from cases import Table
+from places import DATA
 from torchlogit.fit import Goal, fit
 from torchlogit.losses import loss_for
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Status
 from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 pytestmark = [
     pytest.mark.data,
     pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the shared data folder at {DATA}"),

@@ -20,7 +20,7 @@ from torch import Tensor
 import cases
 import torchlogit.objective
 from cases import KINKED, PROBLEMS
-from torchlogit.atomic import load_tree, mapped, save_tree
+from torchlogit.atomic import load_tree, map_tensors, save_tree
 from torchlogit.design import Sparse
 from torchlogit.losses import Logistic, Softmax
 from torchlogit.objective import Objective
@@ -237,7 +237,7 @@ def test_goes_on_from_every_snapshot_to_the_same_bits(case: Case, tmp_path: Path
             for later, state in enumerate(islice(resumed, STEPS - 1 - number), start=number + 1):
                 assert same(state, states[later]), f"step {later}, from {number}"
                 assert state.snapshot is not None
-                kept = mapped(state.snapshot(), Tensor.clone)
+                kept = map_tensors(state.snapshot(), Tensor.clone)
                 assert equal(kept, load_tree(tmp_path / f"{later}", "snapshot", 1)), f"step {later}, from {number}"
             assert later == STEPS - 1
 
@@ -252,4 +252,4 @@ def test_dual_ascent_goes_on_with_all_that_moves() -> None:
     odd["best"] = {"theta": best.theta, "raw": best.raw, "value": best.value}
     ascent = dual_ascent._Ascent(objective, None, np.random.default_rng(9))
     ascent.go_on(odd)
-    assert equal(odd, mapped(ascent.snapshot(best), Tensor.clone))
+    assert equal(odd, map_tensors(ascent.snapshot(best), Tensor.clone))

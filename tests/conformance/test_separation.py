@@ -12,12 +12,13 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from hypothesis import Phase, assume, given, settings
+from hypothesis import Phase, assume, given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 import cases
 from cases import Array, Table
+from profiles import examples
 from torchlogit.certificate import newton_dual_bound
 from torchlogit.fit import FitResult, Goal, fit
 from torchlogit.losses import loss_for
@@ -192,25 +193,25 @@ def check_against_the_truth(recipe: Recipe) -> str:
 
 
 @given(recipe=recipes("complete", "ties"))
-@settings(max_examples=80, phases=UNSHRUNK)
+@examples(25, phases=UNSHRUNK)
 def test_separated_classes_are_never_certified_and_always_named(recipe: Recipe) -> None:
     check_against_the_truth(recipe)
 
 
 @given(recipe=recipes("overlap", "random", "random"))
-@settings(max_examples=80, phases=UNSHRUNK)
+@examples(25, phases=UNSHRUNK)
 def test_whatever_the_labels_the_status_is_the_truth(recipe: Recipe) -> None:
     check_against_the_truth(recipe)
 
 
 @given(recipe=recipes("complete", "ties", "overlap", "random", weighted=True))
-@settings(max_examples=50, phases=UNSHRUNK)
+@examples(20, phases=UNSHRUNK)
 def test_rows_of_weight_zero_are_not_there(recipe: Recipe) -> None:
     check_against_the_truth(recipe)
 
 
 @given(recipe=recipes("complete", "ties", "ties"))
-@settings(max_examples=80, phases=UNSHRUNK)
+@examples(25, phases=UNSHRUNK)
 def test_separated_classes_have_no_bound_however_far_newton_goes(recipe: Recipe) -> None:
     """A probability of 1e-12 is not yet zero, and one of 1e-16 not yet nothing but rounding."""
     table = recipe.table()
@@ -231,15 +232,8 @@ def test_a_start_far_out_on_separated_classes_is_not_certified() -> None:
             assert result.certificate.status is not Status.CERTIFIED, result.certificate
 
 
-@pytest.mark.slow
-@given(recipe=recipes("complete", "ties", "overlap", "random"))
-@settings(max_examples=5_000, derandomize=False)
-def test_the_status_is_the_truth_thousands(recipe: Recipe) -> None:
-    check_against_the_truth(recipe)
-
-
 @given(recipe=recipes("complete", "ties", "random"), l2=st.sampled_from([1e-3, 1.0]))
-@settings(max_examples=80, phases=UNSHRUNK)
+@examples(25, phases=UNSHRUNK)
 def test_with_a_penalty_nothing_is_separated(recipe: Recipe, l2: float) -> None:
     table = recipe.table()
     assume(classes_present(table))
@@ -586,15 +580,8 @@ def truth_with_signs(table: Table, intercept: bool, signs: Array) -> bool | None
 
 
 @given(recipe=recipes("complete", "ties", "random"), drawn=st.integers(0, 2**32 - 1))
-@settings(max_examples=100, phases=UNSHRUNK)
+@examples(30, phases=UNSHRUNK)
 def test_with_signs_the_status_is_the_truth(recipe: Recipe, drawn: int) -> None:
-    check_with_signs(recipe, drawn)
-
-
-@pytest.mark.slow
-@given(recipe=recipes("complete", "ties", "overlap", "random"), drawn=st.integers(0, 2**32 - 1))
-@settings(max_examples=3_000, derandomize=False)
-def test_with_signs_the_status_is_the_truth_thousands(recipe: Recipe, drawn: int) -> None:
     check_with_signs(recipe, drawn)
 
 

@@ -511,7 +511,7 @@ def test_only_an_intercept() -> None:
 
 def test_a_bound_that_is_no_number_meets_no_goal() -> None:
     for bound in (float("nan"), float("inf"), None):
-        assert not Goal(tol=1.0).met(Certificate(Status.BUDGET, 1.0, bound, ""))
+        assert not Goal(tol=1.0).met(Certificate(Status.BUDGET, 1.0, bound))
 
 
 def test_an_outlier_on_the_wrong_side_is_certified_with_a_number() -> None:

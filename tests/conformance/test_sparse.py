@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
 import cases
 from cases import LOSSES, PENALTIES, LossCase, PenaltyCase, Table
+from profiles import examples
 from torchlogit import LogisticRegression
 from torchlogit.design import Dense, Sparse
 from torchlogit.design import sparse as sparse_design
@@ -183,7 +184,7 @@ def test_rows_answer_what_a_matrix_would(
 ) -> None:
     monkeypatch.setattr(sparse_design, "BLOCK_NONZEROS", 1)
     monkeypatch.setattr(sparse_design, "BLOCK_COLUMNS", 1)
-    monkeypatch.setattr(parallel, "MIN_PIECE", 2)
+    monkeypatch.setattr(parallel, "MIN_ROWS", 2)
     x = MATRICES[name]().astype(dtype)
     design, matrix = Sparse.of(scipy.sparse.csr_array(x), intercept=intercept), expanded(x, intercept)
     n, p = matrix.shape
@@ -241,7 +242,7 @@ def test_some_of_the_rows() -> None:
 @pytest.mark.parametrize("beside", [0, 10**6], ids=["by rows", "by columns"])
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_the_same_bits_whatever_the_threads(outputs: int, beside: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "BESIDE", beside)
+    monkeypatch.setattr(kernels, "VALUES_PER_PARTIAL", beside)
     monkeypatch.setattr(kernels, "SMALL", 0)
     x = some(3000, 40)
     design = Sparse.of(scipy.sparse.csr_array(x))
@@ -367,7 +368,7 @@ def fitted(recipe: Recipe, x: Any) -> tuple[LogisticRegression, list[str]]:
 
 
 @given(recipe=recipes())
-@settings(max_examples=60)
+@examples(60)
 def test_the_same_optimum_status_and_warnings(recipe: Recipe) -> None:
     x = recipe.x()
     dense, warned = fitted(recipe, x)

@@ -102,7 +102,7 @@ FILES = {
         f"a.csv row 2: {OPEN_QUOTE}", {"a.csv": b'a,b\n1,2\n3,"4\n' + b"5,6\n" * 1_500_000}
     ),
     "open quote in the header": BadFile(
-        "a.csv: the first line is no CSV (field larger than field limit (131072)); check its quotes",
+        "a.csv: the first line is not CSV (field larger than field limit (131072)); check its quotes",
         {"a.csv": b'a,"b\n' + b"5,6\n" * 50_000},
     ),
     "latin-1 value": BadFile(
@@ -308,13 +308,13 @@ TABLES = {
         options={"numeric": ["x"]},
     ),
     "list type": BadTable(
-        "column 'x' holds values of type list<item: int64>, where numbers, truths or text were expected; "
+        "column 'x' holds values of type list<item: int64>, where numbers, booleans or text were expected; "
         "take it apart, or leave it out (drop=['x'] or --drop x)",
         {"x": pa.array([[1], [2]], pa.list_(pa.field("item", pa.int64())))},
         "x",
     ),
     "binary type": BadTable(
-        "column 'x' holds values of type binary, where numbers, truths or text were expected; "
+        "column 'x' holds values of type binary, where numbers, booleans or text were expected; "
         "take it apart, or leave it out (drop=['x'] or --drop x)",
         {"x": [b"a", b"b"]},
         "x",
@@ -402,7 +402,7 @@ DRIFT = {
         "column 'own' holds 2, and was true or false in training; correct the value", {"own": [1, 2]}, "own", 1
     ),
     "lists for categories": BadTable(
-        "column 'job' holds values of type list<item: string>, where numbers, truths or text were expected; "
+        "column 'job' holds values of type list<item: string>, where numbers, booleans or text were expected; "
         "take it apart, or leave it out (drop=['job'] or --drop job)",
         {"job": pa.array([["a"], ["b"]], pa.list_(pa.field("item", pa.string())))},
         "job",

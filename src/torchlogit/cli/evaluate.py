@@ -15,7 +15,7 @@ from torchlogit.cli.measuring import sums_of
 from torchlogit.cli.options import DATA, MODEL, header_options, source
 
 if TYPE_CHECKING:
-    from torchlogit.data.block import Piece
+    from torchlogit.data.block import Block
     from torchlogit.data.encoded_rows import EncodedRows
     from torchlogit.data.encoding.features import Matrix
     from torchlogit.data.reading.source import Source
@@ -66,9 +66,9 @@ def evaluate(model: LogisticModel, rows: Source, target: str, weight: str | None
     from torchlogit.data.weights import no_weight, weights_in
     from torchlogit.errors import DataError
 
-    def checked(piece: Piece, features: Matrix) -> EncodedRows:
-        codes = check_labels(piece.table, target, model.classes)
-        return EncodedRows(features, codes, None if weight is None else weights_in(piece.table, weight))
+    def checked(block: Block, features: Matrix) -> EncodedRows:
+        codes = check_labels(block.table, target, model.classes)
+        return EncodedRows(features, codes, None if weight is None else weights_in(block.table, weight))
 
     encoding = Encoding(model, rows, also=[target] if weight is None else [target, weight])
     with closing(encoding.map(checked)) as parts:
@@ -77,6 +77,6 @@ def evaluate(model: LogisticModel, rows: Source, target: str, weight: str | None
             raise DataError(f"{rows.files} has no rows; give a file with rows")
         sums = reduce(add, (sums_of(model, part) for part in parts), sums_of(model, first))
     if weight is not None and not sums.weight:
-        raise no_weight(weight).located(rows.files)
+        raise no_weight(weight).at(rows.files)
     encoding.tell()
     return sums.result()

@@ -52,6 +52,22 @@ def cli() -> None:
     """Logistic regression by stochastic gradients, with nothing to tune and a proof of how good the answer is."""
 
 
+class _WithoutPandas:
+    """An import hook for which pandas is not installed."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError("the command line does without pandas", name=name)
+
+
+def run() -> None:
+    """Runs the command line in a process of its own."""
+    # Where pandas is installed, pyarrow imports it to recognise its types: .3 s, and no command is given any.
+    sys.meta_path.insert(0, _WithoutPandas)
+    main()
+
+
 def main() -> None:
     """Runs the command line; bad input ends in one line on standard error and exit code 1, never in a traceback."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads that spin slow small steps a hundredfold

@@ -1,4 +1,4 @@
-"""Encoded rows measured: the same sums whether they come as one table or as a stream of pieces."""
+"""Encoded rows measured: the same sums whether they come as one table or as a stream of blocks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from torchlogit.model import LogisticModel
 
 MOST_ROWS = 1 << 16
-MOST_VALUES = 1 << 23  # of the features of a piece, and of its predictions: 32 and 64 MiB
+MOST_VALUES = 1 << 23  # of the features of a block, and of its predictions: 32 and 64 MiB
 
 
-def piece_rows(model: LogisticModel) -> int:
-    """How many rows a piece has: a power of two that the model alone decides."""
+def block_rows(model: LogisticModel) -> int:
+    """How many rows a block has: a power of two that the model alone decides."""
     assert model.encoder is not None
     schema = model.encoder.schema
     width = int(min(len(model.feature_names), 2 * schema.filled)) + len(model.classes)
@@ -24,12 +24,12 @@ def piece_rows(model: LogisticModel) -> int:
 
 
 def measure(model: LogisticModel, rows: EncodedRows) -> Metrics:
-    """The model's metrics on these rows, summed over the same pieces as a stream of them."""
-    return reduce(add, (sums_of(model, part) for part in rows.parts(piece_rows(model)))).result()
+    """The model's metrics on these rows, summed over the same blocks as a stream of them."""
+    return reduce(add, (sums_of(model, part) for part in rows.parts(block_rows(model)))).result()
 
 
 def sums_of(model: LogisticModel, rows: EncodedRows) -> MetricSums:
-    """What the metrics of these rows, a piece, add to those of others."""
+    """What the metrics of these rows, a block, add to those of others."""
     import numpy as np
     import torch
 

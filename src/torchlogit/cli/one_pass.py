@@ -1,100 +1,104 @@
-"""The steps of a run that reads every row once: what columns hold from the first rows, then a stream to its end."""
+"""Training on a table by one reading: columns are learned from its first rows, then each row is used once."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from torchlogit.cli.printed import Run
+from torchlogit.cli.printed import TrainReport
 
 if TYPE_CHECKING:
-    from torchlogit.data.encoded_rows import EncodedRows
-    from torchlogit.data.encoding.encoder import Encoder, EncoderOptions
+    from torchlogit.cli.train_options import TrainOptions
+    from torchlogit.data.encoding.encoder import Encoder
+    from torchlogit.data.labels import Label
     from torchlogit.data.plan import Plan
     from torchlogit.data.reading.source import Source
-    from torchlogit.estimator import LogisticRegression
-    from torchlogit.model import Label, LogisticModel
     from torchlogit.streaming.loop import StreamProgress
+    from torchlogit.training.fitted import StartingPoint
+    from torchlogit.training.rows import LabelledRows
+    from torchlogit.training.settings import Settings
 
-FIRST_ROWS = 100_000  # that say what columns hold, unless others are asked for
+FIRST_ROWS = 100_000  # rows that columns and classes are learned from; more are seen later, and start the fit later
 
 
-def streamed(
-    source: Source, options: EncoderOptions, plan: Plan, classifier: LogisticRegression, path: Path, notices: list[str]
-) -> Run:
-    """A model of one pass over the source."""
+def stream_table(options: TrainOptions, source: Source, plan: Plan, notes: Sequence[str]) -> TrainReport:
+    """Trains on the source's rows, each read once, and writes the model file. notes: warnings so far."""
     from torchlogit.data.learning import learn_table
 
     plan = replace(plan, sample_rows=plan.sample_rows or FIRST_ROWS)
-    learned = learn_table(source, options, plan)
-    classes = learned.classes.classes
-    return _passed(source, learned.encoder, classes, plan, classifier, path, [*notices, *learned.notices])
+    learned = learn_table(source, options.encoder_options(), plan)
+    notes = [*notes, *learned.warnings]
+    return _train(options, options.settings(), source, learned.encoder, learned.classes.classes, None, plan, notes)
 
 
-def updated(
-    model: LogisticModel, source: Source, plan: Plan, classifier: LogisticRegression, path: Path, notices: list[str]
-) -> Run:
-    """A saved model, after these rows too."""
+def update_model(options: TrainOptions, source: Source, notes: Sequence[str]) -> TrainReport:
+    """Trains the model of --update further on the source's rows, each read once, and writes the model file."""
+    from torchlogit.data.plan import Plan
     from torchlogit.errors import InputError
-    from torchlogit.estimator import go_on
+    from torchlogit.model import LogisticModel
+    from torchlogit.training.to_model import starting_point
 
+    assert options.update is not None
+    model = LogisticModel.load(options.update)
+    plan = Plan(options.target_in(source, model.facts.target), weight=options.weight)
     if model.encoder is None:
         raise InputError("the model was trained on an array, not on a table; go on from Python, with partial_fit")
-    classifier.set_params(l1=model.facts.penalty["l1"], l2=model.facts.penalty["l2"])
-    go_on(model, classifier)
-    return _passed(source, model.encoder, model.classes, plan, classifier, path, notices)
+    penalty = model.facts.penalty
+    settings = replace(options.settings(), l1=penalty["l1"], l2=penalty["l2"])
+    return _train(options, settings, source, model.encoder, model.classes, starting_point(model), plan, notes)
 
 
-def _passed(
+def _train(
+    options: TrainOptions,
+    settings: Settings,
     source: Source,
     encoder: Encoder,
-    classes: Sequence[Label],
+    classes: tuple[Label, ...],
+    start: StartingPoint | None,
     plan: Plan,
-    classifier: LogisticRegression,
-    path: Path,
-    notices: list[str],
-) -> Run:
+    notes: Sequence[str],
+) -> TrainReport:
     import numpy as np
 
-    from torchlogit.cli.fitting import finished
-    from torchlogit.data.encoding.remarks import sentences
-    from torchlogit.data.preparation import Reading
-    from torchlogit.estimator import learn_blocks
+    from torchlogit.data.encoding.row_warnings import messages
+    from torchlogit.data.preparation import RowEncoder
+    from torchlogit.training.one_pass import train_one_pass
+    from torchlogit.training.rows import LabelledRows
+    from torchlogit.training.to_model import to_model
 
-    reading, counts = Reading(source, encoder, classes, plan), np.zeros(len(classes), np.int64)
+    row_encoder, counts = RowEncoder(source, encoder, classes, plan), np.zeros(len(classes), np.int64)
 
-    def blocks() -> Iterator[EncodedRows]:
-        for piece in reading.pieces():
-            rows = reading.encoded(piece)
+    def blocks() -> Iterator[LabelledRows]:
+        for block in row_encoder.blocks():
+            rows = row_encoder.encoded(block)
             counts[:] += np.bincount(rows.codes, minlength=len(classes))
-            yield rows
+            yield LabelledRows.of_table(rows, classes)
 
-    monitors = [_Progress()] if classifier.verbose else []
-    learn_blocks(classifier, blocks(), encoder.n_features, len(classes), monitors)
-    model = finished(encoder, classifier, classes, plan, path)
-    told = (*notices, *source.notices, *sentences(reading.remarks))
-    return Run(source.files, model, classifier, counts.tolist(), {}, str(path), told)
+    labels, monitors = np.array(classes, dtype=object), [_ProgressTable()] if options.show_progress else []
+    fitted = train_one_pass(settings, blocks(), encoder.n_features, labels, start=start, monitors=monitors)
+    model = to_model(fitted, encoder, target=plan.target)
+    model.save(options.model_path)
+    notes = (*notes, *source.warnings, *messages(row_encoder.warnings))
+    return TrainReport(source.files, model, fitted, counts.tolist(), {}, str(options.model_path), notes)
 
 
-class _Progress:
-    """A line on standard error whenever the rows have doubled."""
+class _ProgressTable:
+    """A monitor that writes a line on standard error whenever the number of rows has doubled."""
 
     def __init__(self) -> None:
         self.next = 1
 
-    def __call__(self, passed: StreamProgress) -> None:
-        if passed.rows < self.next:
+    def __call__(self, progress: StreamProgress) -> None:
+        if progress.rows < self.next:
             return
         if self.next == 1:
             click.echo(f"{'rows':>12} {'seconds':>9} {'log loss':>10} {'of late':>10}", err=True)
-        self.next = 2 * passed.rows
-        seen = passed.progressive
-        click.echo(
-            f"{passed.rows:>12,} {passed.seconds:>9.1f} {seen.log_loss:>10.5f} {seen.recent_log_loss:>10.5f}", err=True
-        )
+        self.next = 2 * progress.rows
+        errors = progress.progressive
+        losses = f"{errors.log_loss:>10.5f} {errors.recent_log_loss:>10.5f}"
+        click.echo(f"{progress.rows:>12,} {progress.seconds:>9.1f} {losses}", err=True)
         sys.stderr.flush()

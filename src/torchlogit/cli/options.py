@@ -1,25 +1,18 @@
-"""What the commands that read tables share: options, and errors that name the file."""
+"""Options that the commands which read tables share."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from torchlogit.data.reading.source import Source
-    from torchlogit.data.reading.tables import LoadedTable, Origin
 
 F = TypeVar("F", bound=Callable[..., None])
-
-BLOCK_ROWS = 65_536
 
 DATA = click.argument("data", nargs=-1, required=True, metavar="DATA...")
 MODEL = click.argument("model", metavar="MODEL")
@@ -32,16 +25,9 @@ def header_options(command: F) -> F:
     return no_header(names(command))
 
 
-def read(data: Sequence[str], no_header: bool, names: str | None) -> LoadedTable:
-    """The table in these files."""
-    from torchlogit.data.reading.tables import read_table
-
-    return read_table(data, names=split(names) or None, has_header=not no_header)
-
-
 def source(data: Sequence[str], no_header: bool, names: str | None) -> Source:
     """The rows of these files, in blocks."""
-    from torchlogit.data.reading.file_source import open_source
+    from torchlogit.data.reading.source import open_source
 
     return open_source(data, names=split(names) or None, has_header=not no_header)
 
@@ -67,19 +53,3 @@ def _files(given: str) -> list[Path]:
     if path.is_dir():
         return [child for child in path.iterdir() if child.exists()]
     return [path] if path.exists() else [Path(match) for match in glob.glob(given, recursive=True)]
-
-
-@contextmanager
-def located(origin: Origin, kept: NDArray[np.int64] | None = None) -> Iterator[None]:
-    """Errors about a table raised inside say which file, and which of its rows.
-
-    `kept`: the indices of the rows that the table kept of those its origin knows; all, where it is left out.
-    """
-    from torchlogit.errors import DataError
-
-    try:
-        yield
-    except DataError as error:
-        if error.row is None:
-            raise error.located(origin.files) from None
-        raise error.located(origin.place(error.row if kept is None else int(kept[error.row]))) from None

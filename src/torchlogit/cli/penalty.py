@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from torchlogit.estimator import LogisticRegression
+    from torchlogit.training.fitted import Fitted
 
 
 class Strength(click.FloatRange):
@@ -25,14 +25,15 @@ class Strength(click.FloatRange):
             self.fail(f"{value!r}: expected a number that is not negative, or auto.", param, ctx)
 
 
-def chosen(classifier: LogisticRegression) -> list[str]:
+def chosen(fitted: Fitted) -> list[str]:
     """How l2 was chosen, and what it should cost on rows not seen; nothing where it was given."""
-    if not hasattr(classifier, "path_"):
+    if fitted.path is None or fitted.chosen_by is None:
         return []
-    from torchlogit.path import WORDS
+    from torchlogit.path import MEASURE_NAMES
 
-    point = next(point for point in classifier.path_ if point.l2 == classifier.l2_)
+    l2, measure = fitted.penalty.l2, MEASURE_NAMES[fitted.chosen_by]
+    point = next(point for point in fitted.path if point.l2 == l2)
     return [
-        f"l2           {classifier.l2_:g}, chosen by {WORDS[classifier.chosen_by_]} among {len(classifier.path_)}: "
+        f"l2           {l2:g}, chosen by {measure} among {len(fitted.path)}: "
         f"log loss {point.loss:.4f} +- {point.standard_error:.4f} on rows not seen"
     ]

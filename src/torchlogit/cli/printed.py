@@ -1,4 +1,4 @@
-"""The readable report of a training run."""
+"""The readable report of a training report."""
 
 from __future__ import annotations
 
@@ -6,23 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torchlogit.cli.penalty import chosen
-from torchlogit.records import (
-    CategoricalColumn,
-    Column,
-    ColumnKind,
-    HashedColumn,
-    HashedTextColumn,
-    NumericColumn,
-    Schema,
-    Status,
-    TextColumn,
-    VectorColumn,
-)
+from torchlogit.records import Status
 
 if TYPE_CHECKING:
-    from torchlogit.estimator import LogisticRegression
+    from torchlogit.data.encoding.categorical import CategoricalColumn
+    from torchlogit.data.encoding.column_kind import Column
+    from torchlogit.data.encoding.schema import Schema
     from torchlogit.metrics import Metrics
     from torchlogit.model import LogisticModel
+    from torchlogit.training.fitted import Fitted
 
 WIDTH = 100
 NAME = 12  # columns for what a line is about
@@ -30,33 +22,38 @@ SHOWN = 8  # names of a kind before "and N more"
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What a training run has to tell."""
+class TrainReport:
+    """What a training run reports.
+
+    files: the data's name. counts: training rows of each class. metrics: by set of rows. path: of the model file.
+    """
 
     files: str
     model: LogisticModel
-    classifier: LogisticRegression
+    fitted: Fitted
     counts: list[int]
     metrics: dict[str, Metrics]
     path: str
     warnings: tuple[str, ...]
 
 
-def summary(run: Run) -> str:
+def printed(report: TrainReport) -> str:
     """What was trained, how certain the answer is, how well it predicts, and where it is."""
-    answer = _stream(run) if hasattr(run.classifier, "progressive_") else _answer(run)
-    measured = metrics_table(run.metrics) if run.metrics else ""
-    parts = [_data(run), answer, measured, _notes(run), f"model        {run.path}"]
+    answer = _stream(report) if report.fitted.progressive is not None else _answer(report)
+    measured = metrics_table(report.metrics) if report.metrics else ""
+    parts = [_data(report), answer, measured, _notes(report), f"model        {report.path}"]
     return "\n\n".join(part for part in parts if part)
 
 
-def _data(run: Run) -> str:
-    model, encoder = run.model, run.model.encoder
+def _data(report: TrainReport) -> str:
+    from torchlogit.data.encoding.column_kind import ColumnKind
+
+    model, encoder = report.model, report.model.encoder
     assert encoder is not None
     schema = encoder.schema
-    rows = sum(run.counts)
+    rows = sum(report.counts)
     n_columns = len(encoder.columns)
-    lines = [f"data         {run.files}: {rows:,} rows, {n_columns} column{'s' * (n_columns != 1)}"]
+    lines = [f"data         {report.files}: {rows:,} rows, {n_columns} column{'s' * (n_columns != 1)}"]
     for kind in ColumnKind:
         columns = [column for column in schema.columns if column.kind is kind]
         if columns:
@@ -66,12 +63,20 @@ def _data(run: Run) -> str:
         lines.append(f"left out     {_some([f'{column.name} ({column.reason})' for column in schema.dropped])}")
     used = f", {int((model.coef != 0).any(axis=1).sum())} of them used" if model.facts.penalty["l1"] else ""
     lines.append(f"features     {len(model.feature_names)}{used}")
-    shares = [f"{label} {count:,} ({count / rows:.1%})" for label, count in zip(model.classes, run.counts, strict=True)]
+    shares = [
+        f"{label} {count:,} ({count / rows:.1%})" for label, count in zip(model.classes, report.counts, strict=True)
+    ]
     lines.append(f"target       {model.facts.target}: {_some(shares)}")
     return "\n".join(lines)
 
 
 def _described(column: Column) -> str:
+    from torchlogit.data.encoding.categorical import CategoricalColumn
+    from torchlogit.data.encoding.hashing import HashedColumn
+    from torchlogit.data.encoding.numeric import NumericColumn
+    from torchlogit.data.encoding.text import HashedTextColumn, TextColumn
+    from torchlogit.data.encoding.vectors import VectorColumn
+
     match column:
         case CategoricalColumn(levels=()):
             return f"{column.name} (one value{_gaps(column)})"
@@ -98,9 +103,7 @@ def _hashing(schema: Schema) -> list[str]:
     """How crowded the hashed features are."""
     if not schema.hashed:
         return []
-    from torchlogit.data.encoding.hashing import share_that_collides
-
-    share = share_that_collides(schema)
+    share = schema.share_that_collides
     return [f"hash         2^{schema.hash_bits} features; about {share:.1%} of the levels share theirs with another"]
 
 
@@ -118,13 +121,13 @@ def _some(names: list[str]) -> str:
     return f"\n{'':<{NAME}} ".join(lines)
 
 
-def _answer(run: Run) -> str:
-    certificate, weight = run.classifier.certificate_, run.model.facts.training_data["weight"]
-    l1, l2 = run.model.facts.penalty["l1"], run.model.facts.penalty["l2"]
+def _answer(report: TrainReport) -> str:
+    certificate, weight = report.fitted.certificate, report.model.facts.training_data["weight"]
+    l1, l2 = report.model.facts.penalty["l1"], report.model.facts.penalty["l2"]
     first = f" + {l1:g} / {weight:g} |coef|" if l1 else ""
     second = f" + {l2:g} / (2 * {weight:g}) |coef|^2" if l2 else ""
     penalty = f"mean log loss{first}{second}" if first or second else "mean log loss, no penalty"
-    lines = chosen(run.classifier)
+    lines = chosen(report.fitted)
     lines += [f"objective    {certificate.objective / weight:.8f}  ({penalty})"]
     if certificate.status is Status.CERTIFIED:
         assert certificate.bound is not None
@@ -139,21 +142,20 @@ def _answer(run: Run) -> str:
         )
     else:
         lines.append(f"{certificate.status:<{NAME}} {certificate.message}")
-    history = run.classifier.history_
-    seconds = history[-1].seconds if history else 0.0
-    solver = type(run.classifier.solver_).__name__
-    lines.append(f"effort       {run.classifier.n_iter_:.1f} passes over the rows, {seconds:.2f} s ({solver})")
+    fitted = report.fitted
+    effort = f"{fitted.passes:.1f} passes over the rows, {fitted.seconds:.2f} s ({fitted.solver_name})"
+    lines.append(f"effort       {effort}")
     return "\n".join(lines)
 
 
-def _stream(run: Run) -> str:
+def _stream(report: TrainReport) -> str:
     """What one reading can say."""
-    seen, excess = run.classifier.progressive_, run.classifier.expected_excess_
+    seen, excess = report.fitted.progressive, report.fitted.expected_excess
+    assert seen is not None
     error = "" if seen.log_loss_error is None else f" +- {seen.log_loss_error:.4f}"
     auc = "" if seen.auc is None else f", AUC {seen.auc:.4f}"
-    solver = type(run.classifier.solver_).__name__
     lines = [
-        f"in one pass  {seen.rows:,} rows, each predicted before it was learned from ({solver})",
+        f"in one pass  {seen.rows:,} rows, each predicted before it was learned from ({report.fitted.solver_name})",
         f"log loss     {seen.log_loss:.4f}{error} over all of them, {seen.recent_log_loss:.4f} of late; "
         f"accuracy {seen.accuracy:.4f}{auc}",
     ]
@@ -181,8 +183,8 @@ def metrics_table(metrics: dict[str, Metrics]) -> str:
     return "\n".join(lines)
 
 
-def _notes(run: Run) -> str:
-    return "\n".join(f"note         {note}" for note in run.warnings)
+def _notes(report: TrainReport) -> str:
+    return "\n".join(f"note         {note}" for note in report.warnings)
 
 
 def _short(value: float | None) -> str:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from torchlogit.cli.fitting import Keeping, trained
-from torchlogit.cli.one_pass import streamed, updated
-from torchlogit.cli.options import DATA, header_options, refuse_overwriting, source, split
+from torchlogit.cli.options import DATA, header_options
 from torchlogit.cli.penalty import Strength
+from torchlogit.cli.train_options import TrainOptions
+from torchlogit.cli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from torchlogit.cli.printed import Run
-    from torchlogit.data.reading.source import Source
+    from torchlogit.cli.printed import TrainReport
 
 SOLVERS = ["auto", "newton", "dual", "streaming", "sgd"]
 MOST_THREADS = 1024  # tens of thousands crash OpenMP
@@ -69,42 +67,7 @@ MOST_THREADS = 1024  # tens of thousands crash OpenMP
 @click.option("--require-certificate", is_flag=True, help="Exit with 3 where the answer is not certified.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-def command(
-    data: tuple[str, ...],
-    target: str | None,
-    output: str | None,
-    valid: tuple[str, ...],
-    holdout: float | None,
-    l1: float,
-    l2: float | Literal["auto"],
-    tol: float,
-    max_iter: float,
-    time_budget: str | None,
-    solver: str,
-    weight: str | None,
-    class_weight: str | None,
-    positive: str | None,
-    drop: str | None,
-    numeric: str | None,
-    categorical: str | None,
-    text: str | None,
-    cross: tuple[str, ...],
-    hash_bits: int | None,
-    no_header: bool,
-    names: str | None,
-    sample_rows: int | None,
-    cache: str | None,
-    no_cache: bool,
-    checkpoint: str | None,
-    update: str | None,
-    resume: bool,
-    seed: int,
-    threads: int | None,
-    device: str,
-    require_certificate: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+def command(**given: Any) -> None:
     """Train a model on DATA, and write it to one file.
 
     DATA: .csv .tsv .jsonl .svm (each also .gz .zst) .parquet .arrow .feather, globs and folders of them, - for standard
@@ -116,172 +79,98 @@ def command(
 
     Example: torchlogit train people.csv --target income --holdout 0.2
     """
-    if valid and holdout is not None:
-        raise click.UsageError("--valid and --holdout both say what to measure on; give one of them.")
-    seconds = _seconds(time_budget)
-    path = Path(output or update or _stem(data[0]) + ".safetensors")
-    _check_writable(path)
-    refuse_overwriting(path, (*data, *valid))
-    table = source(data, no_header, names)
-    roles = {"numeric": split(numeric), "categorical": split(categorical), "drop": split(drop), "text": split(text)}
-    keeping = Keeping.asked(path, solver, cache=cache, checkpoint=checkpoint, resume=resume, anew=no_cache)
+    options = TrainOptions(**given)
+    report = _train(options)
+    if options.as_json:
+        click.echo(json.dumps(_as_json(report), ensure_ascii=False))
+    elif not options.quiet:
+        from torchlogit.cli.printed import printed
 
-    from torchlogit.data.encoding.encoder import EncoderOptions
-    from torchlogit.data.plan import Plan
-    from torchlogit.estimator import LogisticRegression
-    from torchlogit.model import LogisticModel
-
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
-    classifier = LogisticRegression(
-        l1=l1,
-        l2=l2,
-        solver=solver,  # type: ignore[arg-type]
-        tol=tol,
-        max_iter=max_iter,
-        time_budget=seconds,
-        class_weight=class_weight,  # type: ignore[arg-type]
-        device=device,
-        random_state=seed,
-        verbose=int(sys.stderr.isatty() and not quiet),
-    )
-    notices = [] if no_header or names else _notice_of_header(table.column_names)
-    if update is not None:
-        _refuse_for_update(click.get_current_context(), roles)
-        model = LogisticModel.load(update)
-        plan = Plan(_target(table, target or model.facts.target), weight=weight)
-        run = updated(model, table, plan, classifier, path, notices)
-    else:
-        target = _target(table, target)
-        _refuse_target_among(target, roles)
-        options = EncoderOptions(
-            numeric=roles["numeric"],
-            categorical=roles["categorical"],
-            drop=roles["drop"],
-            text=roles["text"],
-            crosses=cross,
-            hash_bits=hash_bits,
-        )
-        plan = Plan(target, positive, weight, holdout, seed, sample_rows)
-        if solver == "streaming":
-            keeping.refuse_for_streams(plan, valid)
-            run = streamed(table, options, plan, classifier, path, notices)
-        else:
-            others = source(valid, no_header, names) if valid else None
-            run = trained(table, others, options, plan, classifier, keeping, path, notices)
-    if as_json:
-        click.echo(json.dumps(_as_json(run), ensure_ascii=False))
-    elif not quiet:
-        from torchlogit.cli.printed import summary
-
-        click.echo(summary(run))
-    if require_certificate and run.classifier.certificate_.status != "certified":
+        click.echo(printed(report))
+    if options.require_certificate and report.fitted.certificate.status != "certified":
         sys.exit(3)
 
 
-def _as_json(run: Run) -> dict[str, Any]:
+def _train(options: TrainOptions) -> TrainReport:
+    """Trains as the options say: a saved model further, in one pass, or by passes over the encoded rows."""
+    from torchlogit.cli.fitting import fit_table
+    from torchlogit.cli.one_pass import stream_table, update_model
+
+    options.check()
+    table, workspace = options.source(), Workspace.of(options)
+    if options.threads is not None:
+        import torch
+
+        torch.set_num_threads(options.threads)
+    notes = [] if options.no_header or options.names else _warn_of_missing_header(table.column_names)
+    if options.update is not None:
+        _refuse_with_update(click.get_current_context(), options)
+        return update_model(options, table, notes)
+    plan = options.plan(options.target_in(table))
+    if options.solver == "streaming":
+        _refuse_with_streaming(options)
+        return stream_table(options, table, plan, notes)
+    return fit_table(options, table, plan, workspace, notes)
+
+
+def _as_json(report: TrainReport) -> dict[str, Any]:
     """What --json prints: objective and bound per unit of weight."""
-    certificate, weight = run.classifier.certificate_, run.model.facts.training_data["weight"]
+    certificate, facts = report.fitted.certificate, report.model.facts
+    weight = facts.training_data["weight"]
     return {
         "status": str(certificate.status),
         "objective": certificate.objective / weight,
         "bound": None if certificate.bound is None else certificate.bound / weight,
         "relative_bound": certificate.relative_bound,
-        "l2": run.model.facts.penalty["l2"],
-        "passes": run.classifier.n_iter_,
-        "seconds": run.classifier.history_[-1].seconds if run.classifier.history_ else 0.0,
-        "rows": run.model.facts.training_data["rows"],
-        "features": len(run.model.feature_names),
-        "classes": list(run.model.classes),
-        "metrics": {name: metrics.as_json() for name, metrics in run.metrics.items()},
-        "model": run.path,
-        "warnings": list(run.warnings),
+        "l2": facts.penalty["l2"],
+        "passes": report.fitted.passes,
+        "seconds": report.fitted.seconds,
+        "rows": facts.training_data["rows"],
+        "features": len(report.model.feature_names),
+        "classes": list(report.model.classes),
+        "metrics": {name: metrics.as_json() for name, metrics in report.metrics.items()},
+        "model": report.path,
+        "warnings": list(report.warnings),
     }
 
 
-def _notice_of_header(names: Sequence[str]) -> list[str]:
-    """Names that are numbers may be the first row of a file without a header."""
+def _warn_of_missing_header(names: Sequence[str]) -> list[str]:
+    """A warning where column names look like numbers: the file may have no header row."""
     import pyarrow as pa
 
-    from torchlogit.data.columns import written_as_numbers
+    from torchlogit.data.columns import look_like_numbers
     from torchlogit.data.wording import examples
 
-    numbers = pa.array(names).filter(written_as_numbers(pa.array(names))).to_pylist()
+    numbers = pa.array(names).filter(look_like_numbers(pa.array(names))).to_pylist()
     if not numbers:
         return []
     return [f"columns are called {examples(numbers)}; if this is the first row and no header, give --no-header"]
 
 
-def _target(table: Source, given: str | None) -> str:
-    """The column to predict: the one given, or the one that the files' format has."""
-    own = table.target
-    if own is not None and given not in (None, own):
-        raise click.UsageError(f"--target {given}: the target of svmlight files is their label; leave --target out.")
-    target = own or given
-    if target is None:
-        raise click.UsageError("Missing option '--target': the column to predict.")
-    return target
+# Options that a saved model fixes, or that one pass has no use for: refused with --update.
+FIXED_BY_MODEL = ("solver", "l1", "l2", "positive", "class_weight", "cross", "hash_bits", "sample_rows", "holdout",
+                  "valid", "cache", "no_cache", "checkpoint", "resume", "tol", "max_iter", "time_budget")  # fmt: skip
 
 
-OF_MODELS = ("solver", "l1", "l2", "positive", "class_weight", "cross", "hash_bits", "sample_rows", "holdout", "valid",
-             "cache", "no_cache", "checkpoint", "resume", "tol", "max_iter", "time_budget")  # fmt: skip
-
-
-def _refuse_for_update(context: click.Context, roles: Mapping[str, Sequence[str]]) -> None:
-    """What a model goes on with was settled when it was trained."""
-    given = [name for name in OF_MODELS if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-    given += [name for name, columns in roles.items() if columns]
+def _refuse_with_update(context: click.Context, options: TrainOptions) -> None:
+    given = [name for name in FIXED_BY_MODEL if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    given += [name for name, columns in options.roles.items() if columns]
     if given:
         option = "--" + given[0].replace("_", "-")
         raise click.UsageError(f"--update goes on with what the model was trained with; leave {option} out.")
 
 
-def _refuse_target_among(target: str, options: Mapping[str, Sequence[str]]) -> None:
-    """The target is no feature: an option about features that names it has been misunderstood."""
-    for option, names in options.items():
-        if target in names:
-            raise click.UsageError(
-                f"{target!r} is the target, and --{option} is about features; take it out of --{option}."
-            )
-
-
-def _seconds(text: str | None) -> float | None:
-    """The seconds in 60, 60s, 5m or 1h."""
-    if text is None:
-        return None
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
-    try:
-        seconds = float(number) * unit
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < float("inf"):
-        raise click.BadParameter(f"{text!r}: expected a time such as 60, 60s, 5m or 1h.", param_hint="--time-budget")
-    return seconds
-
-
-def _stem(name: str) -> str:
-    """A file's name without its suffixes; "model" for what has no such name: globs, queries, standard input.
-
-    >>> _stem("data/people.csv.gz"), _stem("data/*.csv"), _stem("sql:SELECT 1"), _stem("-")
-    ('people', 'model', 'model', 'model')
-    """
-    stem = Path(name).name.split(".")[0]
-    return stem if stem.strip("-") and not set(stem) & set("*?[:") else "model"
-
-
-def _check_writable(path: Path) -> None:
-    """Refuses, before any work, a place where the model could not be written."""
-    import os
-
-    from torchlogit.errors import InputError
-
-    folder = path.parent
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give the name of the model file to write")
-    if not folder.is_dir():
-        raise InputError(f"{path}: there is no folder {folder}; make it, or write elsewhere with -o")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{path}: the folder {folder} cannot be written to; write elsewhere with -o")
+def _refuse_with_streaming(options: TrainOptions) -> None:
+    """Usage errors for options that have no meaning where every row is read once."""
+    measured = "predicts every row before it learns from it; leave it out, and use evaluate for other rows"
+    kept = "reads every row once and keeps none; leave it out, and go on with --update MODEL"
+    refused = {
+        "--holdout": (options.holdout is not None, measured),
+        "--valid": (bool(options.valid), measured),
+        "--cache": (options.cache is not None, kept),
+        "--no-cache": (options.no_cache, kept),
+        "--checkpoint": (options.checkpoint is not None, kept),
+    }
+    for option, (given, why) in refused.items():
+        if given:
+            raise click.UsageError(f"{option}: --solver streaming {why}.")

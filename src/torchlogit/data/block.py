@@ -1,44 +1,69 @@
-"""Rows in pieces of a fixed size, whatever blocks they were read in; each piece knows where its rows came from.
+"""Blocks of rows as they were read, each of which knows the files and rows that it came from.
 
-Sums are taken over pieces, in their order: the same rows give the same bits, however a reader cut them.
+Learners and encoders work on blocks of a fixed size, whatever pieces a reader returns. Sums are taken block by block,
+in order, so the same rows give the same bits however the files were read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from torchlogit.data.encoding.learned import Place
-from torchlogit.data.reading.source import Block
 from torchlogit.errors import DataError
 
-PIECE = 65_536  # rows
+# Rows of a block. Larger blocks take more memory; smaller ones spend more of the time in Python. Results depend on it
+# in their last bits, as sums are taken block by block.
+BLOCK_ROWS = 65_536
 
 
-_Indices: TypeAlias = range | NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Rows of one file, by their indices in it."""
+class Location(NamedTuple):
+    """A row, counted from 0, of a file; of a table in memory where `file` is None."""
 
     file: str | None
-    rows: _Indices
+    row: int
+
+
+Locate: TypeAlias = Callable[[int], Location]
+"""Maps a row of a table to the file and the row that it came from."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Consecutive rows of a stream: the `table`, where its rows came from, the index in the stream of the first of
-    them, and whether they are the last."""
+class FileRows:
+    """Rows of one file, by their indices in it; of a table in memory where `file` is None."""
+
+    file: str | None
+    rows: range | NDArray[np.int64]
+
+    def where(self, mask: NDArray[np.bool_]) -> FileRows:
+        """The rows at which the mask is True."""
+        kept = self.rows.start + np.flatnonzero(mask) if isinstance(self.rows, range) else self.rows[mask]
+        return FileRows(self.file, kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive rows of a source.
+
+    Parameters
+    ----------
+    table
+        The rows.
+    origin
+        The rows of files that they came from, in order.
+    first
+        Index in the source of the first row. Rows that `where` removes are counted.
+    last
+        Whether no rows follow in the source.
+    """
 
     table: pa.Table
-    runs: tuple[Run, ...]
+    origin: tuple[FileRows, ...]
     first: int = 0
     last: bool = False
 
@@ -46,95 +71,85 @@ class Piece:
         n_rows: int = self.table.num_rows
         return n_rows
 
-    def place(self, row: int) -> Place:
-        """Where a row of the piece came from."""
-        for run in self.runs:
-            if row < len(run.rows):
-                return Place(run.file, int(run.rows[row]))
-            row -= len(run.rows)
-        raise IndexError(f"there is no row {row} after the last of the piece")
+    def location(self, row: int) -> Location:
+        """The file that a row of the block came from, and its index there."""
+        index = row
+        for part in self.origin:
+            if 0 <= index < len(part.rows):
+                return Location(part.file, int(part.rows[index]))
+            index -= len(part.rows)
+        raise IndexError(f"row {row} of a block of {len(self)} rows")
 
     @contextmanager
-    def blamed(self) -> Iterator[None]:
-        """Errors raised inside that name a row of the piece say where it came from."""
+    def locating_errors(self) -> Iterator[None]:
+        """A DataError raised inside about a row of the block names the file that the row came from, and its number."""
         try:
             yield
         except DataError as error:
             if error.row is None:
                 raise
-            raise self.place(error.row).blamed(error) from None
+            raise error.at(*self.location(error.row)) from None
 
-    def select(self, names: Sequence[str]) -> Piece:
-        """The rows' columns of these names."""
+    def select(self, names: Sequence[str]) -> Block:
+        """The same rows with the columns of these names."""
         return replace(self, table=self.table.select(names))
 
-    def where(self, kept: NDArray[np.bool_]) -> Piece:
-        """The rows that are kept."""
-        if kept.all():
+    def where(self, mask: NDArray[np.bool_]) -> Block:
+        """The rows at which the mask is True."""
+        if mask.all():
             return self
-        ends = np.cumsum([len(run.rows) for run in self.runs])
-        runs = [
-            Run(run.file, np.asarray(run.rows)[kept[end - len(run.rows) : end]])
-            for run, end in zip(self.runs, ends, strict=True)
-        ]
-        return Piece(self.table.filter(pa.array(kept)), tuple(runs), self.first, self.last)
+        origin, start = [], 0
+        for part in self.origin:
+            origin.append(part.where(mask[start : start + len(part.rows)]))
+            start += len(part.rows)
+        return replace(self, table=self.table.filter(pa.array(mask)), origin=tuple(origin))
 
-    def between(self, start: int, stop: int) -> Piece:
-        """Some of the rows."""
-        runs, before = [], 0
-        for run in self.runs:
-            rows = run.rows[max(0, start - before) : max(0, stop - before)]
-            runs += [Run(run.file, rows)] if len(rows) else []
-            before += len(run.rows)
-        return Piece(self.table.slice(start, stop - start), tuple(runs), self.first + start)
-
-
-def piece_of(block: Block) -> Piece:
-    """A block as a piece."""
-    return Piece(block.table, (Run(block.file, range(block.first_row, block.first_row + block.table.num_rows)),))
+    def between(self, start: int, stop: int) -> Block:
+        """The rows from index `start` up to but without `stop`."""
+        origin, before = [], 0
+        for part in self.origin:
+            rows = part.rows[max(0, start - before) : max(0, stop - before)]
+            if len(rows):
+                origin.append(FileRows(part.file, rows))
+            before += len(part.rows)
+        is_last = self.last and stop >= len(self)
+        return Block(self.table.slice(start, stop - start), tuple(origin), self.first + start, is_last)
 
 
-def whole(table: pa.Table) -> Piece:
-    """A table in memory as one piece."""
-    return Piece(table, (Run(None, range(table.num_rows)),), last=True)
+def whole(table: pa.Table) -> Block:
+    """A table in memory as one block."""
+    return Block(table, (FileRows(None, range(table.num_rows)),), last=True)
 
 
-def rechunked(pieces: Iterable[Piece], rows: int | None = None) -> Iterator[Piece]:
-    """The same rows in pieces of so many (PIECE, where it is None), the last one excepted.
+def joined(blocks: Sequence[Block], first: int = 0, *, last: bool = True) -> Block:
+    """Consecutive blocks as one; their columns are not copied."""
+    filled = [block for block in blocks if len(block)] or blocks[:1]
+    tables = [block.table for block in filled]
+    table = tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="permissive")
+    return Block(table, tuple(part for block in filled for part in block.origin), first, last)
 
-    >>> cut = [whole(pa.table({"x": [1, 2, 3]})), whole(pa.table({"x": [4]})), whole(pa.table({"x": [5]}))]
-    >>> [(piece.first, piece.last, piece.table.column("x").to_pylist()) for piece in rechunked(cut, 2)]
+
+def recut(blocks: Iterable[Block], rows: int = BLOCK_ROWS) -> Iterator[Block]:
+    """The same rows in blocks of `rows` rows, the last one of fewer; each column of a block is one Arrow chunk.
+
+    >>> small = [whole(pa.table({"x": [1, 2, 3]})), whole(pa.table({"x": [4]})), whole(pa.table({"x": [5]}))]
+    >>> [(block.first, block.last, block.table.column("x").to_pylist()) for block in recut(small, 2)]
     [(0, False, [1, 2]), (2, False, [3, 4]), (4, True, [5])]
     """
-    rows = PIECE if rows is None else rows
-    held: list[Piece] = []
-    n_held, done = 0, 0
-    for piece in pieces:
+    waiting: list[Block] = []
+    n_waiting, first = 0, 0
+    for block in blocks:
         start = 0
-        while n_held + len(piece) - start > rows:  # a full piece waits for a row more: it may be the last
-            stop = start + rows - n_held
-            yield _joined([*held, piece.between(start, stop)], done, last=False)
-            held, n_held, start, done = [], 0, stop, done + rows
-        if start < len(piece):
-            held.append(piece.between(start, len(piece)))
-            n_held += len(piece) - start
-    if held:
-        yield _joined(held, done, last=True)
+        while n_waiting + len(block) - start > rows:  # a full block waits for one more row: it may be the last one
+            stop = start + rows - n_waiting
+            yield _in_one_chunk(joined([*waiting, block.between(start, stop)], first, last=False))
+            waiting, n_waiting, start, first = [], 0, stop, first + rows
+        if start < len(block):
+            waiting.append(block.between(start, len(block)))
+            n_waiting += len(block) - start
+    if waiting:
+        yield _in_one_chunk(joined(waiting, first))
 
 
-def _joined(pieces: Sequence[Piece], first: int, *, last: bool) -> Piece:
-    parts = [piece for piece in pieces if len(piece)]
-    tables = [part.table for part in parts]
-    table = tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="permissive")
-    runs: list[Run] = []
-    for run in (run for part in parts for run in part.runs):
-        joined = _follows(runs[-1], run) if runs else None
-        runs[-1:] = [joined] if joined is not None else [*runs[-1:], run]
-    return Piece(table.combine_chunks(), tuple(runs), first, last)
-
-
-def _follows(run: Run, other: Run) -> Run | None:
-    """Both as one, where the other goes on in the same file."""
-    if not (run.file == other.file and isinstance(run.rows, range) and isinstance(other.rows, range)):
-        return None
-    return Run(run.file, range(run.rows.start, other.rows.stop)) if run.rows.stop == other.rows.start else None
+def _in_one_chunk(block: Block) -> Block:
+    return replace(block, table=block.table.combine_chunks())

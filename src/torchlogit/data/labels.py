@@ -1,4 +1,4 @@
-"""The target column: classes learned from it, and labels checked against them."""
+"""The target column: learning its classes, and checking labels against known classes."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from torchlogit.data.block import Piece, whole
+from torchlogit.data.block import Block, whole
 from torchlogit.data.columns import Levels, as_levels, as_numbers
-from torchlogit.data.wording import examples, meant
+from torchlogit.data.wording import examples, suggestion
 from torchlogit.errors import DataError
 
 Label = str | int | float | bool
-MANY = 200  # more classes than this are no classes but a quantity
-FEW = 20  # beyond so many classes, each has two rows on average, or they are no classes either
+MAX_CLASSES = 200  # a target of more distinct values is refused: it is a quantity, not a class
+ALWAYS_CLASSES = 20  # a target of more distinct values needs two rows a value on average, or is refused as well
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """`classes` in order, and the index of each row's class."""
+    """The classes in order, and the index of each row's class, (n,)."""
 
     classes: tuple[Label, ...]
     codes: NDArray[np.int64]
 
     def counts(self) -> NDArray[np.int64]:
-        """The number of rows of each class."""
+        """The number of rows of each class, (n_classes,)."""
         return np.bincount(self.codes, minlength=len(self.classes))
 
 
 def learn_labels(table: pa.Table, target: str, positive: str | None = None) -> Labels:
-    """The classes of a target column, sorted (numbers by size), and every row's.
+    """The classes of a target column, sorted (numbers by size), and the class of every row.
 
-    `positive` names the class whose probability is modelled where there are two: it comes last.
-    Raises DataError where the column is absent, has missing values, one class only, or too many.
+    positive: of two classes, the one whose probability is modelled; it comes last. Raises DataError where the column is
+    absent, has missing values, one class only, or too many.
 
     >>> learn_labels(pa.table({"y": ["no", "yes", "no"]}), "y")
     Labels(classes=('no', 'yes'), codes=array([0, 1, 0]))
@@ -48,7 +48,7 @@ def learn_labels(table: pa.Table, target: str, positive: str | None = None) -> L
 
 @dataclass(frozen=True, slots=True)
 class ClassTotals:
-    """`classes` in order; of each, how many rows there are among those that are kept, and their total weight."""
+    """The classes in order; the number and the total weight of the training rows of each, (n_classes,)."""
 
     classes: tuple[Label, ...]
     counts: NDArray[np.int64]
@@ -56,54 +56,55 @@ class ClassTotals:
 
 
 class LabelLearner:
-    """Learns the classes of a target column from pieces of rows."""
+    """Learns the classes of a target column from blocks of rows."""
 
     def __init__(self, target: str, positive: str | None = None) -> None:
         self._target = target
         self._positive = positive
-        self._sums: dict[str, NDArray[np.float64]] = {}  # by text: how many rows are kept, and their weight
-        self._are_truths = False
+        self._sums: dict[str, NDArray[np.float64]] = {}  # by text: number and total weight of training rows
+        self._are_booleans = False
         self._n_rows = 0
 
-    def update(self, piece: Piece, kept: NDArray[np.bool_], weight: NDArray[np.float64] | None = None) -> None:
-        """Looks at more rows; only those that are kept are counted, and weighed."""
-        self._n_rows += len(piece)
-        rows = f"{self._n_rows:,} rows" if piece.last else f"the first {self._n_rows:,} rows"
-        levels = _read(piece.table, self._target, rows)
-        self._are_truths |= pa.types.is_boolean(piece.table.schema.field(self._target).type)
+    def update(self, block: Block, kept: NDArray[np.bool_], weight: NDArray[np.float64] | None = None) -> None:
+        """Takes in more rows. `kept` masks the training rows, which alone are counted and weighed."""
+        self._n_rows += len(block)
+        rows = f"{self._n_rows:,} rows" if block.last else f"the first {self._n_rows:,} rows"
+        levels = _target_levels(block.table, self._target, rows)
+        self._are_booleans |= pa.types.is_boolean(block.table.schema.field(self._target).type)
         codes, n = levels.codes[kept], len(levels.texts)
         counts = np.bincount(codes, minlength=n)
         weights = counts if weight is None else np.bincount(codes, weights=weight[kept], minlength=n)
         for text, *sums in zip(levels.texts.to_pylist(), counts, weights, strict=True):
             self._sums[text] = self._sums.get(text, 0.0) + np.array(sums, np.float64)
-        if len(self._sums) > MANY and not piece.last:
-            raise self._too_many(MANY, f" in {rows}")
+        if len(self._sums) > MAX_CLASSES and not block.last:
+            raise self._too_many(MAX_CLASSES, f" in {rows}")
 
     def result(self) -> ClassTotals:
-        """The classes, sorted, and their totals."""
-        classes, most = self._classes(), min(MANY, max(FEW, self._n_rows // 2))
+        """The classes, sorted, and their totals; DataError for one class only, or too many."""
+        classes, max_classes = self._classes(), min(MAX_CLASSES, max(ALWAYS_CLASSES, self._n_rows // 2))
         if len(classes) == 1:
             raise DataError(
                 f"target {self._target!r} has one class only, {classes[0][1]!r}; expected at least two",
                 column=self._target,
             )
-        if len(classes) > most:
-            raise self._too_many(most)
+        if len(classes) > max_classes:
+            raise self._too_many(max_classes)
         if self._positive is not None:
-            classes = _last(classes, self._positive, self._target)
+            classes = _with_last(classes, self._positive, self._target)
         sums = np.array([self._sums[text] for text, _ in classes])
         return ClassTotals(tuple(label for _, label in classes), sums[:, 0].astype(np.int64), sums[:, 1])
 
     def _classes(self) -> list[tuple[str, Label]]:
         """The text and the label of each class."""
         texts = list(self._sums)
-        return sorted(_as_labels(texts, are_truths=self._are_truths).items(), key=_order(texts))
+        return sorted(_as_labels(texts, are_booleans=self._are_booleans).items(), key=_order(texts))
 
-    def _too_many(self, most: int, where: str = "") -> DataError:
+    def _too_many(self, max_classes: int, where: str = "") -> DataError:
         texts = [text for text, _ in self._classes()]
         return DataError(
             f"target {self._target!r} has {len(texts):,} distinct values ({examples(texts)}){where}; "
-            f"expected at most {most} classes: name a column of classes, or put the values into a few groups first",
+            f"expected at most {max_classes} classes: name a column of classes, or put the values into a few groups "
+            "first",
             column=self._target,
         )
 
@@ -114,26 +115,26 @@ def check_labels(table: pa.Table, target: str, classes: Sequence[Label]) -> NDAr
     >>> check_labels(pa.table({"y": ["yes", "no"]}), "y", ("no", "yes"))
     array([1, 0])
     """
-    levels = _read(table, target, f"{table.num_rows:,} rows")
+    levels = _target_levels(table, target, f"{table.num_rows:,} rows")
     codes = _codes(levels, [_text(label) for label in classes])
     unseen = np.flatnonzero(codes < 0)
     if len(unseen):
-        strange = levels.texts.take(pa.array(np.unique(levels.codes[unseen]))).to_pylist()
+        unknown = levels.texts.take(pa.array(np.unique(levels.codes[unseen]))).to_pylist()
         raise DataError(
-            f"target {target!r} holds {examples(strange)} in {len(unseen):,} of {table.num_rows:,} rows; "
-            f"the model's classes are {examples([_text(label) for label in classes], most=10)}: correct the labels",
+            f"target {target!r} holds {examples(unknown)} in {len(unseen):,} of {table.num_rows:,} rows; "
+            f"the model's classes are {examples([_text(label) for label in classes], limit=10)}: correct the labels",
             column=target,
             row=int(unseen[0]),
         )
     return codes
 
 
-def _read(table: pa.Table, target: str, rows: str) -> Levels:
+def _target_levels(table: pa.Table, target: str, rows: str) -> Levels:
     if target not in table.column_names:
-        raise DataError(f"there is no target column {target!r}; {meant(target, table.column_names)}")
+        raise DataError(f"there is no target column {target!r}; {suggestion(target, table.column_names)}")
     kind = table.schema.field(target).type
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        raise DataError(f"target {target!r} holds values of type {kind}; expected labels: text, numbers or truths")
+        raise DataError(f"target {target!r} holds values of type {kind}; expected labels: text, numbers or booleans")
     levels = as_levels(table.column(target))
     missing = np.flatnonzero(levels.codes < 0)
     if len(missing):
@@ -145,9 +146,9 @@ def _read(table: pa.Table, target: str, rows: str) -> Levels:
     return levels
 
 
-def _as_labels(texts: Sequence[str], *, are_truths: bool) -> dict[str, Label]:
-    """The label that each text stands for: truths, numbers where every text is one as Python spells it, or the text."""
-    if are_truths:
+def _as_labels(texts: Sequence[str], *, are_booleans: bool) -> dict[str, Label]:
+    """The label of each text: a boolean, a number where every text is a number as Python writes it, else the text."""
+    if are_booleans:
         return {text: text == "true" for text in texts}
     numbers = [_number(text) for text in texts]
     known = [number for number in numbers if number is not None]
@@ -157,7 +158,7 @@ def _as_labels(texts: Sequence[str], *, are_truths: bool) -> dict[str, Label]:
 
 
 def _number(text: str) -> int | float | None:
-    """The number in a text, None where writing it out would not give the text back."""
+    """The number in a text; None where Python would write the number differently."""
     try:
         number = int(text) if text.lstrip("-").isdigit() else float(text)
     except ValueError:
@@ -166,22 +167,22 @@ def _number(text: str) -> int | float | None:
 
 
 def _order(texts: Sequence[str]) -> Callable[[tuple[str, Label]], tuple[float, str]]:
-    """By size where every label is a number, however it is written; by text otherwise."""
+    """The sort key of (text, label): by size where every label is a number, however written; else by text."""
     numbers = as_numbers(pa.chunked_array([pa.array(texts, pa.string())]))
     sizes = {} if numbers is None else dict(zip(texts, numbers.tolist(), strict=True))
 
     def key(item: tuple[str, Label]) -> tuple[float, str]:
         text, label = item
-        # Python compares whole numbers exactly, beyond 2^53 too.
+        # As Python integers, whole numbers beyond 2^53 are compared exactly.
         return (sizes.get(text, 0.0) if isinstance(label, str) else label, text)
 
     return key
 
 
-def _last(classes: list[tuple[str, Label]], positive: str, target: str) -> list[tuple[str, Label]]:
+def _with_last(classes: list[tuple[str, Label]], positive: str, target: str) -> list[tuple[str, Label]]:
     texts = [text for text, _ in classes]
     if positive not in texts:
-        raise DataError(f"the positive class {positive!r} is not in target {target!r}: {examples(texts, most=10)}")
+        raise DataError(f"the positive class {positive!r} is not in target {target!r}: {examples(texts, limit=10)}")
     if len(classes) != 2:
         raise DataError(f"a positive class needs two classes, and target {target!r} has {len(classes)}; leave it out")
     return sorted(classes, key=lambda item: item[0] == positive)

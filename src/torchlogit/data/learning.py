@@ -1,117 +1,124 @@
-"""What a source of rows is about, learned in one reading: its columns, its classes and its weights."""
+"""Learns from a source what its columns hold, the classes of its target, and their weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from torchlogit.data.block import Piece, piece_of, rechunked
+from torchlogit.data.block import BLOCK_ROWS, Block, recut
+from torchlogit.data.encoding.column_kind import LIMITS, LearningLimits
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions, learn_encoder
 from torchlogit.data.labels import ClassTotals, LabelLearner
 from torchlogit.data.plan import Keep, Plan
-from torchlogit.data.reading.source import START, Source
+from torchlogit.data.reading.source import Source
 from torchlogit.data.weights import no_weight, weights_in
-from torchlogit.data.wording import meant
+from torchlogit.data.wording import suggestion
 from torchlogit.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
 class LearnedTable:
-    """What was learned from the rows that are trained on: the encoder, and the number and weight of each class's rows.
+    """The encoder, learned from the training rows; the classes; and warnings, one sentence each.
 
-    The classes are those of all rows, held out or not. notices: what deserves a look, one sentence each.
+    The classes are those of all rows, held out or not; their counts and weights are those of the training rows.
     """
 
     encoder: Encoder
     classes: ClassTotals
-    notices: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
-def learn_table(source: Source, options: EncoderOptions, plan: Plan) -> LearnedTable:
+def learn_table(
+    source: Source,
+    options: EncoderOptions,
+    plan: Plan,
+    limits: LearningLimits = LIMITS,
+    block_rows: int = BLOCK_ROWS,
+) -> LearnedTable:
     """Learns the encoder from all columns but the target and the weight; and the classes and their weights.
 
-    One reading, and another of the columns that looked like numbers and turned out to hold text. Raises DataError,
-    which names the file and the row where there is one.
+    Reads the source once, and columns that looked numeric and turned out to hold text a second time. Raises DataError
+    for rows that cannot be used; it names the file and, if there is one, the row.
     """
     columns = source.column_names
     try:
         _refuse_lacking(columns, plan)
-        reading = _Reading(source, plan, plan.keep, LabelLearner(plan.target, plan.positive))
+        reader = _TrainingRowReader(source, plan, plan.keep, LabelLearner(plan.target, plan.positive), block_rows)
         names = [name for name in columns if name not in plan.own_columns]
-        encoder, notices = learn_encoder(reading.pieces, names, options)
+        encoder, warnings = learn_encoder(reader.blocks, names, options, limits)
     except DataError as error:
-        raise error.located(source.files) from None
-    assert reading.totals is not None
-    return LearnedTable(encoder, reading.totals, (*reading.notices, *notices))
+        raise error.at(source.files) from None
+    assert reader.totals is not None
+    return LearnedTable(encoder, reader.totals, (*reader.warnings, *warnings))
 
 
 def _refuse_lacking(columns: Sequence[str], plan: Plan) -> None:
     for what, name in (("target", plan.target), ("weight", plan.weight)):
         if name is not None and name not in columns:
-            raise DataError(f"there is no {what} column {name!r}; {meant(name, columns)}")
+            raise DataError(f"there is no {what} column {name!r}; {suggestion(name, columns)}")
 
 
 @dataclass(slots=True)
-class _Reading:
-    """The kept rows of a source, in pieces; in the first reading, what is learned of the target and the weights."""
+class _TrainingRowReader:
+    """Reads the training rows of a source; in the first reading, the target and the weights are learned as well."""
 
     source: Source
     plan: Plan
     keep: Keep | None
     labels: LabelLearner
+    block_rows: int
     totals: ClassTotals | None = None
-    notices: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
-    def pieces(self, names: Sequence[str]) -> Iterator[Piece]:
-        """The rows to learn from, of these columns alone."""
-        kept = self._looked_at(names) if self.totals is None else self._again(names)
-        return kept if self.keep is None else rechunked(kept)
+    def blocks(self, names: Sequence[str]) -> Iterator[Block]:
+        """The training rows, with the columns of these names."""
+        rows = self._first_reading(names) if self.totals is None else self._second_reading(names)
+        return rows if self.keep is None else recut(rows, self.block_rows)
 
-    def _blocks(self, names: Sequence[str]) -> Iterator[Piece]:
-        """What is read, up to the number of rows that is asked for."""
-        left = self.plan.sample_rows
-        for piece in map(piece_of, self.source.blocks(START, columns=names)):
-            if left is None:
-                yield piece
+    def _sampled(self, names: Sequence[str]) -> Iterator[Block]:
+        """The source's blocks, up to the plan's sample_rows."""
+        stop = self.plan.sample_rows
+        for block in self.source.blocks(names, self.block_rows):
+            end = block.first + len(block)
+            if stop is None or end < stop or (end == stop and block.last):
+                yield block
                 continue
-            if left:
-                yield piece.between(0, min(left, len(piece)))
-            if len(piece) > left:
-                if self.totals is None:
-                    self.notices.append(f"learned from the first {self.plan.sample_rows:,} rows alone, as asked for")
-                return
-            left -= len(piece)
+            if self.totals is None:
+                self.warnings.append(f"learned from the first {stop:,} rows alone, as asked for")
+            yield replace(block.between(0, stop - block.first), last=True)
+            return
 
-    def _kept(self, piece: Piece) -> NDArray[np.bool_]:
-        return np.ones(len(piece), np.bool_) if self.keep is None else self.keep(piece.first, len(piece))
+    def _mask(self, block: Block) -> NDArray[np.bool_]:
+        """A mask of the block's training rows."""
+        return np.ones(len(block), np.bool_) if self.keep is None else self.keep(block.first, len(block))
 
-    def _looked_at(self, names: Sequence[str]) -> Iterator[Piece]:
-        """The rows that are kept, after a look at the labels and weights of all; after the last, at their totals."""
+    def _first_reading(self, names: Sequence[str]) -> Iterator[Block]:
+        """Yields the training rows. Labels and weights of all rows are counted, and their totals checked at the end."""
         name = self.plan.weight
-        any_weight = name is None
-        for piece in rechunked(self._blocks([*self.plan.own_columns, *names])):
-            kept = self._kept(piece)
-            with piece.blamed():
-                weight = None if name is None else weights_in(piece.table, name)
-                self.labels.update(piece, kept, weight)
-            any_weight = any_weight or (weight is not None and bool(weight.any()))
-            if piece.last:
+        has_weight = False
+        for block in self._sampled([*self.plan.own_columns, *names]):
+            mask = self._mask(block)
+            with block.locating_errors():
+                weight = None if name is None else weights_in(block.table, name)
+                self.labels.update(block, mask, weight)
+            has_weight = has_weight or (weight is not None and bool(weight.any()))
+            if block.last:
                 self.totals = self.labels.result()
-                if name is not None and not any_weight:
+                if name is not None and not has_weight:
                     raise no_weight(name)
                 _refuse_empty_class(self.totals)
-            yield piece.select(names).where(kept)
+            yield block.select(names).where(mask)
 
-    def _again(self, names: Sequence[str]) -> Iterator[Piece]:
-        for piece in rechunked(self._blocks(names)):
-            yield piece.where(self._kept(piece))
+    def _second_reading(self, names: Sequence[str]) -> Iterator[Block]:
+        for block in self._sampled(names):
+            yield block.where(self._mask(block))
 
 
 def _refuse_empty_class(totals: ClassTotals) -> None:
-    """Every class needs rows to learn from: a share held out, or weights of zero, may have taken them all."""
+    """Raises DataError for a class without training rows: all of them may be held out, or have weight 0."""
     if not totals.weight.all():
         empty = totals.classes[int(np.argmin(totals.weight))]
         raise DataError(

@@ -1,4 +1,4 @@
-"""A file as the two things that a pipeline is fitted on."""
+"""A file as a table of features and an array of targets, as scikit-learn's estimators take them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,37 @@ from numpy.typing import NDArray
 
 from torchlogit.data.columns import as_numbers
 from torchlogit.data.labels import learn_labels
-from torchlogit.data.reading.tables import own_target, read_table
+from torchlogit.data.reading.source import open_source
 from torchlogit.data.targets import probabilities
 from torchlogit.data.wording import examples
 from torchlogit.errors import DataError
 
 
 def load_table(path: str | Path, target: str | None = None) -> tuple[pa.Table, NDArray[Any]]:
-    """The columns of a file besides the target, and the target's labels, (n,), as `torchlogit train` reads them.
+    """Load a file as a table of features and the labels of its target column.
 
-    The file is CSV, TSV, JSON lines, Parquet or svmlight, which has a target of its own. Labels are numbers where all
-    of them are, truths, or texts; numbers in [0, 1], some strictly between, are probabilities. Raises DataError, naming
-    file and row, for what cannot be read.
+    Parameters
+    ----------
+    path
+        A CSV, TSV, JSON lines, Parquet, Arrow or svmlight file; or anything else that `torchlogit train` reads.
+    target
+        Name of the target column. It may be left out for svmlight files, whose label is the target.
 
+    Returns
+    -------
+    X : pyarrow.Table
+        The other columns.
+    y : ndarray of shape (n,)
+        The labels: numbers if all of them are numbers, else booleans or texts. Numbers between 0 and 1, at least one of
+        them strictly between, are probabilities of class 1, the other class being 0.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or the target has missing values. The message names the file and the row.
+
+    Examples
+    --------
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
     >>> path = Path(folder.name, "people.csv")
@@ -33,19 +51,18 @@ def load_table(path: str | Path, target: str | None = None) -> tuple[pa.Table, N
     (['age', 'job'], ['no', 'yes'])
     >>> folder.cleanup()
     """
-    loaded = read_table([path])
-    target = own_target([path]) if target is None else target
+    source = open_source([path])
+    target = source.target if target is None else target
+    block = source.read()
     if target is None:
-        names = examples(loaded.table.column_names, most=10)
+        names = examples(block.table.column_names, limit=10)
         raise DataError(f"{path}: the target is not given; expected the name of its column, one of {names}")
-    try:
-        return without_target(loaded.table, target)
-    except DataError as error:
-        raise (error if error.row is None else error.located(loaded.origin.place(error.row))) from None
+    with block.locating_errors():
+        return without_target(block.table, target)
 
 
 def without_target(table: pa.Table, target: str) -> tuple[pa.Table, NDArray[Any]]:
-    """The other columns of a table, and the labels or the probabilities in this one, (n,)."""
+    """The other columns of a table; and the labels in the target column, or its numbers if they are probabilities."""
     numbers = as_numbers(table.column(target)) if target in table.column_names else None
     if numbers is not None and probabilities(numbers) is not None:
         return table.drop_columns([target]), numbers

@@ -1,7 +1,7 @@
-"""A source made ready to train on: what it holds is learned in one reading, and its rows are encoded in another.
+"""Prepares a source for training: a first reading learns what it holds, a second one encodes its rows.
 
-Encoded rows live in memory where they are few, and in mapped files where they are many; either way they are the same
-numbers, in the order of the source. A cache keeps them, and what was learned, for a later process.
+Encoded rows are in RAM where they are few, and in mapped files where they are many: the same numbers, in the order of
+the source. A cache (cache.py) keeps them, and what was learned, for a later process.
 """
 
 from __future__ import annotations
@@ -9,147 +9,160 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from torchlogit.data.ahead import ahead
-from torchlogit.data.block import PIECE, Piece, piece_of, rechunked
-from torchlogit.data.encoded_rows import EncodedRows, RowWriter
+from torchlogit.data.block import BLOCK_ROWS, Block
+from torchlogit.data.concurrency import prefetched
+from torchlogit.data.encoded_rows import EncodedRows, RereadRows, RowWriter, StoredRows
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions
 from torchlogit.data.encoding.features import Matrix
-from torchlogit.data.encoding.remarks import Remarks, added, sentences
+from torchlogit.data.encoding.row_warnings import RowWarnings, added, messages
 from torchlogit.data.labels import ClassTotals, Label, check_labels
 from torchlogit.data.learning import learn_table
 from torchlogit.data.plan import Keep, Plan
 from torchlogit.data.reading.source import Source
 from torchlogit.data.weights import weights_in
 from torchlogit.errors import DataError
-from torchlogit.storage import IN_MEMORY, Storage
+from torchlogit.storage import NamedArrays
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A source's rows: those to train on and those held out, if any; the encoder, fitted to the former, and their
-    classes; what deserves a look, one sentence each."""
+    """A source's training rows and held-out rows, encoded; the encoder and the classes; and warnings.
+
+    The encoder is learned from the training rows, and the counts of the classes are theirs. held: None if no rows are
+    held out. warnings: one sentence each.
+    """
 
     encoder: Encoder
     classes: ClassTotals
     train: EncodedRows
     held: EncodedRows | None
-    notices: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
-def prepare(source: Source, options: EncoderOptions, plan: Plan, storage: Storage | None) -> Prepared:
-    """The rows of a source, ready to train on; DataError, which names file and row, for those that cannot be used.
+def prepare(source: Source, options: EncoderOptions, plan: Plan, arrays: NamedArrays | None) -> Prepared:
+    """Learns from a source and encodes it; DataError, which names file and row, for rows that cannot be used.
 
-    storage: where they are to live; None: their features are not kept, but encoded again for every reading.
+    arrays: where encoded rows are stored; None: features are not stored, and every pass reads and encodes them again.
     """
     learned = learn_table(source, options, plan)
     encoder = learned.encoder
-    kept, held = encode(source, encoder, learned.classes.classes, plan, storage)
-    notices = [*learned.notices, *kept.notices]
+    train, held = encode(source, encoder, learned.classes.classes, plan, arrays)
+    warnings = [*learned.warnings, *train.warnings]
     if held is None:
-        return Prepared(encoder, learned.classes, kept.rows(), None, tuple(notices))
+        return Prepared(encoder, learned.classes, train.rows(), None, tuple(warnings))
     if not held.n_rows:
-        which = f"--holdout {plan.holdout:g} takes none of the {kept.n_rows} rows"
-        raise DataError(f"{which}; choose another share").located(source.files)
-    notices += [f"held out: {notice}" for notice in held.notices]
-    return Prepared(encoder, learned.classes, kept.rows(), held.rows(), tuple(notices))
+        which = f"--holdout {plan.holdout:g} takes none of the {train.n_rows} rows"
+        raise DataError(f"{which}; choose another share").at(source.files)
+    warnings += [f"held out: {warning}" for warning in held.warnings]
+    return Prepared(encoder, learned.classes, train.rows(), held.rows(), tuple(warnings))
 
 
 @dataclass(slots=True)
-class Reading:
-    """One reading of a source's rows, encoded; `remarks`: what deserved a look so far."""
+class RowEncoder:
+    """Reads a source and encodes its rows, block by block; warnings are those of all rows encoded so far."""
 
     source: Source
     encoder: Encoder
     classes: Sequence[Label]
     plan: Plan
-    remarks: Remarks = ()
+    warnings: RowWarnings = ()
 
-    def pieces(self) -> Iterator[Piece]:
-        """The rows as they are, of the columns that are needed."""
+    def blocks(self) -> Iterator[Block]:
+        """The source's rows, not encoded, with the columns that are needed."""
         try:
-            yield from ahead(pieces_of(self.source, self.encoder, self.plan.own_columns))
+            yield from prefetched(blocks_of(self.source, self.encoder, self.plan.own_columns))
         except DataError as error:
-            raise error.located(self.source.files) from None
+            raise error.at(self.source.files) from None
 
-    def encoded(self, piece: Piece) -> EncodedRows:
-        """Some of them, encoded."""
+    def encoded(self, block: Block) -> EncodedRows:
+        """A block's rows, encoded."""
         plan = self.plan
         try:
-            with piece.blamed():
-                codes = check_labels(piece.table, plan.target, self.classes)
-                weight = None if plan.weight is None else weights_in(piece.table, plan.weight)
-                encoded = self.encoder.encode(piece.table)
+            with block.locating_errors():
+                codes = check_labels(block.table, plan.target, self.classes)
+                weight = None if plan.weight is None else weights_in(block.table, plan.weight)
+                encoded = self.encoder.encode(block.table)
         except DataError as error:
-            raise error.located(self.source.files) from None
-        self.remarks = added(self.remarks, encoded.remarks) if self.remarks else encoded.remarks
+            raise error.at(self.source.files) from None
+        self.warnings = added(self.warnings, encoded.warnings) if self.warnings else encoded.warnings
         return EncodedRows(encoded.values, codes, weight)
 
 
 @dataclass(slots=True)
-class Part:
-    """Encoded rows on their way to where they are kept, and what deserves a look in them."""
+class EncodingWriter:
+    """Encodes blocks and writes their rows."""
 
-    reading: Reading
+    encoder: RowEncoder
     writer: RowWriter
     n_rows: int = 0
 
-    def append(self, piece: Piece) -> None:
-        """Encodes and adds some rows."""
-        if len(piece):
-            self.writer.append(self.reading.encoded(piece))
-            self.n_rows += len(piece)
+    def append(self, block: Block) -> None:
+        """Encodes a block and writes its rows."""
+        if len(block):
+            self.writer.append(self.encoder.encoded(block))
+            self.n_rows += len(block)
 
     @property
-    def notices(self) -> tuple[str, ...]:
-        """One sentence each."""
-        return sentences(self.reading.remarks)
+    def warnings(self) -> tuple[str, ...]:
+        """The warnings of all rows, one sentence each."""
+        return messages(self.encoder.warnings)
 
     def rows(self) -> EncodedRows:
-        """All that were added."""
+        """All rows that were written."""
         return self.writer.rows()
 
 
 def encode(
-    source: Source, encoder: Encoder, classes: Sequence[Label], plan: Plan, storage: Storage | None
-) -> tuple[Part, Part | None]:
-    """The rows to train on and those held out, encoded in one reading; without a storage, to be read anew."""
+    source: Source, encoder: Encoder, classes: Sequence[Label], plan: Plan, arrays: NamedArrays | None
+) -> tuple[EncodingWriter, EncodingWriter | None]:
+    """Encodes the training rows and the held-out rows, if any, in one reading.
+
+    Without arrays, every pass over their features reads and encodes the source again.
+    """
     keep = plan.keep
 
-    def part(chosen: Keep | None) -> Part:
-        return Part(Reading(source, encoder, classes, plan), _writer(source, encoder, plan, storage, chosen))
+    def writer(name: str, keep: Keep | None) -> EncodingWriter:
+        rows = _row_writer(source, encoder, plan, arrays, name, keep)
+        return EncodingWriter(RowEncoder(source, encoder, classes, plan), rows)
 
-    kept, held = part(keep), None if keep is None else part(lambda first, n: ~keep(first, n))
-    for piece in kept.reading.pieces():
-        chosen = None if keep is None else keep(piece.first, len(piece))
-        kept.append(piece if chosen is None else piece.where(chosen))
-        if held is not None and chosen is not None:
-            held.append(piece.where(~chosen))
-    return kept, held
+    train = writer("train", keep)
+    if keep is None:
+        for block in train.encoder.blocks():
+            train.append(block)
+        return train, None
+    held = writer("held", lambda first, n: ~keep(first, n))
+    for block in train.encoder.blocks():
+        mask = keep(block.first, len(block))
+        train.append(block.where(mask))
+        held.append(block.where(~mask))
+    return train, held
 
 
-def _writer(source: Source, encoder: Encoder, plan: Plan, storage: Storage | None, keep: Keep | None) -> RowWriter:
-    width, weighted = encoder.n_features, plan.weight is not None
-    if storage is not None:
-        return RowWriter.into(storage, width=width, sparse=encoder.is_sparse, weighted=weighted)
+def _row_writer(
+    source: Source, encoder: Encoder, plan: Plan, arrays: NamedArrays | None, name: str, keep: Keep | None
+) -> RowWriter:
+    weighted = plan.weight is not None
+    if arrays is not None:
+        return StoredRows(arrays, name, encoder.n_features, encoder.is_sparse, weighted)
 
     def read() -> Iterator[Matrix]:
-        for piece in ahead(pieces_of(source, encoder, ())):
-            part = piece if keep is None else piece.where(keep(piece.first, len(piece)))
+        for block in prefetched(blocks_of(source, encoder, ())):
+            part = block if keep is None else block.where(keep(block.first, len(block)))
             if len(part):
                 yield encoder.encode(part.table).values
 
-    return RowWriter.reading(read, IN_MEMORY, width=width, weighted=weighted)
+    return RereadRows(read, encoder.n_features, weighted)
 
 
-def pieces_of(source: Source, encoder: Encoder, also: Sequence[str], rows: int = PIECE) -> Iterator[Piece]:
-    """The source's rows, of the columns that the encoder needs and these.
+def blocks_of(source: Source, encoder: Encoder, also: Sequence[str], rows: int = BLOCK_ROWS) -> Iterator[Block]:
+    """The source's rows, with the columns that the encoder needs and those named in `also`.
 
-    Of all columns, where some are not there, so that whoever looks for them can say what there is.
+    If one of them is missing, all columns are read, so that the error about it can list the columns that exist.
     """
     schema = encoder.schema
     crosses = {f"{first}:{second}" for first, second in schema.crosses}
     needed = {column.name for column in schema.columns} - crosses | {*also}
     needed |= {name for cross in schema.crosses for name in cross}
-    there = source.column_names
-    columns = [name for name in there if name in needed] if needed <= {*there} else None
-    return rechunked(map(piece_of, source.blocks(columns=columns)), rows)
+    names = source.column_names
+    columns = [name for name in names if name in needed] if needed <= {*names} else None
+    return source.blocks(columns, rows)

@@ -1,4 +1,4 @@
-"""What a y stands for: labels, probabilities of the second of two classes, or a distribution over several."""
+"""Targets: class labels, probabilities of the second of two classes, or distributions over the classes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from torchlogit.errors import InputError
 
 Array = NDArray[np.float64]
-MOST_COUNTED = 1000  # small whole numbers are counted, which is quicker than sorting them
-PART = 1 << 20  # rows that are counted at a time
-SUM_TO_ONE = 1e-6  # a distribution may miss 1 by this much; it is divided by its sum
+MAX_SPAN = 1000  # integer labels that are closer together are counted, which is faster than sorting them
+BLOCK_ROWS = 1 << 20  # whose weights are summed at a time: bincount converts the codes of a block to int64
+SUM_TOLERANCE = 1e-6  # by how much the sum of a distribution may differ from 1; the distribution is divided by it
 
 ClassWeight = Mapping[Any, float] | Literal["balanced"] | None
 """The weight of each class by its label, 1 for a label that is left out; "balanced": inverse to the class's weight."""
@@ -22,7 +22,10 @@ ClassWeight = Mapping[Any, float] | Literal["balanced"] | None
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """classes (n_classes,); codes (n,), the index of every row's class, or share (n, n_classes), that of each class."""
+    """The targets of n rows: either the class of each, or the share of every class.
+
+    classes: (n_classes,). codes: index of each row's class, (n,), or None. share: (n, n_classes), or None.
+    """
 
     classes: NDArray[Any]
     codes: NDArray[np.integer[Any]] | None
@@ -32,18 +35,19 @@ class Targets:
         """The total weight of each class, (n_classes,)."""
         if self.codes is not None:
             total = np.zeros(len(self.classes))
-            for start in range(0, len(self.codes), PART):
-                part = slice(start, start + PART)
-                total += np.bincount(self.codes[part], weights=weight[part], minlength=len(total))
+            for start in range(0, len(self.codes), BLOCK_ROWS):
+                block = slice(start, start + BLOCK_ROWS)
+                total += np.bincount(self.codes[block], weights=weight[block], minlength=len(total))
             return total
         assert self.share is not None
         return np.asarray(weight @ self.share)
 
     def class_weighted(self, weight: Array, by: ClassWeight) -> tuple[Targets, Array]:
-        """The targets and row weights under which every class counts by its own weight.
+        """The targets and row weights with which class k counts c_k times.
 
-        "balanced": sum_i s_i / (n_classes sum_i s_i y_ik), so that a row's weight is repetition here too.
-        sum_k c_k y_ik loss(i, k) is the loss of a row of weight sum_k c_k y_ik, its shares of the classes alike.
+        "balanced": c_k = sum_i s_i / (n_classes sum_i s_i y_ik), s_i being row weights, so that a row of weight 2
+        counts as two rows. A row's loss sum_k c_k y_ik loss_ik is that of a row whose weight is multiplied by
+        sum_k c_k y_ik, and whose shares are proportional to c_k y_ik.
         """
         if by is None:
             return self, weight
@@ -61,32 +65,36 @@ class Targets:
 
 
 def labels(y: NDArray[Any]) -> Targets:
-    """The targets of labels of any type, (n,); InputError for one class only."""
+    """The targets of labels of any type, (n,); InputError for one class only.
+
+    >>> labels(np.array(["no", "yes", "no"])).codes
+    array([0, 1, 0], dtype=int16)
+    """
     return small_integer_labels(y) or sorted_labels(y)
 
 
 def small_integer_labels(y: NDArray[Any]) -> Targets | None:
     """The targets of whole numbers that are close together, by counting; None for any other labels."""
-    if y.dtype.kind != "i" or not y.size or (span := int(y.max()) - (least := int(y.min()))) >= MOST_COUNTED:
+    if y.dtype.kind != "i" or not y.size or (span := int(y.max()) - (least := int(y.min()))) >= MAX_SPAN:
         return None
     above = y.astype(np.int64) - least
     counted = np.bincount(above, minlength=span + 1) > 0
     classes, codes = (np.flatnonzero(counted) + least).astype(y.dtype), np.cumsum(counted) - 1
-    return Targets(_several(classes), codes.astype(_code_type(classes))[above], None)
+    return Targets(_at_least_two(classes), codes.astype(_code_type(classes))[above], None)
 
 
 def sorted_labels(y: NDArray[Any]) -> Targets:
     """The targets of labels of any type, (n,), by sorting."""
-    classes = _several(np.unique(y))
+    classes = _at_least_two(np.unique(y))
     return Targets(classes, np.searchsorted(classes, y).astype(_code_type(classes)), None)
 
 
 def among(labels: NDArray[Any], classes: NDArray[Any]) -> Targets:
     """The targets of labels (n,) that are all among the classes; InputError for one that is not."""
     codes = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
-    strange = np.flatnonzero(classes[codes] != labels)
-    if len(strange):
-        row = int(strange[0])
+    unknown = np.flatnonzero(classes[codes] != labels)
+    if len(unknown):
+        row = int(unknown[0])
         raise InputError(
             f"y holds {labels[row : row + 1].tolist()[0]!r} at row {row}; expected one of the classes of the fit, "
             f"{', '.join(map(repr, classes[:10].tolist()))}"
@@ -98,7 +106,7 @@ def _code_type(classes: NDArray[Any]) -> type[np.integer[Any]]:
     return np.int16 if len(classes) < 1 << 15 else np.int64
 
 
-def _several(classes: NDArray[Any]) -> NDArray[Any]:
+def _at_least_two(classes: NDArray[Any]) -> NDArray[Any]:
     if len(classes) < 2:
         only = classes[0].item() if isinstance(classes[0], np.generic) else classes[0]
         raise InputError(f"y has one class only, {only!r}: expected at least two classes; check the target")
@@ -123,8 +131,8 @@ def probabilities(y: ArrayLike) -> Targets | None:
         return None
     share = values.astype(np.float64)
     total = share.sum(axis=1)
-    if not ((share >= 0).all() and (np.abs(total - 1) <= SUM_TO_ONE).all()):
-        row = int(np.argmax(~((share >= 0).all(axis=1) & (np.abs(total - 1) <= SUM_TO_ONE))))
+    if not ((share >= 0).all() and (np.abs(total - 1) <= SUM_TOLERANCE).all()):
+        row = int(np.argmax(~((share >= 0).all(axis=1) & (np.abs(total - 1) <= SUM_TOLERANCE))))
         raise InputError(
             f"y of shape {values.shape} at row {row}: {values[row].tolist()}; expected a distribution over the "
             "classes, no entry negative, that sums to 1"

@@ -1,4 +1,4 @@
-"""The weights of rows: a column of finite numbers, none negative."""
+"""Row weights: a column of finite numbers, none negative."""
 
 from __future__ import annotations
 
@@ -7,28 +7,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from torchlogit.data.columns import as_numbers
-from torchlogit.data.wording import meant
+from torchlogit.data.wording import suggestion
 from torchlogit.errors import DataError
 
 
-def weights_of(table: pa.Table, name: str | None) -> NDArray[np.float64] | None:
-    """The weights in a column of a whole table, some of them positive; None where no column is named.
+def weights_in(table: pa.Table, name: str) -> NDArray[np.float64]:
+    """The weights in a column, (n,); DataError for one that is missing, negative or not finite.
 
-    >>> weights_of(pa.table({"w": ["1", "2.5"]}), "w")
+    >>> weights_in(pa.table({"w": ["1", "2.5"]}), "w")
     array([1. , 2.5])
     """
-    if name is None:
-        return None
-    weights = weights_in(table, name)
-    if not weights.any():
-        raise no_weight(name)
-    return weights
-
-
-def weights_in(table: pa.Table, name: str) -> NDArray[np.float64]:
-    """The weights in a column of some rows; DataError for one that is missing, negative or not finite."""
     if name not in table.column_names:
-        raise DataError(f"there is no weight column {name!r}; {meant(name, table.column_names)}")
+        raise DataError(f"there is no weight column {name!r}; {suggestion(name, table.column_names)}")
     weights = as_numbers(table.column(name))
     if weights is None:
         raise DataError(f"weight {name!r} holds text; expected numbers, none negative: correct them", column=name)
@@ -40,9 +30,9 @@ def weights_in(table: pa.Table, name: str) -> NDArray[np.float64]:
             column=name,
             row=int(wrong[0]),
         )
-    return weights.copy()  # Arrow's own numbers are read-only, of which torch warns
+    return weights.copy()  # Arrow's memory is read-only, and torch warns of tensors that share such memory
 
 
 def no_weight(name: str) -> DataError:
-    """The error that weights of zero alone deserve."""
+    """The error for a weight column that is 0 in every row."""
     return DataError(f"weight {name!r} is 0 in every row; expected a positive weight in some", column=name)

@@ -1,4 +1,4 @@
-"""How messages show what was found: one line, short, in quotes."""
+"""How messages show values, names and options: short, on one line, in quotes."""
 
 from __future__ import annotations
 
@@ -6,43 +6,49 @@ import difflib
 import shlex
 from collections.abc import Sequence
 
+MAX_EXCERPT = 40  # characters of a value in a message
+
 
 def excerpt(value: object) -> str:
-    """A value as a message shows it: text in quotes, on one line, and no more than 40 characters."""
+    """A value as messages show it: text in quotes; at most MAX_EXCERPT characters, without line ends."""
     text = value if isinstance(value, str) else str(value)
-    short = text if len(text) <= 40 else text[:37] + "..."
+    short = text if len(text) <= MAX_EXCERPT else text[: MAX_EXCERPT - 3] + "..."
     return repr(short) if isinstance(value, str) else one_line(short)
 
 
 def one_line(text: str) -> str:
-    """The text with every run of white space made one blank."""
+    """The text with each run of white space replaced by one space."""
     return " ".join(text.split())
 
 
-def examples(texts: Sequence[str], most: int = 3) -> str:
-    """The first texts of several as a message shows them."""
-    return ", ".join(map(excerpt, texts[:most])) + (", ..." if len(texts) > most else "")
+def examples(texts: Sequence[str], limit: int = 3) -> str:
+    """The first `limit` texts, in quotes, and an ellipsis if there are more."""
+    return ", ".join(map(excerpt, texts[:limit])) + (", ..." if len(texts) > limit else "")
 
 
-def meant(name: str, columns: Sequence[str]) -> str:
-    """Which of the names were likely meant, or what names there are."""
+def suggestion(name: str, columns: Sequence[str]) -> str:
+    """The columns whose names resemble `name`, which is no column; the first ten columns if none does."""
     close = difflib.get_close_matches(name, columns, n=3)
     if close:
         return f"did you mean {' or '.join(map(repr, close))}?"
-    return f"the columns are {examples(columns, most=10)}"
+    return f"the columns are {examples(columns, limit=10)}"
 
 
 def option(role: str, name: str) -> str:
-    """How to name a column in an option, from Python or from the command line."""
+    """How to give a column a role in Python and on the command line.
+
+    >>> option("drop", "id")
+    "drop=['id'] or --drop id"
+    """
     return f"{role}=[{name!r}] or --{role} {shlex.quote(name)}"
 
 
-def settled(name: str) -> str:
-    """The two ways out of a column of texts that are no categories."""
+def drop_or_keep(name: str) -> str:
+    """The advice for a column of text that is refused: drop it, or keep it as categorical."""
     keep = option("categorical", name)
     return f"leave the column out ({option('drop', name)}) or keep its texts as categories ({keep})"
 
 
 def rows_are(count: int) -> str:
-    """So many rows, and their verb."""
+    """The number of rows and a verb: "1 row is", "2 rows are"."""
     return "1 row is" if count == 1 else f"{count} rows are"

@@ -1,25 +1,26 @@
 """The design matrix: rows of features, with the constant column of the intercept added where there is one.
 
-Whoever sums over rows loops over `blocks()`: fixed micro-blocks whose size depends on the number of
-columns alone (of sparse rows, also on how many values they have), in a fixed order, so that the same
-rows give the same bits however they were read.
-A block answers in float64 (the data stay as they were given) and never asks what the rows are made of.
+Sums over rows are taken by `sum_blocks` over micro-blocks. Their size depends on the number of columns
+alone (for sparse rows also on the number of stored values) and their order is fixed, so that the same
+rows give the same bits however they were read. A block computes in float64; the data keep their type.
+
+`Rows` and `DesignMatrix` document the methods of all designs and their blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import scipy.sparse
 from torch import Tensor
 
-MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 256, 1 << 16
-LARGEST = 1e100  # its square, summed over rows, is still a number
+MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 256, 1 << 16  # rows of a micro-block
+LARGEST = 1e100  # the largest absolute value that X may hold: its square, summed over rows, is finite
 
 
 class Rows(Protocol):
-    """Some consecutive rows of the design, in float64, the intercept's column last."""
+    """A block of consecutive rows x_i of the design, as if in float64, the intercept's column last."""
 
     def matmul(self, theta: Tensor) -> Tensor:
         """X theta: (rows, outputs)."""
@@ -34,11 +35,11 @@ class Rows(Protocol):
         ...
 
     def rough_gram(self, weights: Tensor) -> Tensor:
-        """`gram` for weights that are not negative, in about the precision of the data: to precondition with."""
+        """`gram` in about the precision of the data, for weights that are not negative: a preconditioner's."""
         ...
 
     def moments(self, weights: Tensor) -> Tensor:
-        """Weighted sums of the columns and of their squares: (2, columns)."""
+        """The weighted sums of the columns and of their squares, sum w_i x_ij and sum w_i x_ij^2: (2, columns)."""
         ...
 
     def squares(self, weights: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ class Rows(Protocol):
         ...
 
     def largest(self, center: Tensor, precision: Tensor) -> Tensor:
-        """max over the columns of precision_j (x_ij - center_j)^2, or an upper bound of it, (rows,)."""
+        """max_j precision_j (x_ij - center_j)^2, or an upper bound of it, (rows,)."""
         ...
 
     def quadratic(self, matrix: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ class Rows(Protocol):
 
 
 class DesignMatrix(Protocol):
-    """All rows. `shape` counts the intercept's column, which is the last one where `has_intercept`."""
+    """All rows of X, with the intercept's column last where `has_intercept`."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -69,35 +70,59 @@ class DesignMatrix(Protocol):
 
     @property
     def n_values(self) -> int:
-        """How many values the rows hold, the intercept's aside: of sparse rows, those that are stored."""
+        """The number of values, without the intercept's column; for sparse rows, of stored values."""
         ...
 
     def blocks(self) -> Iterator[tuple[slice, Rows]]:
-        """The rows as micro-blocks, in order; a block is valid until the next one is asked for."""
+        """The micro-blocks in order, each with its slice of the rows; it is valid until the next one is asked for."""
         ...
 
     def dense(self) -> Tensor:
-        """The rows in float64, (rows, columns): for few of them."""
+        """The rows as one float64 tensor, (rows, columns): for few rows."""
         ...
 
     def csr(self) -> scipy.sparse.csr_array:
-        """The rows without the intercept's column, in main memory, columns ascending: for what goes row by row."""
+        """The rows without the intercept's column, in main memory, columns ascending: for row-by-row methods."""
         ...
 
     def rows(self, start: int, stop: int) -> DesignMatrix:
-        """A design of the rows from start to before stop: a view."""
+        """The rows start..stop-1: a view, where that is possible."""
         ...
 
     def take(self, indices: Tensor) -> DesignMatrix:
-        """A design of these rows, copied."""
+        """These rows: a copy."""
+        ...
+
+    def can_center(self) -> Tensor:
+        """The features that `centered` may move, (n_features,) booleans: those that store a value for every row."""
+        ...
+
+    def centered(self, center: Tensor) -> DesignMatrix:
+        """These rows with `center` (n_features,), float64, subtracted from every feature: a copy in float64.
+
+        The center has to be zero where `can_center` is false, since implicit zeros stay zeros.
+        """
         ...
 
     def columns(self, indices: Tensor) -> DesignMatrix:
-        """A design of these features, ascending, copied, and of the intercept's column where there is one."""
+        """These features, ascending, and the intercept's column where there is one: a copy."""
         ...
 
 
-def micro_blocks(n: int, size: int, most: int = MAX_BLOCK_ROWS) -> list[slice]:
-    """The rows in micro-blocks of about this size; the size of the last one is what is left."""
-    size = max(1, min(n, most, max(MIN_BLOCK_ROWS, size)))
+def sum_blocks(design: DesignMatrix, term: Callable[[slice, Rows], Tensor], start: Tensor | None = None) -> Tensor:
+    """The sum of term(rows, block) over the micro-blocks, in their order, added to `start` in place where it is given.
+
+    All sums over rows are taken here. The tensor that `term` returns may be written to.
+    """
+    total = start
+    for rows, block in design.blocks():
+        part = term(rows, block)
+        total = part if total is None else total.add_(part)
+    assert total is not None, "a design has rows"
+    return total
+
+
+def micro_blocks(n: int, size: int, max_size: int = MAX_BLOCK_ROWS) -> list[slice]:
+    """n rows in micro-blocks of `size` rows, moved into [MIN_BLOCK_ROWS, max_size]; the last one has the remainder."""
+    size = max(1, min(n, max_size, max(MIN_BLOCK_ROWS, size)))
     return [slice(start, min(n, start + size)) for start in range(0, n, size)]

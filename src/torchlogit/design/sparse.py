@@ -1,4 +1,4 @@
-"""A sparse design: rows in compressed form (CSR) in main memory, read by the compiled loops."""
+"""A sparse design: compressed sparse rows (CSR) in main memory, read by compiled loops."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from torchlogit.errors import InputError
 from torchlogit.kernels import csr as kernels
 from torchlogit.kernels import dense as dense_kernels
 
-BLOCK_NONZEROS = 1 << 24  # large: what is added up once a block is then small beside it,
-BLOCK_COLUMNS = 64  # and no fewer than so many times the columns, each of which is added up once a block
-DENSE_SHARE = 0.25  # of the values, above which a Gram matrix is made from dense rows
+# A block holds the larger of the two, so that adding its columns to the total is little of the work.
+BLOCK_NONZEROS = 1 << 24  # stored values
+BLOCK_COLUMNS = 64  # stored values for each column
+DENSE_SHARE = 0.25  # share of the values that are stored, above which a Gram matrix is computed from dense rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +30,16 @@ class SparseRows:
     has_intercept: bool
 
     def matmul(self, theta: Tensor) -> Tensor:
-        """X theta."""
         array, d = theta.contiguous().numpy(), self.values.d
         last = array[-1] if self.has_intercept else np.zeros(array.shape[1])
         return torch.from_numpy(kernels.matmul(self.values, array[:d], last))
 
     def rmatmul(self, residual: Tensor) -> Tensor:
-        """X' residual."""
         sums = kernels.rmatmul(self.values, residual.contiguous().numpy(), intercept=self.has_intercept)
         return torch.from_numpy(sums)
 
     def gram(self, weights: Tensor) -> Tensor:
-        """X' diag(w) X for each column w of weights: by the pairs of a row's values, or, where many, of dense rows."""
+        """The Gram matrices, from all pairs of a row's stored values, or, where those are many, from dense rows."""
         size = len(self.values) * self.values.d
         if self.values.nonzeros <= DENSE_SHARE * size:
             loop, rows = kernels.gram, self.values
@@ -48,21 +47,18 @@ class SparseRows:
         return torch.from_numpy(dense_kernels.gram(self._dense(), weights.numpy(), intercept=self.has_intercept))
 
     def rough_gram(self, weights: Tensor) -> Tensor:
-        """The same."""
         return self.gram(weights)
 
     def moments(self, weights: Tensor) -> Tensor:
-        """sum_i w_i x_ij and sum_i w_i x_ij^2."""
         sums = kernels.moments(self.values, weights.contiguous().numpy(), intercept=self.has_intercept)
         return torch.from_numpy(sums).T
 
     def squares(self, weights: Tensor) -> Tensor:
-        """sum_i w_i x_ij^2 for each column w of weights."""
         sums = kernels.squares(self.values, weights.contiguous().numpy(), intercept=self.has_intercept)
         return torch.from_numpy(sums)
 
     def largest(self, center: Tensor, precision: Tensor) -> Tensor:
-        """An upper bound of max_j precision_j (x_ij - center_j)^2: the zeros of all columns count in every row."""
+        """An upper bound: every row counts as having an implicit zero in every column, besides its stored values."""
         zeros = precision * center.square()
         if self.has_intercept:
             zeros[-1] = precision[-1] * (1 - center[-1]) ** 2
@@ -70,7 +66,6 @@ class SparseRows:
         return torch.from_numpy(kernels.largest(self.values, center.numpy(), precision.numpy(), least))
 
     def quadratic(self, matrix: Tensor) -> Tensor:
-        """x_i' matrix x_i."""
         d = self.values.d
         inner = torch.from_numpy(kernels.quadratic(self.values, matrix[:d, :d].contiguous().numpy()))
         if not self.has_intercept:
@@ -89,9 +84,9 @@ class SparseRows:
 
 @dataclass(frozen=True, slots=True)
 class Sparse:
-    """A CSR matrix of float32 or float64 values, its columns ascending within a row; canonical ones are not copied.
+    """A CSR matrix of float32 or float64 values with columns ascending within a row; such a matrix is not copied.
 
-    edges: of ranges of columns with about as many values each.
+    edges: the ends of ranges of columns with about as many stored values each.
 
     >>> design = Sparse.of(scipy.sparse.csr_array([[0.0, 2.0], [0.0, 0.0]]))
     >>> theta = torch.tensor([[5.0], [3.0], [1.0]], dtype=torch.float64)
@@ -105,9 +100,9 @@ class Sparse:
 
     @classmethod
     def of(cls, matrix: Any, *, intercept: bool = True) -> Sparse:
-        """The design of a scipy sparse matrix or array, or of a torch sparse tensor, of any format; on the CPU.
+        """The design of a scipy sparse matrix or array or a torch sparse tensor, of any format, on the CPU.
 
-        Its values are finite numbers up to 1e100; InputError otherwise. Duplicates are added up.
+        Duplicates are added up. InputError unless all values are finite and at most 1e100 in size.
         """
         values = as_csr(matrix)
         if values.shape[0] == 0:
@@ -117,57 +112,63 @@ class Sparse:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, columns), the intercept's column included."""
         n, d = self.values.shape
         return n, d + self.has_intercept
 
     def dense(self) -> Tensor:
-        """The rows in float64, (rows, columns), zeros and all."""
         values = torch.from_numpy(self.values.toarray()).to(torch.float64)
         return torch.nn.functional.pad(values, (0, int(self.has_intercept)), value=1.0)
 
     def csr(self) -> scipy.sparse.csr_array:
-        """The rows without the intercept's column: the matrix itself."""
         return self.values
 
     @property
     def n_values(self) -> int:
-        """Those that are stored."""
         return int(self.values.nnz)
 
     def blocks(self) -> Iterator[tuple[slice, Rows]]:
-        """The rows as views, in blocks whose size depends on the shape and the number of values."""
+        """The blocks: views."""
         n, d = self.values.shape
         whole = kernels.Matrix(self.values.indptr, self.values.indices, self.values.data, d, self.edges)
         for rows in sparse_blocks(n, d, whole.nonzeros):
             yield rows, SparseRows(whole.rows(rows), self.has_intercept)
 
     def rows(self, start: int, stop: int) -> Sparse:
-        """A design of the rows from start to before stop: a view, but where they are few of many, a copy."""
+        """The rows start..stop-1: a view, unless scipy prefers a copy because they are few of many."""
         indptr, part = self.values.indptr[start : stop + 1], slice(*self.values.indptr[[start, stop]])
         arrays = self.values.data[part], self.values.indices[part], indptr - indptr[0]
         return replace(self, values=_sorted(scipy.sparse.csr_array(arrays, shape=(stop - start, self.values.shape[1]))))
 
     def take(self, indices: Tensor) -> Sparse:
-        """A design of these rows, copied."""
         return replace(self, values=_sorted(self.values[indices.numpy()]))
 
+    def can_center(self) -> Tensor:
+        """The features that have no implicit zeros."""
+        n, d = self.values.shape
+        return torch.from_numpy(np.bincount(self.values.indices, minlength=d) == n)
+
+    def centered(self, center: Tensor) -> Sparse:
+        """These rows with `center` subtracted from the values that are stored."""
+        csr = self.values
+        arrays = csr.data - center.numpy()[csr.indices], csr.indices, csr.indptr
+        return replace(self, values=_sorted(scipy.sparse.csr_array(arrays, shape=csr.shape)))
+
     def columns(self, indices: Tensor) -> Sparse:
-        """A design of these features, copied."""
         values = _sorted(self.values[:, indices.numpy()])
         return Sparse(values, self.has_intercept, kernels.edges(values.indices, values.shape[1]))
 
 
 def sparse_blocks(n: int, d: int, n_values: int) -> list[slice]:
-    """The blocks that n rows of d features are read in, of which so many values are stored."""
-    most = max(BLOCK_NONZEROS, BLOCK_COLUMNS * d)
-    return micro_blocks(n, most * n // max(1, n_values), most=n)
+    """The blocks of n rows of d features, of which n_values values are stored."""
+    values = max(BLOCK_NONZEROS, BLOCK_COLUMNS * d)
+    return micro_blocks(n, values * n // max(1, n_values), max_size=n)
 
 
 def as_csr(matrix: Any) -> scipy.sparse.csr_array:
-    """A sparse matrix of scipy or torch as a csr_array of float32 or float64, columns ascending and none twice.
+    """A scipy or torch sparse matrix as a csr_array of float32 or float64, columns ascending without duplicates.
 
-    Shares its memory where it can. InputError where it is none, not on the CPU, or no matrix of real numbers.
+    It shares memory with `matrix` where that is possible. InputError for anything but a sparse matrix of real numbers
+    on the CPU.
     """
     if isinstance(matrix, Tensor):
         matrix = _from_torch(matrix)
@@ -182,7 +183,7 @@ def as_csr(matrix: Any) -> scipy.sparse.csr_array:
 
 
 def _from_torch(tensor: Tensor) -> scipy.sparse.sparray:
-    """The scipy matrix of a torch tensor of layout CSR, CSC or COO, sharing the memory of the first two."""
+    """The scipy matrix of a torch tensor of layout CSR, CSC or COO; the first two share memory with it."""
     if tensor.device.type != "cpu":
         raise InputError(f"X is sparse and on {tensor.device}: expected it on the CPU; move it with X.cpu()")
     if tensor.layout not in (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc):
@@ -202,9 +203,9 @@ def _from_torch(tensor: Tensor) -> scipy.sparse.sparray:
 
 
 def _canonical(csr: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
-    """The same matrix with ascending columns, none twice, and indices of 32 bits where they fit; the given one is kept.
+    """The matrix with ascending columns, no duplicates, and indices of 32 bits where they fit; the argument is kept.
 
-    A matrix that is canonical already is not copied, and no values are where their indices alone are too long.
+    A matrix that is canonical already is not copied. Where only its indices are of 64 bits, its values are not copied.
     """
     if not csr.has_canonical_format:
         csr = csr.tocsc().tocsr()  # sorts the columns, faster than row by row
@@ -216,7 +217,7 @@ def _canonical(csr: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
 
 
 def _sorted(csr: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
-    """The matrix, told that its columns are ascending and none is there twice, which scipy would have to find out."""
+    """Flag the matrix as having ascending columns without duplicates, so that scipy does not check."""
     csr.has_sorted_indices = csr.has_canonical_format = True
     return csr
 

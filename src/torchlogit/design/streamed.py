@@ -1,4 +1,4 @@
-"""A design that keeps no rows: every pass reads them anew, from wherever they come."""
+"""A design that keeps no rows: every pass reads them again from their source."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Read: TypeAlias = Callable[[], Iterator[Part]]
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """The n rows of d features that `read` yields, in parts of any size, the same ones every time.
+    """The n rows of d features that `read` yields, in parts of any size, the same rows at every call.
 
-    Blocks are those of a Sparse or a Dense design of the same rows, float32, and so are all sums, bit for bit. edges:
-    None for dense rows; for sparse ones, ranges of columns with about as many values each. n_values: stored ones.
-    compiled: by which loops dense rows are read.
+    The rows are float32. Blocks, and so all sums, are bit for bit those of a `Dense` or `Sparse` design of these rows.
+    n_values: the stored values. edges: None for dense rows; for sparse ones, the ends of ranges of columns with about
+    as many stored values each. compiled: whether dense rows are read by the compiled loops.
 
     >>> parts = [np.array([[1.0], [2.0]], np.float32), np.array([[3.0]], np.float32)]
     >>> design = Streamed.of(lambda: iter(parts), intercept=True)
@@ -45,7 +45,7 @@ class Streamed:
 
     @classmethod
     def of(cls, read: Read, *, intercept: bool) -> Streamed:
-        """The design of rows that are read once to be counted; InputError where there are none."""
+        """The design of these rows, which are read once to count them; InputError where there are none."""
         n, d, n_values, edges = 0, 0, 0, None
         for part in read():
             n, d = n + part.shape[0], part.shape[1]
@@ -58,11 +58,9 @@ class Streamed:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, columns), the intercept's column included."""
         return self.n, self.d + self.has_intercept
 
     def blocks(self) -> Iterator[tuple[slice, Rows]]:
-        """The rows, read anew."""
         if self.edges is None:
             for rows, part in self._cut(dense_blocks(self.n, self.shape[1], 4, compiled=self.compiled)):
                 ((_, block),) = self._dense(part).blocks()
@@ -73,15 +71,13 @@ class Streamed:
             yield rows, SparseRows(matrix, self.has_intercept)
 
     def dense(self) -> Tensor:
-        """The rows in float64, (rows, columns): for few of them."""
         return self.take(torch.arange(self.n)).dense()
 
     def csr(self) -> scipy.sparse.csr_array:
-        """InputError: what goes row by row in any order cannot read them anew each time."""
+        """InputError: a method that goes row by row in any order would read all rows for each."""
         raise InputError("the rows are read anew for every pass, in which dual ascent cannot go; use solver='newton'")
 
     def rows(self, start: int, stop: int) -> Streamed:
-        """A design of the rows from start to before stop."""
         read = self.read
 
         def some() -> Iterator[Part]:
@@ -97,50 +93,59 @@ class Streamed:
         return replace(self, read=some, n=stop - start, n_values=max(1, self.n_values * (stop - start) // self.n))
 
     def take(self, indices: Tensor) -> Dense | Sparse:
-        """A design of these rows, copied: one reading."""
-        wanted, places = np.unique(indices.numpy(), return_inverse=True)
-        found: list[Part] = []
+        """These rows: a copy, all rows being read once."""
+        ascending, positions = np.unique(indices.numpy(), return_inverse=True)
+        taken: list[Part] = []
         at = 0
         for part in self.read():
-            first, last = np.searchsorted(wanted, [at, at + part.shape[0]])
-            found.append(part[wanted[first:last] - at])
+            first, last = np.searchsorted(ascending, [at, at + part.shape[0]])
+            taken.append(part[ascending[first:last] - at])
             at += part.shape[0]
-        rows = _joined(found)
-        rows = rows if (places[1:] > places[:-1]).all() else rows[places]
+        rows = _joined(taken)
+        rows = rows if (positions[1:] > positions[:-1]).all() else rows[positions]
         if self.edges is None:
             return self._dense(rows)
         return Sparse.of(rows, intercept=self.has_intercept)
 
+    def can_center(self) -> Tensor:
+        """No feature: an encoded table has no columns far from zero."""
+        return torch.zeros(self.d, dtype=torch.bool)
+
+    def centered(self, center: Tensor) -> Streamed:
+        """These rows, from which only zero can be subtracted."""
+        assert not bool(center.any()), "see can_center"
+        return self
+
     def columns(self, indices: Tensor) -> Streamed:
-        """A design of these features, read from all of them."""
+        """These features, selected at every reading."""
         read, chosen = self.read, indices.numpy()
         return Streamed.of(lambda: (part[:, chosen] for part in read()), intercept=self.has_intercept)
 
     def _dense(self, part: Part) -> Dense:
-        """The design of some rows, read as all of them would be."""
+        """A dense design of some of the rows, read by the same loops as all of them."""
         return Dense(torch.from_numpy(part), self.has_intercept, self.compiled)
 
     def _cut(self, slices: list[slice]) -> Iterator[tuple[slice, Any]]:
-        """The rows of each slice, in one piece."""
-        parts, held, waiting = self.read(), list[Part](), 0
+        """Read the rows and cut them at these consecutive slices; InputError where their number has changed."""
+        parts, pending, n_pending = self.read(), list[Part](), 0
         for rows in slices:
             size = rows.stop - rows.start
-            while waiting < size and (part := next(parts, None)) is not None:
-                held.append(part)
-                waiting += part.shape[0]
-            if waiting < size:
+            while n_pending < size and (part := next(parts, None)) is not None:
+                pending.append(part)
+                n_pending += part.shape[0]
+            if n_pending < size:
                 raise InputError(
                     f"{self.n:,} rows were read at first, and fewer now; start again with the data at rest"
                 )
-            whole = _joined(held)
-            yield rows, whole[:size]
-            held, waiting = [whole[size:]], waiting - size
-        if waiting or next(parts, None) is not None:
+            joined = _joined(pending)
+            yield rows, joined[:size]
+            pending, n_pending = [joined[size:]], n_pending - size
+        if n_pending or next(parts, None) is not None:
             raise InputError(f"{self.n:,} rows were read at first, and more now; start again with the data at rest")
 
 
 def _joined(parts: list[Part]) -> Any:
-    """One above the other."""
+    """The parts stacked vertically; a single part is not copied."""
     if len(parts) == 1:
         return parts[0]
     if scipy.sparse.issparse(parts[0]):

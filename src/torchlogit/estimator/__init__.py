@@ -1,21 +1,8 @@
-"""scikit-learn's face: the estimator, how its data become an objective, what is said of its answer, its model."""
+"""scikit-learn's face: estimators, what they take, and how they are saved."""
 
-from torchlogit.estimator.classifier import LogisticRegression, fit_rows
-from torchlogit.estimator.explanation import explain
-from torchlogit.estimator.partial import go_on, learn_blocks
+from torchlogit.estimator.classifier import LogisticRegression
 from torchlogit.estimator.path import LogisticRegressionPath
-from torchlogit.estimator.problem import table_rows
-from torchlogit.estimator.saving import model_of, save, to_model
+from torchlogit.estimator.saving import save, to_model
+from torchlogit.estimator.table_encoder import TableEncoder
 
-__all__ = [
-    "LogisticRegression",
-    "LogisticRegressionPath",
-    "explain",
-    "fit_rows",
-    "go_on",
-    "learn_blocks",
-    "model_of",
-    "save",
-    "table_rows",
-    "to_model",
-]
+__all__ = ["LogisticRegression", "LogisticRegressionPath", "TableEncoder", "save", "to_model"]

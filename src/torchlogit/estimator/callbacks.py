@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
-from torchlogit.records import FitResult, State, Status
+from torchlogit.records import FitProgress, Params, Status
+from torchlogit.training.fitted import Fitted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,41 +32,44 @@ else:
 
 
 class Tasks:
-    """An observer that tells an estimator's callbacks of every step; one of them may ask for the end.
+    """A monitor that tells an estimator's callbacks of every step; one of them may ask for the end.
 
-    X, y, metadata: of the fit, as they were given. fitted: the attributes that the estimator would have, had the fit
-    ended in a state; asked for where a callback wants to predict.
+    X, y, metadata: of the fit, as they were given. predicting: the attributes that the estimator needs to predict from
+    a step's parameters; called where a callback asks for a fitted estimator.
     """
 
     def __init__(
-        self, estimator: Any, X: Any, y: Any, metadata: dict[str, Any], fitted: Callable[[State], dict[str, Any]]
+        self, estimator: Any, X: Any, y: Any, metadata: dict[str, Any], predicting: Callable[[Params], dict[str, Any]]
     ) -> None:
-        self.fitted, self.asked = fitted, False
+        self.predicting, self.asked = predicting, False
         self.facts = {"estimator": estimator, "X": X, "y": y, "metadata": metadata or None}
         self.whole = estimator._init_callback_context(max_subtasks=None)
         self.whole.call_on_fit_task_begin(**self.facts)
         self.step = self._next()
 
     @classmethod
-    def wanted(cls, estimator: Any) -> bool:
+    def needed(cls, estimator: Any) -> bool:
         """Whether the estimator, or one that it is a part of, has callbacks."""
         return "_skl_callbacks" in estimator.__dict__ or "_parent_callback_ctx" in estimator.__dict__
 
-    def __call__(self, state: State) -> bool:
-        self.asked |= self.step.call_on_fit_task_end(**self.facts, reconstruction_attributes=lambda: self.fitted(state))
+    def __call__(self, progress: FitProgress) -> bool:
+        """Ends a task of scikit-learn's and begins the next one; whether a callback has asked for the end."""
+        self.asked |= self.step.call_on_fit_task_end(
+            **self.facts, reconstruction_attributes=lambda: self.predicting(progress.params)
+        )
         self.step = self._next()
         return self.asked
 
-    def chosen(self, result: FitResult) -> FitResult:
-        """The result, which says so where a callback asked for the end."""
-        if not self.asked or result.certificate.status is not Status.BUDGET:
-            return result
-        _, _, rest = result.certificate.message.partition("; ")
-        words = f"stopped by a callback; {rest}"
-        return replace(result, certificate=replace(result.certificate, message=words))
+    def explained(self, fitted: Fitted) -> Fitted:
+        """The outcome, which says so where a callback asked for the end."""
+        if not self.asked or fitted.certificate.status is not Status.BUDGET:
+            return fitted
+        assert fitted.certificate.reason is not None, "a fit that is not certified has a reason to end"
+        reason = replace(fitted.certificate.reason, cause="stopped by a callback")
+        return replace(fitted, certificate=replace(fitted.certificate, reason=reason))
 
     def end(self) -> None:
-        """The fit is over, and the step that has begun with it."""
+        """Ends the step that has begun with the fit's last one, and the fit."""
         self.step.call_on_fit_task_end(estimator=self.facts["estimator"])
         self.whole.call_on_fit_task_end(**self.facts, reconstruction_attributes={})
 

@@ -1,10 +1,8 @@
-"""LogisticRegression: scikit-learn's face of objective, solver and fit."""
+"""LogisticRegression: training as a scikit-learn classifier."""
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -15,61 +13,42 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score
-from sklearn.utils import Tags, check_consistent_length
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from torchlogit.checkpoints import Checkpoints
-from torchlogit.data.targets import probabilities
 from torchlogit.errors import InputError
 from torchlogit.estimator.callbacks import CallbackSupportMixin, Tasks, with_callbacks
-from torchlogit.estimator.documentation import DocumentationLink
-from torchlogit.estimator.explanation import explain
-from torchlogit.estimator.inputs import NO_TARGET, Given, as_array, read, validated, validated_pair
-from torchlogit.estimator.partial import Learner, Learning, fit_in_one_pass, partial_fit, reads_once
-from torchlogit.estimator.penalty import choice_of, chosen_path, number_of
-from torchlogit.estimator.problem import (
-    Features,
-    Problem,
-    Rows,
-    by_column,
-    canonical,
-    seed_of,
-    torch_device,
-    training_data,
-    weights,
-)
-from torchlogit.estimator.progress import Progress
-from torchlogit.estimator.targets import check_class_weight, checked_labels
-from torchlogit.estimator.torch_modules import take_over
-from torchlogit.estimator.watching import EvalSet, Observed, Observer, Validation, no_worse, others_of, value_at
-from torchlogit.fit import Goal, fit
-from torchlogit.inference import CLOSE, covariance
+from torchlogit.estimator.inputs import NO_TARGET, Given, as_array, read, validated
+from torchlogit.estimator.rows import EvalSet, further_rows, training_rows, validation_rows
+from torchlogit.estimator.torch_modules import fitted_from_linear
 from torchlogit.model import as_linear
-from torchlogit.objective import Objective
-from torchlogit.path import L2Choice, certified, with_l2
-from torchlogit.penalties import ElasticNet
-from torchlogit.prediction import likeliest, log_probabilities, probability_of, raw_prediction
-from torchlogit.prediction import probabilities as probabilities_of
-from torchlogit.records import Certificate, FitResult, Params, Status
+from torchlogit.path import L2Choice
+from torchlogit.prediction import likeliest, log_probabilities, probabilities, probability_of, raw_prediction
+from torchlogit.records import Certificate, Params, Status
 from torchlogit.solvers import Solver
-from torchlogit.solvers.choice import BY_NAME
-from torchlogit.storage import IN_MEMORY, Storage
 from torchlogit.summary import summary
+from torchlogit.training.explanation import explain
+from torchlogit.training.fitted import Fitted, StartingPoint
+from torchlogit.training.one_pass import train_further
+from torchlogit.training.rows import Features, LabelledRows
+from torchlogit.training.settings import Bounds, Settings
+from torchlogit.training.to_model import to_model
+from torchlogit.training.train import train
 
 Array = NDArray[np.float64]
-NAMES = (*BY_NAME, "streaming")
-Bounds = tuple[ArrayLike | None, ArrayLike | None]
+OPTIONAL = ("training_data_", "solver_", "path_", "chosen_by_", "eval_history_", "progressive_", "expected_excess_")
+"""The attributes that not every fit has."""
 
 
-def _learns_on(model: Any) -> bool:
-    """Whether there is a partial_fit: not with l1 or bounds, and the cause of the AttributeError says so."""
+def _can_learn_in_one_pass(model: Any) -> bool:
+    """Whether there is a partial_fit; the InputError becomes the cause of the AttributeError."""
     if model.l1 or model.bounds is not None:
         raise InputError("l1 or bounds: learning in one pass takes l2 alone; set l1=0 and no bounds, or use fit")
     return True
 
 
-class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Logistic regression, softmax for more than two classes, with nothing to tune and a certificate.
 
     Minimises F(W, b) = sum_i s_i loss(x_i W + b, y_i) + l1 |W|_1 + l2 / 2 |W|^2; the intercept is not penalised, X is
@@ -164,77 +143,88 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
     def _fit(
         self, X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None, eval_set: EvalSet | None
     ) -> bool:
-        """Fits; whether it ended as it was asked to: after one pass, or by an observer, eval_set or a callback."""
-        given = read(X, y)
-        rows = self._rows(given, sample_weight, offset)
-        if reads_once(self.solver):
-            fit_in_one_pass(self, rows)
+        """Fits; whether it ended as it was asked to: after one pass, or early, by eval_set or a callback."""
+        settings = self._settings()
+        rows = training_rows(self, read(X, y), sample_weight, offset, self.class_weight)
+        if settings.one_pass:
+            self._remember(train(settings, rows))
             return True
-        problem = self._problem(rows, self._device(given), eval_set=eval_set)
-        classes, center, validation, tasks = rows.targets.classes, problem.center, None, None
-        if eval_set is not None:
-            validation = Validation.beside(problem.objective, others_of(self, eval_set, classes), center)
-        if Tasks.wanted(self):
+        start = self._warm_start(rows)
+        validation = None if eval_set is None else validation_rows(self, eval_set, rows.classes)
+        own_set = getattr(self.l2, "eval_set", None)  # of an L2Choice
+        chooses = validation if own_set is None else validation_rows(self, own_set, rows.classes)
+        tasks = None
+        if Tasks.needed(self):
             metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
-            tasks = Tasks(self, X, y, metadata, lambda state: self._found(state.params, classes, center))
-        observers: list[Observer] = [each for each in (validation, tasks) if each is not None]
-        self._solve(problem, observers, None)
-        self.__dict__.pop("eval_history_", None)
-        if validation is not None:
-            self.eval_history_ = validation.history
+            tasks = Tasks(self, X, y, metadata, lambda params: _predicting(params, rows.classes))
+        monitors = [] if tasks is None else [tasks]
+        fitted = train(settings, rows, start=start, validation=validation, choose_l2_by=chooses, monitors=monitors)
+        self._remember(fitted if tasks is None else tasks.explained(fitted))
         if tasks is not None:
             tasks.end()
-        return self.certificate_.status is Status.BUDGET and any(observer.asked for observer in observers)
+        asked = fitted.stopped_early or (tasks is not None and tasks.asked)
+        return asked and self.certificate_.status is Status.BUDGET
 
-    def _problem(
-        self, rows: Rows, device: torch.device, storage: Storage = IN_MEMORY, eval_set: EvalSet | None = None
-    ) -> Problem:
-        """F of these rows, with the penalty that is given or chosen."""
-        penalty, choice = self._penalty(rows.features.shape[1]), choice_of(self.l2)
-        problem = rows.centred(penalty, bool(self.fit_intercept), device, storage)
-        if choice is None:
-            self.l2_ = penalty.l2
-            return problem
-        validation = choice.validation(eval_set)
-        others = None if validation is None else problem.beside(others_of(self, validation, rows.targets.classes))
-        path = chosen_path(choice, problem, seed=seed_of(self.random_state), validation=others)
-        self.l2_, self.path_, self.chosen_by_ = path.l2, path.points, path.by
-        return replace(problem, objective=with_l2(problem.objective, path.l2))
+    def _settings(self) -> Settings:
+        return Settings(
+            l1=self.l1,
+            l2=self.l2,
+            fit_intercept=bool(self.fit_intercept),
+            solver=self.solver,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            time_budget=self.time_budget,
+            class_weight=self.class_weight,
+            penalty_factors=self.penalty_factors,
+            bounds=self.bounds,
+            device=self.device,
+            seed=_seed(self.random_state),
+            verbose=bool(self.verbose),
+        )
 
-    def _solve(self, problem: Problem, observers: Sequence[Observer], checkpoints: Checkpoints | None) -> None:
-        """Finds the answer and learns it."""
-        objective, rows, center = problem.objective, problem.rows, problem.center
-        start = self._start(objective, rows.targets.classes, center)
-        solver = self._solver(objective)
-        self.solver_: Solver | Learner = solver
-        self._learning: Learning | None = None
-        result = self._run(objective, Observed(solver, observers) if observers else solver, start, checkpoints)
-        for observer in observers:
-            result = observer.chosen(result)
-        result = result if start is None else no_worse(result, objective, start)
-        for name, value in self._found(result.params, rows.targets.classes, center).items():
-            setattr(self, name, value)
-        self.n_iter_, self.certificate_, self.history_ = result.passes, result.certificate, result.history
-        if choice_of(self.l2) is not None:
-            self.path_ = certified(self.path_, self.l2_, result.certificate)
-        self.covariance_ = covariance(objective, result.params, result.certificate)
-        self.training_data_ = training_data(rows.features, rows.targets, rows.weight)
+    def _remember(self, fitted: Fitted) -> None:
+        """Sets the attributes of a fitted estimator: all of them, here alone."""
+        self._fitted, self._stream = fitted, fitted.stream
+        self.coef_, self.intercept_, self.classes_ = fitted.coef.T.copy(), fitted.intercept, fitted.classes
+        self.certificate_, self.history_, self.n_iter_ = fitted.certificate, fitted.history, fitted.passes
+        self.covariance_, self.l2_ = fitted.covariance, fitted.penalty.l2
+        for name in OPTIONAL:
+            self.__dict__.pop(name, None)
+        if fitted.rows is not None:
+            self.training_data_, self.solver_ = fitted.rows, fitted.solver
+        if fitted.path is not None:
+            self.path_, self.chosen_by_ = fitted.path, fitted.chosen_by
+        if fitted.validation_history is not None:
+            self.eval_history_ = fitted.validation_history
+        if fitted.progressive is not None:
+            self.progressive_, self.expected_excess_ = fitted.progressive, fitted.expected_excess
 
-    def _run(
-        self, objective: Objective, solver: Solver, start: Params | None, checkpoints: Checkpoints | None
-    ) -> FitResult:
-        monitors = (Progress(objective.total_weight),) if self.verbose else ()
-        result = fit(objective, solver, self._goal(), start=start, monitors=monitors, checkpoints=checkpoints)
-        if self.verbose:
-            print(file=sys.stderr)
-        return result
+    def _as_fitted(self) -> Fitted:
+        """The outcome of the fit, with the coefficients as they are now: users may have set others."""
+        check_is_fitted(self)
+        coef = np.ascontiguousarray(self.coef_.T)
+        return replace(self._fitted, coef=coef, intercept=self.intercept_, classes=self.classes_)
 
-    def _found(self, params: Params, classes: NDArray[Any], center: Array) -> dict[str, Any]:
-        """What is needed to predict from a point of the fit; of several intercepts, which nothing else fixes, sum 0."""
-        coef = params.coef.T.cpu().numpy().copy()
-        intercept = params.intercept.cpu().numpy() - coef @ center
-        intercept -= intercept.mean() if len(intercept) > 1 else 0.0
-        return {"coef_": coef, "intercept_": intercept, "classes_": classes, "_center": center}
+    def _starting_point(self) -> StartingPoint | None:
+        """The model so far, for a fit to begin from."""
+        if not hasattr(self, "coef_"):
+            return None
+        weight = getattr(self, "training_data_", {}).get("weight")
+        stream, l2 = getattr(self, "_stream", None), getattr(self, "l2_", None)
+        return StartingPoint(self.coef_.T, self.intercept_, self.classes_, weight, l2, stream)
+
+    def _warm_start(self, rows: LabelledRows) -> StartingPoint | None:
+        """The last answer, where fits are to begin there; InputError where it is of other classes or columns."""
+        start = self._starting_point()
+        if not self.warm_start or start is None:
+            return None
+        outputs = 1 if len(rows.classes) == 2 else len(rows.classes)
+        if not np.array_equal(rows.classes, start.classes) or start.coef.shape != (rows.n_features, outputs):
+            raise InputError("warm_start: the classes or columns are not those of the last fit; use a new estimator")
+        return start
+
+    def _column_names(self) -> list[str]:
+        return list(getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)]))
 
     @classmethod
     def from_torch(cls, linear: torch.nn.Linear, classes: ArrayLike | None = None) -> Self:
@@ -245,8 +235,10 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         >>> model = LogisticRegression.from_torch(torch.nn.Linear(3, 1), classes=["no", "yes"])
         >>> model = model.set_params(warm_start=True)  # and fit goes on from the Linear
         """
-        model = cls()
-        take_over(model, linear, classes)
+        fitted = fitted_from_linear(linear, classes)
+        model = cls(fit_intercept=fitted.has_intercept)
+        model.n_features_in_ = len(fitted.coef)
+        model._remember(fitted)
         return model
 
     def to_torch(self, dtype: torch.dtype | None = None) -> torch.nn.Linear:
@@ -263,20 +255,16 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         >>> print(LogisticRegression(l2=0).fit([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]).summary().splitlines()[2])
         penalty      l1 = 0, l2 = 0
         """
-        from torchlogit.estimator.saving import to_model  # which holds a LogisticRegression to be known
-
-        return summary(to_model(self), elsewhere="coef_ holds")
+        return summary(to_model(self._as_fitted(), feature_names=self._column_names()), elsewhere="coef_ holds")
 
     def save(self, path: str | Path) -> None:
         """Writes the model file that torchlogit.load reads, without an encoder; torchlogit.save takes a pipeline, too.
 
         Raises InputError for classes that are no text, numbers or truths, and for numbers that are not finite.
         """
-        from torchlogit.estimator.saving import save
+        to_model(self._as_fitted(), feature_names=self._column_names()).save(path)
 
-        save(self, path)
-
-    @available_if(_learns_on)  # type: ignore[untyped-decorator]
+    @available_if(_can_learn_in_one_pass)  # type: ignore[untyped-decorator]
     def partial_fit(
         self, X: Any, y: Any = None, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -292,36 +280,14 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         >>> model.predict([[5.0]]).tolist(), str(model.certificate_.status)
         (['yes'], 'uncertifiable')
         """
-        partial_fit(self, X, y, classes, sample_weight)
+        rows = further_rows(self, X, y, classes, sample_weight)
+        self._remember(train_further(self._settings(), rows, self._starting_point()))
         return self
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-    def _rows(self, given: Given, sample_weight: ArrayLike | None, offset: ArrayLike | None) -> Rows:
-        """X, y and the weights, checked as scikit-learn does, the classes' own weights multiplied in."""
-        targets = None if given.y is None else probabilities(given.y)
-        if targets is not None:
-            features = validated(self, given, reset=True)
-            check_consistent_length(features, given.y)
-        else:
-            features, values = validated_pair(self, given)
-            targets = checked_labels(values)
-        counts = weights(as_array(sample_weight), features.shape[0])
-        check_class_weight(self.class_weight, targets)
-        return Rows.of(canonical(features), targets, counts, as_array(offset), class_weight=self.class_weight)
-
-    def _penalty(self, n_features: int) -> ElasticNet:
-        """That of the fit; before l2 has been chosen, with one that stands in for it."""
-        lower, upper = self.bounds if self.bounds is not None else (None, None)
-        factors = by_column("penalty_factors", self.penalty_factors, n_features)
-        ends = (by_column(f"bounds, {name}", end, n_features) for name, end in (("lower", lower), ("upper", upper)))
-        return ElasticNet(float(self.l1), number_of(self.l2, getattr(self, "l2_", 1.0)), factors, *ends)
-
-    def _device(self, given: Given) -> torch.device:
-        return torch_device(self.device, given.X.device if isinstance(given.X, torch.Tensor) else "cpu")
 
     def decision_function(self, X: Any) -> Any:
         """The raw prediction X coef' + intercept: (n,) for two classes, (n, n_classes) otherwise.
@@ -337,7 +303,7 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
         given = self._given(X)
         features = validated(self, given, reset=False)
         if isinstance(features, torch.Tensor):
-            return given.answer(probabilities_of(self._raw_of(features)))
+            return given.answer(probabilities(self._raw_of(features)))
         return given.answer(probability_of(features, self.coef_.T, self.intercept_))
 
     def predict_log_proba(self, X: Any) -> Any:
@@ -374,49 +340,19 @@ class LogisticRegression(DocumentationLink, CallbackSupportMixin, ClassifierMixi
             return tensor
         return raw_prediction(features, self.coef_.T, self.intercept_)
 
-    def _solver(self, objective: Objective) -> Solver:
-        if not isinstance(self.solver, str):
-            if isinstance(self.solver, type) or not hasattr(self.solver, "iterates"):
-                raise InputError(f"solver={self.solver!r}: expected a name or a solver object, such as SGD(...)")
-            return self.solver
-        if self.solver not in BY_NAME:
-            raise InputError(f"solver={self.solver!r}: expected one of {', '.join(NAMES)}, or a solver object")
-        return BY_NAME[self.solver](objective, seed_of(self.random_state), self.tol)
-
-    def _goal(self) -> Goal:
-        """Without a penalty coefficients are there to be read: then they have to be exact against their errors too."""
-        for name in ("tol", "max_iter", "time_budget"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"{name}={value}: expected a positive number")
-        free = self.l1 == 0 and self.l2 == 0 and self.bounds is None
-        errors = CLOSE if free else None
-        return Goal(self.tol, standard_errors=errors, max_iter=self.max_iter, time_budget=self.time_budget)
-
-    def _start(self, objective: Objective, classes: NDArray[Any], center: Array) -> Params | None:
-        """The last answer, where it is a better start than none."""
-        if not self.warm_start or not hasattr(self, "coef_"):
-            return None
-        outputs = 1 if len(classes) == 2 else len(classes)
-        if not np.array_equal(classes, self.classes_) or self.coef_.shape != (outputs, len(center)):
-            raise InputError("warm_start: the classes or columns are not those of the last fit; use a new estimator")
-        last = Params(torch.tensor(self.coef_.T), torch.tensor(self.intercept_ + self.coef_ @ center))
-        last, empty = (
-            objective.params(objective.feasible(theta)) for theta in (objective.theta(last), objective.start())
-        )
-        return last if value_at(objective, last) < value_at(objective, empty) else None
-
     def _warn_unless_certified(self, certificate: Certificate) -> None:
         if certificate.status is not Status.CERTIFIED:
-            names = list(getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)]))
             outputs = list(self.classes_ if len(self.coef_) > 1 else self.classes_[1:])
-            warnings.warn(explain(certificate, names, outputs), ConvergenceWarning, stacklevel=3)
+            warnings.warn(explain(certificate, self._column_names(), outputs), ConvergenceWarning, stacklevel=3)
 
 
-def fit_rows(
-    classifier: LogisticRegression, rows: Rows, storage: Storage, checkpoints: Checkpoints | None = None
-) -> None:
-    """Fits the classifier to rows that are ready, as `fit` would; vectors as long as they are live in the storage."""
-    classifier.n_features_in_ = rows.features.shape[1]
-    problem = classifier._problem(rows, torch_device(classifier.device), storage)
-    classifier._solve(problem, (), checkpoints)
+def _predicting(params: Params, classes: NDArray[Any]) -> dict[str, Any]:
+    """The attributes that an estimator needs to predict."""
+    return {"coef_": params.coef.T.numpy().copy(), "intercept_": params.intercept.numpy(), "classes_": classes}
+
+
+def _seed(random_state: int | np.random.RandomState | None) -> int:
+    """A whole number is the seed itself, so that 0, the default, gives what the command line gives."""
+    if random_state is None or isinstance(random_state, int | np.integer):
+        return int(random_state or 0)
+    return int(check_random_state(random_state).randint(2**31))

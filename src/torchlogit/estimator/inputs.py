@@ -20,17 +20,18 @@ from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite, check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import validate_data
 
+from torchlogit.data.block import Location
 from torchlogit.data.columns import as_numbers, is_number
 from torchlogit.data.encoding.encoder import Encoder
-from torchlogit.data.encoding.learned import Place
-from torchlogit.data.encoding.vectors import VectorLearner, is_vectors
+from torchlogit.data.encoding.schema import Schema
+from torchlogit.data.encoding.vectors import VectorColumn, VectorLearner
 from torchlogit.data.loading import load_table, without_target
 from torchlogit.data.reading.tables import read_table, table_from
-from torchlogit.data.wording import examples, meant
+from torchlogit.data.sparse_vectors import is_vector_type
+from torchlogit.data.wording import examples, suggestion
 from torchlogit.design import as_csr
 from torchlogit.errors import DataError
 from torchlogit.estimator.datasets import all_rows, first_part, is_dataset, pair
-from torchlogit.records import Schema, VectorColumn
 
 NO_TARGET: Any = object()  # as y: none is looked for
 CHECKS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "order": "C"}
@@ -185,7 +186,7 @@ def _of_table(table: pa.Table, y: Any, columns: Sequence[str], *, written: bool 
     target = as_array(y)
     if isinstance(y, str):
         table, target = without_target(table, y)
-    vectors = [field.name for field in table.schema if is_vectors(field.type)]
+    vectors = [field.name for field in table.schema if is_vector_type(field.type)]
     if vectors:
         return _of_vectors(table, vectors[0], target, columns)
     if columns:
@@ -224,8 +225,8 @@ def _of_vectors(table: pa.Table, name: str, target: Any, columns: Sequence[str])
     """A column of sparse vectors: the features are numbered as in the fit, whose columns tell the first number."""
     if not columns:
         learner = VectorLearner(name)
-        learner.update(table.column(name), lambda row: Place(None, row))
-        column, _ = learner.result()
+        learner.update(table.column(name), lambda row: Location(None, row))
+        column = learner.result().column
         if not isinstance(column, VectorColumn):
             raise DataError(f"column {name!r} holds no value at all; give rows with values")
     else:
@@ -237,7 +238,7 @@ def _of_vectors(table: pa.Table, name: str, target: Any, columns: Sequence[str])
 
 def _refuse_no_column(name: str, columns: Sequence[str]) -> None:
     if name not in columns:
-        raise DataError(f"there is no column {name!r}; {meant(name, columns)}")
+        raise DataError(f"there is no column {name!r}; {suggestion(name, columns)}")
 
 
 def _no_numbers(name: str, kind: str) -> DataError:

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from torchlogit.errors import InputError
 from torchlogit.estimator.classifier import LogisticRegression
-from torchlogit.path import WORDS, By, L2Choice, PenaltyPath, certified, curve
+from torchlogit.path import MEASURE_NAMES, By, L2Choice, PenaltyPath, certified, curve
 from torchlogit.solvers import Solver
 
 Array = NDArray[np.float64]
@@ -95,11 +95,11 @@ class LogisticRegressionPath(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         self.model_ = model.fit(X, y, sample_weight, offset=offset)
         (path,) = known
         model.l2 = model.l2_
-        self.l2_, self.path_, self.chosen_by_ = model.l2_, model.path_, model.chosen_by_
+        self.l2_, self.path_, self.chosen_by_ = model.l2_, model.path_, path.by
         self.l2s_ = np.array([point.l2 for point in path.points])
         self.coefs_ = np.stack([params.coef.T.cpu().numpy() for params in path.params])
         self.intercepts_ = np.stack([params.intercept.cpu().numpy() for params in path.params])
-        self.intercepts_ -= self.coefs_ @ model._center
+        self.intercepts_ -= self.coefs_ @ model._fitted.center
         for name in ("coef_", "intercept_", "classes_", "certificate_", "n_iter_", "n_features_in_"):
             setattr(self, name, getattr(model, name))
         if hasattr(model, "feature_names_in_"):
@@ -128,7 +128,7 @@ class LogisticRegressionPath(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     def picture(self) -> str:
         """The curve as an SVG document: the log loss on rows not seen against l2, and the l2 that was chosen."""
         check_is_fitted(self)
-        return curve(self.path_, self.l2_, f"Rows not seen, by {WORDS[self.chosen_by_]}")
+        return curve(self.path_, self.l2_, f"Rows not seen, by {MEASURE_NAMES[self.chosen_by_]}")
 
     def decision_function(self, X: Any) -> Any:
         """The raw prediction of the chosen model: (n,) for two classes, (n, n_classes) otherwise."""
@@ -175,6 +175,6 @@ class LogisticRegressionPath(ClassifierMixin, BaseEstimator):  # type: ignore[mi
 
 
 def _by(choose: str) -> By | None:
-    if choose not in ("auto", *WORDS):
-        raise InputError(f"choose={choose!r}: expected one of auto, {', '.join(WORDS)}")
-    return None if choose == "auto" else next(by for by in WORDS if by == choose)
+    if choose not in ("auto", *MEASURE_NAMES):
+        raise InputError(f"choose={choose!r}: expected one of auto, {', '.join(MEASURE_NAMES)}")
+    return None if choose == "auto" else next(by for by in MEASURE_NAMES if by == choose)

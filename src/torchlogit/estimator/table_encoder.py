@@ -12,13 +12,13 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from torchlogit.data.block import rechunked, whole
+from torchlogit.data.block import recut, whole
 from torchlogit.data.encoding.encoder import Encoded, Encoder, EncoderOptions, learn_encoder
 from torchlogit.data.encoding.features import Matrix
 from torchlogit.data.encoding.origins import FeatureOrigin, feature_origins
+from torchlogit.data.encoding.schema import Schema
 from torchlogit.data.reading.tables import table_from
 from torchlogit.errors import DataError, TorchlogitWarning
-from torchlogit.records import Schema
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -97,16 +97,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if table.num_rows == 0:
             raise DataError("the table has no rows; give at least one")
         options = EncoderOptions(self.numeric, self.categorical, self.drop, self.text, self.crosses, self.hash_bits)
-        self._remember(
-            *learn_encoder(lambda names: rechunked([whole(table.select(names))]), table.column_names, options)
-        )
+        self._remember(*learn_encoder(lambda names: recut([whole(table.select(names))]), table.column_names, options))
         return self
 
     def transform(self, X: object) -> Matrix:
         """The features of a table, (n, n_features), float32; warns of levels and missing values that are new."""
         encoded = self.encode(X)
-        if encoded.notices:
-            warnings.warn("; ".join(encoded.notices), TorchlogitWarning, stacklevel=3)
+        if encoded.messages:
+            warnings.warn("; ".join(encoded.messages), TorchlogitWarning, stacklevel=3)
         return encoded.values
 
     def encode(self, X: object) -> Encoded:
@@ -139,9 +137,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.categorical = tags.input_tags.string = tags.input_tags.allow_nan = True
         return tags
 
-    def _remember(self, encoder: Encoder, notices: tuple[str, ...]) -> None:
+    def _remember(self, encoder: Encoder, learned_warnings: tuple[str, ...]) -> None:
         self._encoder = encoder
         self.schema_ = encoder.schema
-        self.warnings_ = notices
+        self.warnings_ = learned_warnings
         self.feature_names_in_ = np.array(encoder.columns, dtype=object)
         self.n_features_in_ = len(encoder.columns)

@@ -1,9 +1,8 @@
-"""A torch.nn.Linear taken over: its coefficients as a fitted estimator has them."""
+"""A Fitted from a torch.nn.Linear, whose coefficients no data has measured."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,28 +10,41 @@ from numpy.typing import ArrayLike, NDArray
 
 from torchlogit.errors import InputError
 from torchlogit.inference import Refusal
-from torchlogit.records import Certificate, Status
-
-if TYPE_CHECKING:
-    from torchlogit.estimator.classifier import LogisticRegression
+from torchlogit.penalties import ElasticNet
+from torchlogit.records import Certificate, Status, StopReason
+from torchlogit.training.fitted import Fitted
 
 Array = NDArray[np.float64]
 NOT_MEASURED = Certificate(
-    Status.UNCERTIFIABLE, math.nan, None, "the coefficients were taken over from torch, and no data has measured them"
+    Status.UNCERTIFIABLE,
+    math.nan,
+    None,
+    reason=StopReason(known="the coefficients were taken over from torch, and no data has measured them"),
 )
 
 
-def take_over(model: LogisticRegression, linear: torch.nn.Linear, classes: ArrayLike | None) -> None:
-    """Makes the estimator a fitted one that predicts what the Linear does, and that no data has measured."""
-    model.coef_, model.intercept_, model.classes_ = _parameters(linear, classes)
-    model.fit_intercept = linear.bias is not None
-    model.n_features_in_, model._center = model.coef_.shape[1], np.zeros(model.coef_.shape[1])
-    model.n_iter_, model.history_, model.certificate_ = 0.0, (), NOT_MEASURED
-    model.covariance_ = Refusal(NOT_MEASURED.message)
+def fitted_from_linear(linear: torch.nn.Linear, classes: ArrayLike | None) -> Fitted:
+    """A Fitted that predicts what the Linear does."""
+    coef, intercept, labels = _parameters(linear, classes)
+    return Fitted(
+        coef=coef,
+        intercept=intercept,
+        center=np.zeros(len(coef)),
+        classes=labels,
+        certificate=NOT_MEASURED,
+        history=(),
+        passes=0.0,
+        penalty=ElasticNet(),
+        has_intercept=linear.bias is not None,
+        tol=math.nan,
+        solver=None,
+        rows=None,
+        covariance=Refusal(NOT_MEASURED.message),
+    )
 
 
 def _parameters(linear: torch.nn.Linear, classes: ArrayLike | None) -> tuple[Array, Array, NDArray[np.generic]]:
-    """coef (1 or n_classes, n_features), intercept and the classes in ascending order, from a Linear's outputs.
+    """coef (n_features, n_outputs), intercept and the classes in ascending order, from a Linear's outputs.
 
     One output is the logit of the second class. Two are a softmax of two classes: the logit is their difference.
     """
@@ -49,11 +61,12 @@ def _parameters(linear: torch.nn.Linear, classes: ArrayLike | None) -> tuple[Arr
         raise InputError("the Linear holds numbers that are not finite: nothing to take over")
     if len(weight) == 1:
         sign = 1.0 if order[0] == 0 else -1.0
-        return sign * weight, sign * bias, labels[order]
-    weight, bias = weight[order], bias[order]
-    if outputs == 2:
-        weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
-    return weight, bias, labels[order]
+        weight, bias = sign * weight, sign * bias
+    else:
+        weight, bias = weight[order], bias[order]
+        if outputs == 2:
+            weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
+    return np.ascontiguousarray(weight.T), bias, labels[order]
 
 
 def _float64(parameter: torch.Tensor) -> Array:

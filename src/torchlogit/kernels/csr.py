@@ -1,39 +1,41 @@
-"""Compiled loops over the rows of a sparse matrix in CSR form, added up in float64.
+"""Products of the rows of a sparse matrix in CSR form, added up in float64 by compiled loops on several threads.
 
-Sums by column come from pieces of the rows, as partial sums, where those are small beside the data; elsewhere from all
-rows at once, a range of the columns for each thread. Every column is then added up in the order of the rows: the same
-bits whatever the number of threads.
+Sums by column are taken in one of two ways. Where partial sums are small beside the data, each share of the rows has
+one of its own. Elsewhere each thread reads all rows and sums a range of the columns. Either way each column is added up
+in an order that does not depend on the number of threads, and so its bits do not either.
 
-Only design/sparse.py calls them. numba is imported on first use; it caches what it makes.
+Only design/sparse.py and design/streamed.py call them. numba is imported at the first call, compiles what is missing
+and caches it.
 """
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any, Protocol, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from torchlogit.kernels.parallel import PIECES, Array, added, each, pieces
+from torchlogit.kernels.parallel import SHARES, Array, each, shares, sum_in_order
 
 Integers = NDArray[np.int32] | NDArray[np.int64]
 Values = NDArray[np.float32] | NDArray[np.float64]
+Loop = Any  # compiled, without types: takes indptr, indices, data, then float64 row-major arrays
 
-BESIDE = 4  # partial sums are small where all of them have one value for so many of the data
-COUNTED, RUN = 1 << 17, 1 << 10  # indices that tell how columns are spread, so many in a run
-MIRRORED = 512  # columns of a Gram matrix at a time
-SMALL = 1 << 15  # products that gain nothing from threads
+VALUES_PER_PARTIAL = 4  # stored values for each value of the partial sums, from which on partial sums are used
+COUNTED = 1 << 17  # indices that `edges` counts, of longer matrices; more: more even ranges, more to read
+RUN = 1 << 10  # neighbouring indices that `edges` reads at a time: one read of a memory-mapped file
+MIRRORED = 512  # columns of a Gram matrix that are mirrored at a time, so that they stay in the cache
+SMALL = 1 << 15  # products up to which one thread is as fast as several
 
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
     """Consecutive rows of a CSR matrix of d columns, ascending within a row; indices and data are those of all rows.
 
-    edges: of PIECES ranges of columns that hold about as many values each.
+    edges: the ends of SHARES ranges of columns that hold about as many values each.
     """
 
     indptr: Integers
@@ -47,7 +49,7 @@ class Matrix:
 
     @property
     def nonzeros(self) -> int:
-        """The values that are stored."""
+        """The number of stored values."""
         return int(self.indptr[-1] - self.indptr[0])
 
     def rows(self, part: slice) -> Matrix:
@@ -55,46 +57,27 @@ class Matrix:
         return replace(self, indptr=self.indptr[part.start : part.stop + 1])
 
     def parts(self) -> tuple[Integers, Integers, Values]:
-        """What the loops take."""
+        """The three arrays, as the loops take them."""
         return self.indptr, self.indices, self.data
 
 
-class _Loop(Protocol):
-    """A compiled loop: over a matrix's indptr, indices and data, then what else it takes, float64 and row-major."""
-
-    def __call__(self, indptr: Integers, indices: Integers, data: Values, *others: Any) -> None: ...
-
-
-class _Compiled(Protocol):
-    """The loops of csr_loops.py."""
-
-    product: _Loop
-    products: _Loop
-    total: _Loop
-    totals: _Loop
-    squares: _Loop
-    gram: _Loop
-    largest: _Loop
-    quadratic: _Loop
-
-
-@cache
-def _compiled() -> _Compiled:
+def _loops() -> Any:
+    """The compiled loops, which have no types."""
     from torchlogit.kernels import csr_loops
 
-    return cast(_Compiled, csr_loops)
+    return csr_loops
 
 
 def edges(indices: Integers, d: int) -> tuple[int, ...]:
-    """The ends of PIECES ranges of the d columns that hold about as many of these indices each, 0 and d included.
+    """The ends of SHARES ranges of the d columns that hold about as many of these indices each, 0 and d included.
 
-    Counted on some of them: runs of neighbours, which a disk gives at once, evenly over all.
+    Of many indices some are counted: runs of neighbours, spread evenly.
     """
     if len(indices) > COUNTED:
         starts = np.linspace(0, len(indices) - RUN, COUNTED // RUN).astype(np.int64)
         indices = np.concatenate([indices[start : start + RUN] for start in starts])
     counts = np.cumsum(np.bincount(indices, minlength=d))
-    inner = np.searchsorted(counts, len(indices) * np.arange(1, PIECES) / PIECES)
+    inner = np.searchsorted(counts, len(indices) * np.arange(1, SHARES) / SHARES)
     return (0, *(int(edge) for edge in inner), d)
 
 
@@ -102,9 +85,9 @@ def matmul(X: Matrix, theta: Array, intercept: Array) -> Array:
     """X theta + intercept, (rows, K), for theta (d, K) and intercept (K,)."""
     out = np.empty((len(X), theta.shape[1]))
     if theta.shape[1] == 1:
-        _by_row(X, _compiled().product, out.reshape(-1), theta.reshape(-1), float(intercept[0]))
+        _by_row(X, _loops().product, out.reshape(-1), theta.reshape(-1), float(intercept[0]))
     else:
-        _by_row(X, _compiled().products, out, theta, intercept)
+        _by_row(X, _loops().products, out, theta, intercept)
     return out
 
 
@@ -112,9 +95,9 @@ def rmatmul(X: Matrix, weights: Array, *, intercept: bool) -> Array:
     """X' weights, (p, K), for weights (rows, K), that of the constant column last where there is one."""
     sums = np.zeros((X.d + intercept, weights.shape[1]))
     if weights.shape[1] == 1:
-        _by_column(X, _compiled().total, weights.reshape(-1), sums[: X.d].reshape(-1))
+        _by_column(X, _loops().total, weights.reshape(-1), sums[: X.d].reshape(-1))
     else:
-        _by_column(X, _compiled().totals, weights, sums[: X.d])
+        _by_column(X, _loops().totals, weights, sums[: X.d])
     sums[X.d :] = weights.sum(axis=0)
     return sums
 
@@ -122,7 +105,7 @@ def rmatmul(X: Matrix, weights: Array, *, intercept: bool) -> Array:
 def moments(X: Matrix, weights: Array, *, intercept: bool) -> Array:
     """sum_i w_i x_ij and sum_i w_i x_ij^2, (p, 2), for weights (rows,), of the constant column last."""
     sums = np.zeros((X.d + intercept, 2))
-    _by_column(X, _compiled().squares, weights, sums[: X.d])
+    _by_column(X, _loops().squares, weights, sums[: X.d])
     sums[X.d :] = weights.sum()
     return sums
 
@@ -136,17 +119,17 @@ def squares(X: Matrix, weights: Array, *, intercept: bool) -> Array:
 def largest(X: Matrix, center: Array, precision: Array, least: float) -> Array:
     """The largest of precision_j (x_ij - center_j)^2 over a row's values, or `least` where that is more, (rows,)."""
     out = np.empty(len(X))
-    _by_row(X, _compiled().largest, out, center, precision, least)
+    _by_row(X, _loops().largest, out, center, precision, least)
     return out
 
 
 def gram(X: Matrix, weights: Array, *, intercept: bool) -> Array:
     """X' diag(w) X for each column w of weights (rows, m), (m, p, p), the constant column last where there is one."""
     m, p = weights.shape[1], X.d + intercept
-    places = pieces(len(X), values=m * p * p, least=p)
-    parts, loop = np.zeros((len(places), m, p, p)), _compiled().gram
-    each(lambda i, rows: loop(*X.rows(rows).parts(), weights[rows], parts[i]), places)
-    lower = added(parts)
+    parts = shares(len(X), values=m * p * p, min_rows=p)
+    partial_sums, loop = np.zeros((len(parts), m, p, p)), _loops().gram
+    each(lambda i, rows: loop(*X.rows(rows).parts(), weights[rows], partial_sums[i]), parts)
+    lower = sum_in_order(partial_sums)
     if intercept:
         lower[:, -1] = rmatmul(X, weights, intercept=True).T
     for start in range(0, p, MIRRORED):
@@ -160,24 +143,24 @@ def gram(X: Matrix, weights: Array, *, intercept: bool) -> Array:
 def quadratic(X: Matrix, matrix: Array) -> Array:
     """x_i' matrix x_i, (rows,)."""
     out = np.empty(len(X))
-    _by_row(X, _compiled().quadratic, out, matrix)
+    _by_row(X, _loops().quadratic, out, matrix)
     return out
 
 
-def _by_row(X: Matrix, loop: _Loop, out: Array, *others: Any) -> None:
-    """Runs a loop that has a result for each row."""
-    each(lambda _, rows: loop(*X.rows(rows).parts(), *others, out[rows]), pieces(len(X)))
+def _by_row(X: Matrix, loop: Loop, out: Array, *others: Any) -> None:
+    """Run a loop that has a result for each row."""
+    each(lambda _, rows: loop(*X.rows(rows).parts(), *others, out[rows]), shares(len(X)))
 
 
-def _by_column(X: Matrix, loop: _Loop, weights: Array, sums: Array) -> None:
-    """Runs a loop that adds to the sums of a range of columns."""
-    places = pieces(len(X))
-    if BESIDE * len(places) * X.d <= X.nonzeros:
-        parts = np.zeros((len(places), *sums.shape))
-        each(lambda i, rows: loop(*X.rows(rows).parts(), weights[rows], 0, X.d, parts[i]), places)
-        sums += added(parts)
+def _by_column(X: Matrix, loop: Loop, weights: Array, sums: Array) -> None:
+    """Run a loop that adds to the sums of a range of columns."""
+    parts = shares(len(X))
+    if VALUES_PER_PARTIAL * len(parts) * X.d <= X.nonzeros:
+        partial_sums = np.zeros((len(parts), *sums.shape))
+        each(lambda i, rows: loop(*X.rows(rows).parts(), weights[rows], 0, X.d, partial_sums[i]), parts)
+        sums += sum_in_order(partial_sums)
         return
-    threads = min(torch.get_num_threads(), PIECES) if X.nonzeros * weights.size > SMALL * len(X) else 1
-    ends = [X.edges[PIECES * t // threads] for t in range(threads + 1)]
+    threads = min(torch.get_num_threads(), SHARES) if X.nonzeros * weights.size > SMALL * len(X) else 1
+    ends = [X.edges[SHARES * t // threads] for t in range(threads + 1)]
     ranges = [slice(low, high) for low, high in itertools.pairwise(ends)]
     each(lambda _, range_: loop(*X.parts(), weights, range_.start, range_.stop, sums), ranges)

@@ -1,7 +1,7 @@
-"""The loops of csr.py, each compiled when it first meets a type of matrix: a second, once; then cached.
+"""The compiled loops of csr.py, each compiled for a type of matrix at its first call, about a second, then cached.
 
-Row i of a matrix has its values in data[indptr[i]:indptr[i + 1]], of the columns in indices, ascending. Places are
-unsigned: numba would ask of every signed one whether it counts from the end, which takes half of the time.
+Row i of a matrix has its values in data[indptr[i]:indptr[i + 1]], of the columns in indices, ascending. Subscripts are
+unsigned: numba checks of a signed one whether it is negative and counts from the end, which takes half of the time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
 
 @_compiled
 def dot(indices, data, begin, end, theta):  # type: ignore[no-untyped-def]
-    """A row times theta: four sums side by side, since each addition waits for the last one of its sum."""
+    """A row times theta, as four sums side by side: an addition has to wait only for the one before it in its sum."""
     first = second = third = fourth = 0.0
     while begin + np.uintp(4) <= end:
         first += data[begin] * theta[np.uintp(indices[begin])]
@@ -90,7 +90,7 @@ def squares(indptr, indices, data, weights, low, high, out):  # type: ignore[no-
 
 @_compiled
 def gram(indptr, indices, data, weights, out):  # type: ignore[no-untyped-def]
-    """out[m] += X' diag(weights[:, m]) X for every m: its lower triangle, and only that."""
+    """out[m] += X' diag(weights[:, m]) X for every m, its lower triangle only."""
     for m in range(weights.shape[1]):
         for i in range(len(indptr) - 1):
             begin, end = np.uintp(indptr[i]), np.uintp(indptr[i + 1])
@@ -129,7 +129,7 @@ def quadratic(indptr, indices, data, matrix, out):  # type: ignore[no-untyped-de
 
 @_compiled
 def _first(indices, begin, end, low):  # type: ignore[no-untyped-def]
-    """The first place from begin to before end with a column of at least low, or end."""
+    """The first subscript from begin to before end whose column is at least low, or end: by bisection."""
     if low == 0:
         return begin
     while begin < end:

@@ -1,8 +1,9 @@
-"""Decimal numbers to the nearest float64, for compiled loops: the method of Eisel and Lemire.
+"""Decimal numbers to the nearest float64, in compiled loops.
 
-A product of two exact floats is right where both are whole and the result is rounded once (Clinger 1990); all other
-numbers of up to 19 digits take a 128-bit product (Lemire 2021, "Number parsing at a gigabyte per second",
-arXiv:2101.11408), which tells when it does not know the last bit: once in many millions.
+If the mantissa and the power of ten are exact as floats, their product or quotient is rounded once, and so correctly
+(Clinger 1990). For all other numbers of up to 19 digits, the mantissa is multiplied by the first 128 bits of the power
+of ten (Eisel and Lemire; Lemire 2021, "Number parsing at a gigabyte per second", arXiv:2101.11408). That method detects
+when it cannot tell how to round, which is once in many millions of numbers.
 """
 
 from __future__ import annotations
@@ -14,65 +15,72 @@ from numba import njit
 
 _compiled = njit(nogil=True, cache=True)
 
-SMALLEST, LARGEST = -342, 308  # powers of ten in the table
-_EXACT = np.uint64(2**53)  # whole numbers up to here are floats
-_SMALL_POWERS = np.array([float(10**k) for k in range(23)])
-_HALF, _LOW, _TOP, _LOST, _ONE = np.uint64(32), np.uint64(2**32 - 1), np.uint64(2**63), np.uint64(0x1FF), np.uint64(1)
-_ZERO, _THREE = np.uint64(0), np.uint64(3)
+# Exponents of ten in the table: 19 digits times 10^-343 are below half the smallest float64, and 10^309 is above the
+# largest.
+MIN_EXPONENT, MAX_EXPONENT = -342, 308
+
+_MAX_EXACT = np.uint64(2**53)  # whole numbers up to this one are exact as float64
+_EXACT_POWERS = np.array([float(10**k) for k in range(23)])  # powers of ten that are exact as float64
+_HALF, _LOW_HALF = np.uint64(32), np.uint64(2**32 - 1)
+_DROPPED = np.uint64(0x1FF)  # the lowest bits of the product's upper half, which rounding drops
+_ZERO, _ONE, _THREE, _NINE, _LAST_BIT = np.uint64(0), np.uint64(1), np.uint64(3), np.uint64(9), np.uint64(63)
 
 
-def _mantissa(power: int) -> int:
-    """The first 128 bits of 10^power, rounded down."""
-    whole: int = 10 ** abs(power)
-    exact = whole << 128 if power >= 0 else (1 << 128 + 2 * whole.bit_length()) // whole
-    return exact >> (exact.bit_length() - 128)
+def _first_bits(exponent: int) -> int:
+    """The first 128 bits of 10^exponent, rounded down."""
+    whole: int = 10 ** abs(exponent)
+    scaled = whole << 128 if exponent >= 0 else (1 << 128 + 2 * whole.bit_length()) // whole
+    return scaled >> (scaled.bit_length() - 128)
 
 
-_MANTISSAS = [_mantissa(power) for power in range(SMALLEST, LARGEST + 1)]
-_HIGH_POWERS = np.array([mantissa >> 64 for mantissa in _MANTISSAS], np.uint64)
-_LOW_POWERS = np.array([mantissa & 2**64 - 1 for mantissa in _MANTISSAS], np.uint64)
+_POWERS = [_first_bits(exponent) for exponent in range(MIN_EXPONENT, MAX_EXPONENT + 1)]
+_HIGH_POWERS = np.array([bits >> 64 for bits in _POWERS], np.uint64)
+_LOW_POWERS = np.array([bits & 2**64 - 1 for bits in _POWERS], np.uint64)
 
 
 @_compiled
 def _product(a, b):  # type: ignore[no-untyped-def]
-    """The upper and the lower 64 bits of a product."""
-    a_high, a_low, b_high, b_low = a >> _HALF, a & _LOW, b >> _HALF, b & _LOW
-    first, second, third = a_low * b_low, a_high * b_low, a_low * b_high
-    middle = (first >> _HALF) + (second & _LOW) + (third & _LOW)
-    high = a_high * b_high + (second >> _HALF) + (third >> _HALF) + (middle >> _HALF)
-    return high, (middle << _HALF) | (first & _LOW)
+    """The upper and the lower 64 bits of the product of two uint64."""
+    a_high, a_low, b_high, b_low = a >> _HALF, a & _LOW_HALF, b >> _HALF, b & _LOW_HALF
+    low, cross, other_cross = a_low * b_low, a_high * b_low, a_low * b_high
+    middle = (low >> _HALF) + (cross & _LOW_HALF) + (other_cross & _LOW_HALF)
+    high = a_high * b_high + (cross >> _HALF) + (other_cross >> _HALF) + (middle >> _HALF)
+    return high, (middle << _HALF) | (low & _LOW_HALF)
 
 
 @_compiled
-def to_float(mantissa, power):  # type: ignore[no-untyped-def]
-    """The float64 nearest to mantissa 10^power, mantissa a uint64, and whether it is known to be that."""
-    if mantissa <= _EXACT and power >= -22 and power <= 22:
+def to_float(mantissa, exponent):  # type: ignore[no-untyped-def]
+    """The float64 nearest to mantissa * 10^exponent, for a uint64 mantissa, and whether it is known to be the nearest.
+
+    Where it is not known, the value returned means nothing.
+    """
+    if mantissa <= _MAX_EXACT and exponent >= -22 and exponent <= 22:
         whole = float(mantissa)
-        return whole * _SMALL_POWERS[power] if power >= 0 else whole / _SMALL_POWERS[-power], True
+        return whole * _EXACT_POWERS[exponent] if exponent >= 0 else whole / _EXACT_POWERS[-exponent], True
     if mantissa == _ZERO:
         return 0.0, True
-    if power < SMALLEST or power > LARGEST:
+    if exponent < MIN_EXPONENT or exponent > MAX_EXPONENT:
         return 0.0, False
-    exponent = ((217706 * power) >> 16) + 64
-    for step in (32, 16, 8, 4, 2, 1):
+    binary_exponent = ((217706 * exponent) >> 16) + 64  # 217706 / 2^16 = log2(10), to the digits that matter here
+    for step in (32, 16, 8, 4, 2, 1):  # shift the mantissa until its first bit is 1
         if mantissa >> np.uint64(64 - step) == _ZERO:
             mantissa <<= np.uint64(step)
-            exponent -= step
-    high, low = _product(mantissa, _HIGH_POWERS[power - SMALLEST])
-    if high & _LOST == _LOST and low + mantissa < low:
-        more, rest = _product(mantissa, _LOW_POWERS[power - SMALLEST])
-        merged = low + more
+            binary_exponent -= step
+    high, low = _product(mantissa, _HIGH_POWERS[exponent - MIN_EXPONENT])
+    if high & _DROPPED == _DROPPED and low + mantissa < low:  # the power's lower 64 bits may carry into the result
+        carry, lowest = _product(mantissa, _LOW_POWERS[exponent - MIN_EXPONENT])
+        merged = low + carry
         if merged < low:
             high += _ONE
         low = merged
-        if high & _LOST == _LOST and low + _ONE == _ZERO and rest + mantissa < rest:
+        if high & _DROPPED == _DROPPED and low + _ONE == _ZERO and lowest + mantissa < lowest:
             return 0.0, False
-    top = high >> np.uint64(63)
-    bits = high >> (top + np.uint64(9))
-    exponent -= 1 - int(top)
-    if low == _ZERO and high & _LOST == _ZERO and bits & _THREE == _ONE:
-        return 0.0, False  # halfway between two floats
+    first_bit = high >> _LAST_BIT
+    bits = high >> (first_bit + _NINE)  # 54 bits: those of a float64, and one more to round by
+    binary_exponent -= 1 - int(first_bit)
+    if low == _ZERO and high & _DROPPED == _ZERO and bits & _THREE == _ONE:
+        return 0.0, False  # may be halfway between two floats
     bits = (bits + (bits & _ONE)) >> _ONE
-    if exponent <= -1022 or exponent >= 1022:
-        return 0.0, False  # at the ends of the floats
-    return math.ldexp(float(bits), exponent - 52), True
+    if binary_exponent <= -1022 or binary_exponent >= 1022:
+        return 0.0, False  # may be subnormal or infinite
+    return math.ldexp(float(bits), binary_exponent - 52), True

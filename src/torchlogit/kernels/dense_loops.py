@@ -1,4 +1,4 @@
-"""The loops of rows.py, each compiled when it first meets a type of matrix: half a second, once; then cached."""
+"""The compiled loops of dense.py, each compiled for a type of matrix at its first call, half a second, then cached."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _compiled = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}
 
 @_compiled
 def products(X, theta, intercept, out):  # type: ignore[no-untyped-def]
-    """out = X theta' + intercept: four rows at a time, so that a row of theta is loaded once for all of them."""
+    """out = X theta' + intercept, four rows at a time, so that each entry of theta is loaded once for four rows."""
     n, d = X.shape
     i = 0
     while i + 4 <= n:
@@ -34,7 +34,7 @@ def products(X, theta, intercept, out):  # type: ignore[no-untyped-def]
 
 @_compiled
 def sums(X, weights, out):  # type: ignore[no-untyped-def]
-    """out += (X 1)' weights, transposed."""
+    """out (K, d + 1) += weights' (X 1)."""
     n, d = X.shape
     i = 0
     while i + 4 <= n:

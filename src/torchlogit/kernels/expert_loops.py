@@ -1,8 +1,12 @@
-"""The loops that weigh experts by what they said of rows, and mix what they said: for all streams.
+"""Prediction with expert advice, as compiled loops: the experts' weights are updated row by row from their losses.
 
-What each row takes an exp or a logarithm for is done for all rows at once, four at a time; what one row leaves to the
-next is sums and products. No function here uses fused or reordered additions where a row's place could change its bits.
-Compiled when they first meet their arrays: a second or two, once; then cached.
+The weights follow Bayes' rule with fixed-share switching (Herbster and Warmuth 1998, doi:10.1023/A:1007424614876),
+once for each of several switching rates; the resulting mixtures are weighted in the same way. Used by all streams.
+
+Exponentials and logarithms are computed for all rows at once, so that the processor takes several rows per
+instruction; what one row leaves to the next is sums and products. `losses` and `likelihoods` use no fused or reordered
+additions: the place of a row in the block would change its last bits. Compiling takes a second or two at the first
+call and is cached.
 """
 
 from __future__ import annotations
@@ -14,37 +18,38 @@ from numba import njit
 
 from torchlogit.kernels.fast_math import exp_below, log1p_unit
 
-_exact = njit(nogil=True, cache=True, fastmath=False, error_model="numpy")  # said: else it takes after its caller
+# fastmath=False is written out because numba otherwise passes the caller's fastmath flags on to an inlined function.
+_exact = njit(nogil=True, cache=True, fastmath=False, error_model="numpy")
 _compiled = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 
-RECENT = 4096.0  # rows, over which the experts' weights are averaged for the answer
+RECENT = 4096.0  # rows over which the weights used for the answer are averaged; more: less noisy, slower to follow
 
 
 @_exact
 def losses(raw, target, out):  # type: ignore[no-untyped-def]
-    """out (n,) = the losses of rows: of a logit where there is one output, of softmax where there are more."""
+    """out (n,) = the log loss of each row: binary for one output, softmax for more."""
     n, outputs = raw.shape
     if outputs == 1:
         z, y = raw.reshape(n), target.reshape(n)
         for i in range(n):
             size = abs(z[i])
-            side = 1.0 if z[i] > 0.0 else 0.0
-            out[i] = log1p_unit(exp_below(-size)) + abs(side - y[i]) * size
+            positive = 1.0 if z[i] > 0.0 else 0.0
+            out[i] = log1p_unit(exp_below(-size)) + abs(positive - y[i]) * size
         return
     for i in range(n):
         top = raw[i, 0]
         for k in range(1, outputs):
             top = max(top, raw[i, k])
-        total = wanted = 0.0
+        total = of_target = 0.0
         for k in range(outputs):
             total += math.exp(raw[i, k] - top)
-            wanted += target[i, k] * (raw[i, k] - top)
-        out[i] = math.log(total) - wanted
+            of_target += target[i, k] * (raw[i, k] - top)
+        out[i] = math.log(total) - of_target
 
 
 @_exact
 def likelihoods(raws, target, weight, out):  # type: ignore[no-untyped-def]
-    """out (e, n) = what rows of these weights say for several predictions (e, n, outputs), the best of them 1."""
+    """out (e, n) = exp(-weight * loss) of e predictions (e, n, outputs), divided by the largest in each row."""
     n = len(weight)
     least = np.full(n, np.inf)
     for e in range(len(raws)):
@@ -57,56 +62,60 @@ def likelihoods(raws, target, weight, out):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _reweigh(belief, likelihood, i, share):  # type: ignore[no-untyped-def]
-    """Bayes' rule for row i, after which a share of all is dealt out evenly."""
+def _update(weights, likelihood, i, switching):  # type: ignore[no-untyped-def]
+    """Bayes' rule for row i, then fixed share: the fraction `switching` of all weight is spread evenly."""
     total = 0.0
-    for e in range(len(belief)):
-        belief[e] *= likelihood[e, i]
-        total += belief[e]
-    keep, gift = (1.0 - share) / total, share / len(belief)
-    for e in range(len(belief)):
-        belief[e] = keep * belief[e] + gift
+    for e in range(len(weights)):
+        weights[e] *= likelihood[e, i]
+        total += weights[e]
+    keep, even = (1.0 - switching) / total, switching / len(weights)
+    for e in range(len(weights)):
+        weights[e] = keep * weights[e] + even
 
 
 @_compiled
-def judge(raws, target, weight, shares, count, belief, trust, recent, raw, loss):  # type: ignore[no-untyped-def]
-    """raw, loss (n, outputs), (n,) = the experts' mean before each row, and its loss; moves what weighs the experts.
+def mix(  # type: ignore[no-untyped-def]
+    raws, target, weight, switching_rates, rows_before, expert_weights, mixture_weights, recent_weights, raw, loss
+):
+    """Average the experts' predictions of each row by their weights before that row; then update the weights.
 
-    raws (experts, n, outputs): their predictions. belief (m, experts): their weights, of which a share is dealt out
-    anew with every row: one of shares (m,), or, where that is 0, one in as many as there were rows, count before these.
-    trust (m,): how far each of these is believed. recent (experts,): the mean of what the experts weighed in the last
-    rows, which one lucky row does not move.
+    raws (experts, n, outputs): the experts' raw predictions. switching_rates (m,): one for each mixture; 0 stands for
+    1 / (number of rows so far), rows_before being the number of rows before these. expert_weights (m, experts) within
+    each mixture and mixture_weights (m,) are updated in place, and so is recent_weights (experts,): the experts'
+    overall weights averaged over about the last `RECENT` rows, which a single row does not move much.
+    Sets raw (n, outputs) to the averaged predictions and loss (n,) to their losses.
     """
     experts, n, outputs = raws.shape
-    several = len(shares)
-    said, means, mixed = np.empty((experts, n)), np.zeros((several, n, outputs)), np.empty((several, n))
-    likelihoods(raws, target, weight, said)
-    beliefs = np.empty((several, n, experts))
-    for m in range(several):
+    mixtures = len(switching_rates)
+    by_expert = np.empty((experts, n))
+    mixed, by_mixture = np.zeros((mixtures, n, outputs)), np.empty((mixtures, n))
+    likelihoods(raws, target, weight, by_expert)
+    weights_after = np.empty((mixtures, n, experts))
+    for m in range(mixtures):
         for i in range(n):
             for k in range(outputs):
                 z = 0.0
                 for e in range(experts):
-                    z += belief[m, e] * raws[e, i, k]
-                means[m, i, k] = z
+                    z += expert_weights[m, e] * raws[e, i, k]
+                mixed[m, i, k] = z
             if weight[i] > 0.0:
-                share = shares[m] if shares[m] > 0.0 else 1.0 / (2.0 + count + i)
-                _reweigh(belief[m], said, i, share)
+                switching = switching_rates[m] if switching_rates[m] > 0.0 else 1.0 / (2.0 + rows_before + i)
+                _update(expert_weights[m], by_expert, i, switching)
             for e in range(experts):
-                beliefs[m, i, e] = belief[m, e]
-    likelihoods(means, target, weight, mixed)
+                weights_after[m, i, e] = expert_weights[m, e]
+    likelihoods(mixed, target, weight, by_mixture)
     for i in range(n):
         for k in range(outputs):
             z = 0.0
-            for m in range(several):
-                z += trust[m] * means[m, i, k]
+            for m in range(mixtures):
+                z += mixture_weights[m] * mixed[m, i, k]
             raw[i, k] = z
         if weight[i] > 0.0:
-            _reweigh(trust, mixed, i, 1.0 / (2.0 + count + i))
-            by = 1.0 / min(1.0 + count + i, RECENT)
+            _update(mixture_weights, by_mixture, i, 1.0 / (2.0 + rows_before + i))
+            step = 1.0 / min(1.0 + rows_before + i, RECENT)
             for e in range(experts):
                 now = 0.0
-                for m in range(several):
-                    now += trust[m] * beliefs[m, i, e]
-                recent[e] += (now - recent[e]) * by
+                for m in range(mixtures):
+                    now += mixture_weights[m] * weights_after[m, i, e]
+                recent_weights[e] += (now - recent_weights[e]) * step
     losses(raw, target, loss)

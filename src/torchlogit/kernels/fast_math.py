@@ -1,6 +1,6 @@
-"""exp and log1p as polynomials, which a compiler can take four numbers at a time; numba has each call a library.
+"""exp and log1p as polynomials, which the compiler vectorises, four numbers an instruction; numba's own call a library.
 
-Without fused or reordered additions every number comes out the same wherever in an array it stands.
+Additions are neither fused nor reordered, so that a number's result does not depend on its place in an array.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import math
 import numpy as np
 from numba import njit
 
-_exact = njit(cache=True, fastmath=False, error_model="numpy")  # said, lest it takes after its caller
+# fastmath=False is written out because numba otherwise passes the caller's fastmath flags on to an inlined function.
+_exact = njit(cache=True, fastmath=False, error_model="numpy")
 
-LOWEST = -700.0  # exp of less is taken to be exp of this, 1e-304
+LOWEST = -700.0  # smaller arguments of exp count as this one, whose exp is 1e-304: 2^k must not underflow
 LOG2_E = 1 / math.log(2)
-LN2_HIGH, LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10  # their sum is ln 2; the first has 21 last bits zero
-ROUND = 1.5 * 2.0**52  # added to a number, it leaves the nearest integer in the last bits
+LN2_HIGH, LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10  # sum ln 2; k LN2_HIGH is exact, its last 21 bits are 0
+ROUND = 1.5 * 2.0**52  # x + ROUND - ROUND is x rounded to an integer, which is also in the last bits of x + ROUND
 
 
 @_exact
 def exp_below(x):  # type: ignore[no-untyped-def]
-    """exp(x) for x <= 0, to 1e-14: 2^k times the Taylor series of what is left, at most ln(2) / 2."""
+    """exp(x) for x <= 0, to a relative 1e-14: 2^k times the Taylor series of the rest r, |r| <= ln(2) / 2."""
     x = max(x, LOWEST)
     shifted = x * LOG2_E + ROUND
     k = shifted - ROUND
@@ -35,7 +36,7 @@ def exp_below(x):  # type: ignore[no-untyped-def]
 
 @_exact
 def log1p_unit(e):  # type: ignore[no-untyped-def]
-    """log(1 + e) for 0 <= e <= 1, to 1e-13: 2 artanh(e / (2 + e)), whose argument is at most a third."""
+    """log(1 + e) for 0 <= e <= 1, to a relative 1e-13: 2 artanh(u) by its series, u = e / (2 + e) <= 1/3."""
     u = e / (2.0 + e)
     v = u * u
     q = 1 / 19 + v * (1 / 21 + v * (1 / 23 + v * (1 / 25)))

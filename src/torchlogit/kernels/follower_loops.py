@@ -1,6 +1,6 @@
-"""The loop of streaming Newton that goes row by row: experts that follow a drift.
+"""The row-by-row experts of StreamingNewton, as a compiled loop: implicit gradient steps at several learning rates.
 
-Compiled when it first meets its arrays: some seconds, once; then cached.
+Compiling takes some seconds at the first call and is cached.
 """
 
 from __future__ import annotations
@@ -15,15 +15,20 @@ _compiled = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}
 
 
 @_compiled
-def follow(X, target, weight, offset, rates, centered, seen, mean, square, coef, intercept, raws):  # type: ignore[no-untyped-def]
-    """raws (f, n, outputs) = what those that follow say of each row before they move by it.
+def follow(  # type: ignore[no-untyped-def]
+    X, target, weight, offset, rates, intercept_free, seen, mean, square, coef, intercept, raws
+):
+    """Set raws (f, n, outputs) to the prediction of each row by each of f experts, which then take a step from it.
 
-    coef (f, outputs, d) and intercept (f, outputs) take a step that minimises s loss(t) + |t - w|^2 / (2 rate), the
-    distance in units of the columns' running mean and variance (square / seen). seen: the weight of the rows so far.
+    A step minimises  s loss(t) + |t - w|^2 / (2 rate)  over the coefficients t, where the distance is measured in units
+    of the columns' running standard deviations, sqrt(square / seen). coef (f, outputs, d), intercept (f, outputs) and
+    the columns' running mean and centred sum of squares, mean and square (d,), are updated in place.
+    seen: the weight of all rows before these. intercept_free: whether the model has an intercept.
     """
     n, d = X.shape
     outputs = target.shape[1]
-    x, r, wanted, step, u = np.empty(d), np.empty(outputs), np.empty(outputs), np.empty(outputs), np.empty(outputs)
+    direction, residual = np.empty(d), np.empty(outputs)
+    shifted, step, raw = np.empty(outputs), np.empty(outputs), np.empty(outputs)
     for i in range(n):
         for e in range(len(rates)):
             for k in range(outputs):
@@ -35,31 +40,31 @@ def follow(X, target, weight, offset, rates, centered, seen, mean, square, coef,
         if s == 0.0:
             continue
         seen += s
-        share = s / seen if centered else 0.0
-        size = at_zero = 1.0 if centered else 0.0
+        share = s / seen if intercept_free else 0.0
+        length = at_zero = 1.0 if intercept_free else 0.0
         for j in range(d):
             value = X[i, j]
             change = value - mean[j]
             mean[j] += share * change
-            after = value - mean[j]
-            square[j] += s * change * after
-            x[j] = after * seen / square[j] if square[j] > 0.0 else 0.0
-            size += x[j] * after
-            at_zero -= x[j] * mean[j]
+            centred = value - mean[j]
+            square[j] += s * change * centred
+            direction[j] = centred * seen / square[j] if square[j] > 0.0 else 0.0
+            length += direction[j] * centred
+            at_zero -= direction[j] * mean[j]
         for e in range(len(rates)):
             rate = s * rates[e]
-            pull = rate * size
+            step_size = rate * length  # how far the row's raw prediction moves per unit of residual
             if outputs == 1:
-                r[0] = nearest(raws[e, i, 0], pull, 0.0, target[i, 0])
+                residual[0] = nearest(raws[e, i, 0], step_size, 0.0, target[i, 0])
             else:
                 for k in range(outputs):
-                    u[k] = raws[e, i, k]
-                    wanted[k] = u[k] + pull * target[i, k]
-                settle(u, pull, wanted, r, step)
+                    raw[k] = raws[e, i, k]
+                    shifted[k] = raw[k] + step_size * target[i, k]
+                settle(raw, step_size, shifted, residual, step)
                 for k in range(outputs):
-                    r[k] -= target[i, k]
+                    residual[k] -= target[i, k]
             for k in range(outputs):
-                move = -rate * r[k]
+                move = -rate * residual[k]
                 for j in range(d):
-                    coef[e, k, j] += move * x[j]
+                    coef[e, k, j] += move * direction[j]
                 intercept[e, k] += move * at_zero

@@ -1,7 +1,8 @@
-"""The loops of streaming Newton that join a block of rows to a model of the past, over the BLAS that scipy has.
+"""The Newton steps that join a block of rows to a quadratic model of all earlier rows, as compiled loops over BLAS.
 
-Compiled when they first meet their arrays: some seconds, once; then cached. Free coordinates are those of objective.py:
-theta (n_free p,), one output after another, basis (outputs, n_free).
+theta (q,) is in the free coordinates of objective.py: p entries for each column of basis (outputs, n_free), one
+output after another, q = n_free p. Compiling `join` takes some 16 s at the first call and is cached. numpy would need
+no compiling, but twice the time a row, and would change the last bits of saved streams.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from torchlogit.kernels.fast_math import exp_below
 
 _compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
 
-SHORT = 1e-6  # a step that moves log-odds by less needs no damping
-DAMPING = 1e-11  # of a unit diagonal: what gives a singular matrix a Cholesky factor
+SHORT_STEP = 1e-6  # log-odds: log(1 + r) / r, the damping of a step that moves log-odds by r, is taken to be 1 below it
+JITTER = 1e-11  # added to the Hessian's diagonal, scaled to 1, so that a singular Hessian has a Cholesky factor
 
 
 @_compiled
 def residuals(raw, target, out):  # type: ignore[no-untyped-def]
-    """out = probability - target, of a logit where there is one output, of softmax where there are more."""
+    """out = probability - target: of the logistic function for one output, of softmax for more."""
     n, outputs = raw.shape
     if outputs == 1:
         z, y, r = raw.reshape(n), target.reshape(n), out.reshape(n)
@@ -45,8 +46,8 @@ def residuals(raw, target, out):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def curvatures(residual, target, weight, basis, k, m, out):  # type: ignore[no-untyped-def]
-    """out = weight times the covariance of the probabilities along columns k and m of the basis."""
+def _curvatures(residual, target, weight, basis, k, m, out):  # type: ignore[no-untyped-def]
+    """out = weight * the second derivative of each row's loss along columns k and m of the basis."""
     n, outputs = residual.shape
     for i in range(n):
         if outputs == 1:
@@ -63,17 +64,17 @@ def curvatures(residual, target, weight, basis, k, m, out):  # type: ignore[no-u
 
 
 @_compiled
-def gram(X, residual, target, weight, basis, room, curvature, out):  # type: ignore[no-untyped-def]
-    """out = the Hessian of the rows' losses at the probabilities that residual carries. room (n, p), curvature (n,)."""
+def hessian(X, residual, target, weight, basis, weighted, curvature, out):  # type: ignore[no-untyped-def]
+    """out (q, q) = the Hessian of the rows' losses at these residuals. weighted (n, p), curvature (n,): scratch."""
     n, p = X.shape
     n_free = basis.shape[1]
     for k in range(n_free):
         for m in range(k + 1):
-            curvatures(residual, target, weight, basis, k, m, curvature)
+            _curvatures(residual, target, weight, basis, k, m, curvature)
             for i in range(n):
                 for j in range(p):
-                    room[i, j] = X[i, j] * curvature[i]
-            block = np.dot(room.T, X)
+                    weighted[i, j] = X[i, j] * curvature[i]
+            block = np.dot(weighted.T, X)
             for j in range(p):
                 for other in range(p):
                     out[k * p + j, m * p + other] = block[j, other]
@@ -81,22 +82,22 @@ def gram(X, residual, target, weight, basis, room, curvature, out):  # type: ign
 
 
 @_compiled
-def score(X, residual, weight, basis, out):  # type: ignore[no-untyped-def]
-    """out = the gradient of the rows' losses."""
+def _gradient(X, residual, weight, basis, out):  # type: ignore[no-untyped-def]
+    """out (q,) = the gradient of the rows' losses."""
     n, p = X.shape
-    pulled = np.empty(n)
+    along = np.empty(n)
     for k in range(basis.shape[1]):
         for i in range(n):
             total = 0.0
             for o in range(basis.shape[0]):
                 total += residual[i, o] * basis[o, k]
-            pulled[i] = weight[i] * total
-        out[k * p : (k + 1) * p] = np.dot(pulled, X)
+            along[i] = weight[i] * total
+        out[k * p : (k + 1) * p] = np.dot(along, X)
 
 
 @_compiled
-def typical(X, weight, out):  # type: ignore[no-untyped-def]
-    """out (2, p) += sums of x^2, and how often x is not zero, by column, over rows that count."""
+def add_squares(X, weight, out):  # type: ignore[no-untyped-def]
+    """Add to out (2, p) each column's sum of x^2 and its number of nonzeros, over the rows of positive weight."""
     for i in range(len(X)):
         if weight[i] > 0.0:
             for j in range(X.shape[1]):
@@ -105,8 +106,8 @@ def typical(X, weight, out):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def product(X, theta, basis, out):  # type: ignore[no-untyped-def]
-    """out = X theta, the raw prediction of a point or direction without its offset."""
+def _product(X, theta, basis, out):  # type: ignore[no-untyped-def]
+    """out (n, outputs) = X theta, without the offset."""
     n, p = X.shape
     out[:] = 0.0
     for k in range(basis.shape[1]):
@@ -117,8 +118,8 @@ def product(X, theta, basis, out):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def solve(lower, scale, right):  # type: ignore[no-untyped-def]
-    """The x of (S L L' S) x = right, S = diag(scale), L lower triangular."""
+def _solve(lower, scale, right):  # type: ignore[no-untyped-def]
+    """The solution x of (S L L' S) x = right, with S = diag(scale) and L lower triangular."""
     size = len(right)
     x = right / scale
     for i in range(size):
@@ -131,67 +132,83 @@ def solve(lower, scale, right):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _spread(raw, base, weight):  # type: ignore[no-untyped-def]
-    """How far log-odds are from those of base: the root of the mean square by weight, and the most."""
+def _distance(raw, other, weight):  # type: ignore[no-untyped-def]
+    """How far the rows' log-odds at raw are from those at other: the root mean square by weight, and the maximum."""
     n, outputs = raw.shape
-    total = counted = most = 0.0
+    total = counted = largest = 0.0
     for i in range(n):
-        low = high = raw[i, 0] - base[i, 0]
+        low = high = raw[i, 0] - other[i, 0]
         for o in range(1, outputs):
-            low, high = min(low, raw[i, o] - base[i, o]), max(high, raw[i, o] - base[i, o])
+            low, high = min(low, raw[i, o] - other[i, o]), max(high, raw[i, o] - other[i, o])
         apart = high - low if outputs > 1 else abs(low)
         total += weight[i] * apart * apart
         counted += weight[i]
-        most = max(most, apart)
-    return math.sqrt(total / counted) if counted > 0.0 else 0.0, most
+        largest = max(largest, apart)
+    return math.sqrt(total / counted) if counted > 0.0 else 0.0, largest
 
 
 @_compiled
 def join(  # type: ignore[no-untyped-def]
-    X, target, weight, offset, basis, A, b, theta, precision, settled, near, most_steps, there, block, room
+    X,
+    target,
+    weight,
+    offset,
+    basis,
+    A,
+    b,
+    theta,
+    precision,
+    last_step,
+    reuse_within,
+    max_steps,
+    block_raw,
+    block,
+    weighted,
 ):
-    """Moves theta to the least point of theta' A theta / 2 - b' theta + penalty + the rows' losses; they join A and b.
+    """Minimise theta' A theta / 2 - b' theta + penalty + the rows' losses over theta; then add the rows to A and b.
 
-    Newton's steps, damped to ln(1 + r) / r, r the log-odds they move (Bach 2010, doi:10.1214/09-EJS521), until one
-    moves no row's by more than settled. block: the rows' Hessian at the raw predictions there, kept while those are
-    near in the mean square; a first there that is no number holds none. room (n, p). Gradients
-    are exact. Returns the last Hessian as S L L' S: L and the diagonal of S.
+    Newton steps, damped by log(1 + r) / r where r is the largest change of log-odds in the step (Bach 2010,
+    doi:10.1214/09-EJS521), until a step changes no row's log-odds by more than last_step. Gradients are exact. block
+    (q, q) is the Hessian of the rows' losses at the raw predictions block_raw (n, outputs): it is used as long as the
+    raw predictions are within reuse_within of those in the root mean square, and otherwise computed again in place, as
+    it is where block_raw[0, 0] is NaN. weighted (n, p): scratch. theta, A and b are updated in place. Returns the last
+    Hessian as S L L' S: L, and the diagonal of S.
     """
     n = len(X)
     size, outputs = len(theta), target.shape[1]
     raw, raw_step, residual = np.empty((n, outputs)), np.empty((n, outputs)), np.empty((n, outputs))
-    pulled, still = np.empty(size), np.zeros((n, outputs))
-    shape, lower, scale = np.empty((size, size)), np.empty((size, size)), np.empty(size)
-    product(X, theta, basis, raw)
+    of_rows, zeros = np.empty(size), np.zeros((n, outputs))
+    scaled, lower, scale = np.empty((size, size)), np.empty((size, size)), np.empty(size)
+    _product(X, theta, basis, raw)
     raw += offset
     residuals(raw, target, residual)
-    for turn in range(most_steps):
-        made = math.isnan(there[0, 0]) or _spread(raw, there, weight)[0] > near
-        if made:
-            gram(X, residual, target, weight, basis, room, np.empty(n), block)
-            there[:] = raw
-        score(X, residual, weight, basis, pulled)
-        gradient = np.dot(A, theta) - b + precision * theta + pulled
-        if made or turn == 0:
+    for turn in range(max_steps):
+        renew = math.isnan(block_raw[0, 0]) or _distance(raw, block_raw, weight)[0] > reuse_within
+        if renew:
+            hessian(X, residual, target, weight, basis, weighted, np.empty(n), block)
+            block_raw[:] = raw
+        _gradient(X, residual, weight, basis, of_rows)
+        gradient = np.dot(A, theta) - b + precision * theta + of_rows
+        if renew or turn == 0:
             for i in range(size):
                 diagonal = A[i, i] + block[i, i] + precision[i]
                 scale[i] = math.sqrt(diagonal) if diagonal > 0.0 else 1.0
             for i in range(size):
                 by = 1.0 / scale[i]
                 for j in range(size):
-                    shape[i, j] = (A[i, j] + block[i, j]) * by / scale[j]
-                shape[i, i] = 1.0 + DAMPING
-            lower = np.linalg.cholesky(shape)  # type: ignore[assignment]
-        step = solve(lower, scale, -gradient)
-        product(X, step, basis, raw_step)
-        reach = _spread(raw_step, still, weight)[1]
-        damping = math.log1p(reach) / reach if reach > SHORT else 1.0
+                    scaled[i, j] = (A[i, j] + block[i, j]) * by / scale[j]
+                scaled[i, i] = 1.0 + JITTER
+            lower = np.linalg.cholesky(scaled)  # type: ignore[assignment]
+        step = _solve(lower, scale, -gradient)
+        _product(X, step, basis, raw_step)
+        reach = _distance(raw_step, zeros, weight)[1]
+        damping = math.log1p(reach) / reach if reach > SHORT_STEP else 1.0
         theta += damping * step
         raw += damping * raw_step
         residuals(raw, target, residual)
-        if reach <= settled:
+        if reach <= last_step:
             break
-    score(X, residual, weight, basis, pulled)
+    _gradient(X, residual, weight, basis, of_rows)
     A += block
-    b += np.dot(block, theta) - pulled
+    b += np.dot(block, theta) - of_rows
     return lower, scale

@@ -1,6 +1,6 @@
-"""Work in pieces on torch's number of threads, with the same bits whatever that number.
+"""Rows divided into shares that run on torch's number of threads, with the same bits whatever that number.
 
-Pieces depend on the shape of the work alone; partial sums are added in the pieces' order.
+Shares depend on the shape of the work alone, and their partial sums are added in the shares' order.
 """
 
 from __future__ import annotations
@@ -16,49 +16,49 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-PIECES = 16  # of a block of rows; each is a partial sum
-MIN_PIECE = 256  # rows
-PARTIAL_VALUES = 1 << 24  # of all partial sums together
+SHARES = 16  # the most shares of a block of rows; each has a partial sum, and more threads than these stay idle
+MIN_ROWS = 256  # the fewest rows of a share; more of them: fewer shares of a small block
+PARTIAL_VALUES = 1 << 24  # the most float64 values of all partial sums together, 128 MiB
 
 
-def pieces(n: int, values: int = 1, least: int = 1) -> list[slice]:
-    """n rows in pieces, each worth a partial sum of so many values; none but the last has fewer rows than `least`."""
-    count = max(1, min(PIECES, PARTIAL_VALUES // values))
-    size = max(MIN_PIECE, least, -(-n // count))
+def shares(n: int, values: int = 1, min_rows: int = 1) -> list[slice]:
+    """n rows in equal shares, for partial sums of `values` values each; only the last has fewer than min_rows rows."""
+    count = max(1, min(SHARES, PARTIAL_VALUES // values))
+    size = max(MIN_ROWS, min_rows, -(-n // count))
     return [slice(start, min(n, start + size)) for start in range(0, n, size)]
 
 
 def each(task: Callable[[int, slice], None], parts: list[slice]) -> None:
-    """Runs the task for every piece, on as many threads as torch has."""
+    """Run task(i, parts[i]) for every i, on as many threads as torch has."""
     threads = min(torch.get_num_threads(), len(parts))
     if threads <= 1:
         for i, part in enumerate(parts):
             task(i, part)
         return
-    shares = [range(t * len(parts) // threads, (t + 1) * len(parts) // threads) for t in range(threads)]
+    by_thread = [range(t * len(parts) // threads, (t + 1) * len(parts) // threads) for t in range(threads)]
 
-    def work(share: range) -> None:
-        for i in share:
+    def work(indices: range) -> None:
+        for i in indices:
             task(i, parts[i])
 
-    others = [_pool(os.getpid(), threads - 1).submit(work, share) for share in shares[1:]]
+    others = [_pool(os.getpid(), threads - 1).submit(work, indices) for indices in by_thread[1:]]
     try:
-        work(shares[0])
-    finally:  # an interrupted task leaves nothing running that still writes
+        work(by_thread[0])
+    finally:  # also after an interrupt: the other threads must not write on after the caller has gone
         wait(others)
     for other in others:
         other.result()
 
 
-def added(parts: Array) -> Array:
-    """The partial sums added in their order."""
-    total: Array = parts[0]
-    for part in parts[1:]:
+def sum_in_order(partial_sums: Array) -> Array:
+    """The sum over the first axis, added from first to last in place of the first."""
+    total: Array = partial_sums[0]
+    for part in partial_sums[1:]:
         total += part
     return total
 
 
 @cache
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads do not survive a fork: each process has its own."""
+    """The threads of a process; they do not survive a fork, so every process makes its own."""
     return ThreadPoolExecutor(threads, thread_name_prefix="torchlogit")

@@ -1,4 +1,4 @@
-"""The loop of the scale-free online method, compiled when it first meets a type of matrix; then cached."""
+"""The row-by-row steps of ScaleFree, as a compiled loop. Compiling takes seconds at the first call and is cached."""
 
 from __future__ import annotations
 
@@ -22,102 +22,104 @@ def learn(  # type: ignore[no-untyped-def]
     weight,
     offset,
     precision,
-    intercept,
+    intercept_free,
     rates,
     power,
     totals,
     scale,
-    squares,
+    gradient_squares,
     coef,
-    drawn,
+    lag,
     raws,
 ):
-    """raws (2 e, rows, outputs) = what is said of each row, from which every expert then steps.
+    """Set raws (2 e, n, outputs) to the prediction of each row by 2 e experts, which then take a step from it.
 
-    The steps are implicit, in the metric of the expert's own gradients. The last row of scale (p,), squares (p, e),
-    coef and drawn (p, e, outputs) is the intercept's, precision (p,) of the prior. drawn / totals[3] is what the mean
-    of the points lags behind coef. totals: rows, weight, size, mean_weight.
+    The first e experts are the points at rates (e,); the other e predict with the means of those points so far, each
+    point weighted by (weight so far)^power. The last entry of precision (p,) of the penalty, of scale (p,), the largest
+    |x| of each column, of gradient_squares (p, e), and of coef and lag (p, e, outputs) is the intercept's.
+    The mean of the points is coef - lag / totals[3]. totals: number of rows, sum of weights s, sum of s times the
+    row's squared length after scaling, and the total weight in the means. All of these are updated in place.
     """
     outputs, experts, last = target.shape[1], len(rates), len(scale) - 1
-    own = np.empty((2 * experts, outputs))
-    residual, wanted, step = np.empty((experts, outputs)), np.empty(outputs), np.empty(outputs)
-    pull = np.empty(experts)
+    raw = np.empty((2 * experts, outputs))
+    residual, shifted, step = np.empty((experts, outputs)), np.empty(outputs), np.empty(outputs)
+    step_size = np.empty(experts)
     for i in range(len(indptr) - 1):
         begin, end = indptr[i], indptr[i + 1]
-        stop = end + 1 if intercept else end
-        s, lag = weight[i], (1.0 / totals[3] if totals[3] > 0.0 else 0.0)
+        stop = end + 1 if intercept_free else end
+        s, per_mean_weight = weight[i], (1.0 / totals[3] if totals[3] > 0.0 else 0.0)
         for e in range(2 * experts):
             for k in range(outputs):
-                own[e, k] = offset[i, k]
-        size = 0.0
+                raw[e, k] = offset[i, k]
+        length = 0.0
         for at in range(begin, stop):
             j, x = (indices[at], float(data[at])) if at < end else (last, 1.0)
             if s > 0.0:
                 if abs(x) > scale[j]:
-                    _rescale(coef[j], drawn[j], scale[j] / abs(x), totals[3])
+                    _rescale(coef[j], lag[j], scale[j] / abs(x), totals[3])
                     scale[j] = abs(x)
                 if x != 0.0:
-                    size += (x / scale[j]) ** 2
+                    length += (x / scale[j]) ** 2
             for e in range(experts):
                 for k in range(outputs):
-                    own[e, k] += x * coef[j, e, k]
-                    own[experts + e, k] += x * (coef[j, e, k] - lag * drawn[j, e, k])
+                    raw[e, k] += x * coef[j, e, k]
+                    raw[experts + e, k] += x * (coef[j, e, k] - per_mean_weight * lag[j, e, k])
         for e in range(2 * experts):
             for k in range(outputs):
-                raws[e, i, k] = own[e, k]
+                raws[e, i, k] = raw[e, k]
         totals[0] += 1.0
         if s == 0.0:
             continue
         totals[1] += s
-        totals[2] += s * size
-        density = math.sqrt(totals[2] / totals[1])
+        totals[2] += s * length
+        root_density = math.sqrt(totals[2] / totals[1])
         for e in range(experts):
-            pull[e] = 0.0
-            _implicit(own[e], 0.0, target[i], residual[e], wanted, step)
+            step_size[e] = 0.0
+            _implicit_residual(raw[e], 0.0, target[i], residual[e], shifted, step)
         for at in range(begin, stop):
             j, x = (indices[at], float(data[at])) if at < end else (last, 1.0)
             if x == 0.0:
                 continue
             for e in range(experts):
                 for k in range(outputs):
-                    squares[j, e] += s * (residual[e, k] * x) ** 2
-                held = precision[j] + math.sqrt(squares[j, e]) * scale[j] * density / rates[e]
-                if held > 0.0:
-                    pull[e] += s * x * x / held
+                    gradient_squares[j, e] += s * (residual[e, k] * x) ** 2
+                metric = precision[j] + math.sqrt(gradient_squares[j, e]) * scale[j] * root_density / rates[e]
+                if metric > 0.0:
+                    step_size[e] += s * x * x / metric
         for e in range(experts):
-            _implicit(own[e], pull[e], target[i], residual[e], wanted, step)
+            _implicit_residual(raw[e], step_size[e], target[i], residual[e], shifted, step)
         for at in range(begin, stop):
             j, x = (indices[at], float(data[at])) if at < end else (last, 1.0)
             if x == 0.0:
                 continue
             for e in range(experts):
-                held = precision[j] + math.sqrt(squares[j, e]) * scale[j] * density / rates[e]
-                if held > 0.0:
+                metric = precision[j] + math.sqrt(gradient_squares[j, e]) * scale[j] * root_density / rates[e]
+                if metric > 0.0:
                     for k in range(outputs):
-                        move = -s * residual[e, k] * x / held
+                        move = -s * residual[e, k] * x / metric
                         coef[j, e, k] += move
-                        drawn[j, e, k] += totals[3] * move
+                        lag[j, e, k] += totals[3] * move
         totals[3] += s * totals[1] ** power
 
 
 @_compiled
-def _rescale(coef, drawn, factor, mean_weight):  # type: ignore[no-untyped-def]
-    """A column's coefficients once its largest value has grown by 1 / factor."""
+def _rescale(coef, lag, factor, mean_weight):  # type: ignore[no-untyped-def]
+    """Multiply a column's coefficients by factor, since its largest value has grown by 1 / factor."""
     for e in range(coef.shape[0]):
         for k in range(coef.shape[1]):
             move = (factor - 1.0) * coef[e, k]
             coef[e, k] += move
-            drawn[e, k] += mean_weight * move
+            lag[e, k] += mean_weight * move
 
 
 @_compiled
-def _implicit(raw, pull, target, residual, wanted, step):  # type: ignore[no-untyped-def]
-    """residual = that of the point to which a step of this pull leads from raw, which softmax moves there."""
+def _implicit_residual(raw, step_size, target, residual, shifted, step):  # type: ignore[no-untyped-def]
+    """Set residual to that at the end of an implicit step of this size from raw (softmax moves raw there)."""
     if len(raw) == 1:
-        residual[0] = nearest(raw[0], pull, 0.0, target[0])
+        residual[0] = nearest(raw[0], step_size, 0.0, target[0])
         return
     for k in range(len(raw)):
-        wanted[k] = raw[k] + pull * target[k]
-    settle(raw, pull, wanted, residual, step)
+        shifted[k] = raw[k] + step_size * target[k]
+    settle(raw, step_size, shifted, residual, step)
     for k in range(len(raw)):
         residual[k] -= target[k]

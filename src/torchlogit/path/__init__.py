@@ -1,13 +1,13 @@
-"""A whole path of penalties trained together, what each should cost on rows not seen, and the one to take."""
+"""A path of l2 penalties: its fits, their estimated losses on new rows, and the choice among them."""
 
 from torchlogit.path.batch import with_l2
 from torchlogit.path.choice import L2Choice, choose
-from torchlogit.path.curve import WORDS, By, PathPoint, PenaltyPath, certified, curve
+from torchlogit.path.curve import MEASURE_NAMES, By, PathPoint, PenaltyPath, certified, curve
 from torchlogit.path.measures import Folds, LeaveOneOut, Measure, Validation
-from torchlogit.path.trace import parameters, trace
+from torchlogit.path.trace import trace
 
 __all__ = [
-    "WORDS",
+    "MEASURE_NAMES",
     "By",
     "Folds",
     "L2Choice",
@@ -19,7 +19,6 @@ __all__ = [
     "certified",
     "choose",
     "curve",
-    "parameters",
     "trace",
     "with_l2",
 ]

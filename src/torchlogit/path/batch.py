@@ -1,4 +1,4 @@
-"""Fits of one table under many penalties, with or without a fold of its rows: one reading of X serves all of them."""
+"""Many fits of one table at once, at different l2, of all rows or without a fold: each reading of X serves all."""
 
 from __future__ import annotations
 
@@ -9,124 +9,124 @@ from torch import Tensor
 
 from torchlogit.design import Rows
 from torchlogit.objective import CHUNK, Objective
-from torchlogit.penalties import ElasticNet
 
-ALL = -2  # what a fit of all rows holds out: no fold is called that
+NO_FOLD = -1  # the fold of a row that is in none: it is in every fit
+ALL_ROWS = -2  # the held-out fold of a fit of all rows
 
 
 def with_l2(objective: Objective, l2: float) -> Objective:
-    """The same objective under another l2."""
-    assert isinstance(objective.penalty, ElasticNet)
+    """The same objective with another l2."""
     return replace(objective, penalty=replace(objective.penalty, l2=l2))
 
 
 def precisions(objective: Objective) -> tuple[Tensor, Tensor]:
-    """Omega's second derivative by each row of theta, (p,) each: what it is without l2, what each unit of l2 adds."""
+    """The penalty's second derivative by each row of theta, (p,): at l2 = 0, and what each unit of l2 adds to it."""
     fixed, both = (with_l2(objective, l2).precision() for l2 in (0.0, 1.0))
     return fixed, both - fixed
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Of every fit: F (m,), its gradient (p, m, n_outputs), and over the rows that it holds out, by weight s,
+class BatchEvaluation:
+    """F (m,) of each of m fits, its gradient (p, m, n_outputs), and sums (m,) over the rows that the fit holds out.
 
-    held (m,): sum s loss. held_square (m,): sum s u loss^2, u the unit. held_cross (m,): sum s u loss.
+    With weight s and observation weight u of a row: held_out_loss is sum s loss, held_out_square sum s u loss^2, and
+    held_out_cross sum s u loss.
     """
 
     value: Tensor
     gradient: Tensor
-    held: Tensor
-    held_square: Tensor
-    held_cross: Tensor
+    held_out_loss: Tensor
+    held_out_square: Tensor
+    held_out_cross: Tensor
 
-    def held_sums(self) -> tuple[Tensor, Tensor, Tensor]:
+    def held_out(self) -> tuple[Tensor, Tensor, Tensor]:
         """The three sums over the rows held out."""
-        return self.held, self.held_square, self.held_cross
+        return self.held_out_loss, self.held_out_square, self.held_out_cross
 
-    def some(self, places: Tensor) -> Evaluation:
-        """Those of some fits."""
-        sums = (part[places] for part in self.held_sums())
-        return Evaluation(self.value[places], self.gradient[:, places], *sums)
+    def select(self, fits: Tensor) -> BatchEvaluation:
+        """The values of some fits, given by their indices."""
+        sums = (part[fits] for part in self.held_out())
+        return BatchEvaluation(self.value[fits], self.gradient[:, fits], *sums)
 
-    def put(self, places: Tensor, other: Evaluation) -> None:
-        """Those of some fits, in their places."""
-        self.gradient[:, places] = other.gradient
-        for name in ("value", "held", "held_square", "held_cross"):
-            getattr(self, name)[places] = getattr(other, name)
+    def update(self, fits: Tensor, other: BatchEvaluation) -> None:
+        """Replace the values of some fits."""
+        self.gradient[:, fits] = other.gradient
+        for name in ("value", "held_out_loss", "held_out_square", "held_out_cross"):
+            getattr(self, name)[fits] = getattr(other, name)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """F_b = sum of the losses of the rows that are not in fold held_b  +  the penalty with l2_b, for each of m fits.
+    """m fits: F_k = the sum of the losses of the rows outside fold held_out[k] + the penalty with l2s[k].
 
-    unit (n,): of a row's weight, what counts as one observation. l2s (m,). held (m,): the fold that a fit leaves out,
-    ALL for none. fold (n,): of every row, from 0; -1 for none.
-    Coefficients of all of them are one tensor, (p, m, n_outputs).
+    observation_weight (n,): the part of a row's weight that counts as one observation. l2s (m,). held_out (m,): the
+    fold that a fit leaves out, or ALL_ROWS. fold (n,): the fold of each row, from 0, or NO_FOLD.
+    The coefficients of all fits are one tensor theta (p, m, n_outputs).
     """
 
     objective: Objective
-    unit: Tensor
+    observation_weight: Tensor
     l2s: Tensor
-    held: Tensor
+    held_out: Tensor
     fold: Tensor
 
     def start(self) -> Tensor:
-        """The empty model, for every fit."""
+        """The model without features, for every fit."""
         return self.objective.start()[:, None, :].repeat(1, len(self.l2s), 1)
 
-    def some(self, places: Tensor) -> Batch:
-        """These fits alone."""
-        return replace(self, l2s=self.l2s[places], held=self.held[places])
+    def select(self, fits: Tensor) -> Batch:
+        """Some of the fits, given by their indices."""
+        return replace(self, l2s=self.l2s[fits], held_out=self.held_out[fits])
 
-    def sampled(self, sample: Objective, indices: Tensor) -> Batch:
+    def of_sample(self, sample: Objective, indices: Tensor) -> Batch:
         """The same fits of a sample of the rows."""
-        return replace(self, objective=sample, unit=self.unit[indices], fold=self.fold[indices])
+        weight, fold = self.observation_weight[indices], self.fold[indices]
+        return replace(self, objective=sample, observation_weight=weight, fold=fold)
 
     def single(self, k: int) -> Objective:
-        """The objective of one fit; rows that it holds out have weight zero."""
+        """The objective of the k-th fit; rows that it holds out have weight zero."""
         objective = with_l2(self.objective, float(self.l2s[k]))
-        if self.held[k] == ALL:
+        if self.held_out[k] == ALL_ROWS:
             return objective
-        return replace(objective, weight=objective.weight * (self.fold != self.held[k]))
+        return replace(objective, weight=objective.weight * (self.fold != self.held_out[k]))
 
     def precision(self) -> Tensor:
-        """Omega's second derivative by each row of theta, (p, m)."""
+        """The penalty's second derivative by each row of theta, (p, m)."""
         fixed, by_l2 = (part[:, None] for part in precisions(self.objective))
         return fixed + self.l2s * by_l2
 
-    def evaluate(self, theta: Tensor) -> Evaluation:
-        """F, gradient and held-out losses of all fits: one reading of X."""
+    def evaluate(self, theta: Tensor) -> BatchEvaluation:
+        """F, gradient and held-out sums of all fits: one reading of X."""
         p, m, outputs = theta.shape
         precision = self.precision()
         gradient = (precision[:, :, None] * theta).reshape(p, m * outputs)
         sums = torch.zeros(4, m, dtype=theta.dtype, device=theta.device)
         sums[0] = 0.5 * (precision * theta.square().sum(dim=2)).sum(dim=0)
         flat = theta.reshape(p, m * outputs).contiguous()
-        for rows, block in self.objective.design.blocks():
-            gradient += self._block(rows, block, flat, sums)
-        return Evaluation(sums[0], gradient.reshape(p, m, outputs), *sums[1:])
+        self.objective.sum_blocks(lambda rows, block: self._evaluate_block(rows, block, flat, sums), start=gradient)
+        return BatchEvaluation(sums[0], gradient.reshape(p, m, outputs), *sums[1:])
 
-    def _block(self, rows: slice, block: Rows, theta: Tensor, sums: Tensor) -> Tensor:
-        """X' of the weighted residuals of some rows, whose losses are added to the sums."""
+    def _evaluate_block(self, rows: slice, block: Rows, theta: Tensor, sums: Tensor) -> Tensor:
+        """The gradient of the losses of some rows; their losses and held-out terms are added to sums (4, m)."""
         objective, raw = self.objective, block.matmul(theta)
         m, outputs = len(self.l2s), objective.loss.n_outputs
         size = max(1, CHUNK // raw.shape[1])
         for start in range(0, len(raw), size):
-            place = slice(rows.start + start, min(rows.start + start + size, rows.stop))
+            chunk = slice(rows.start + start, min(rows.start + start + size, rows.stop))
             part = raw[start : start + size]
-            target = objective.target[place, None, :].expand(-1, m, -1)
+            target = objective.target[chunk, None, :].expand(-1, m, -1)
             if objective.offset is not None:
-                part += objective.offset[place, None, :].expand(-1, m, -1).reshape(part.shape)
+                part += objective.offset[chunk, None, :].expand(-1, m, -1).reshape(part.shape)
             value, residual = objective.loss.evaluate(part.reshape(-1, outputs), target.reshape(-1, outputs))
-            weight = objective.weight[place, None]
+            weight, observation_weight = objective.weight[chunk, None], self.observation_weight[chunk, None]
             losses, residual = value.reshape(-1, m) * weight, residual.reshape(-1, m, outputs)
-            kept = self.fold[place, None] != self.held
-            if bool((self.held == ALL).all()):
+            fitted = self.fold[chunk, None] != self.held_out
+            if bool((self.held_out == ALL_ROWS).all()):
                 sums[0] += losses.sum(dim=0)
                 part.copy_((residual * weight[:, :, None]).reshape(part.shape))
                 continue
-            out, spread = losses * ~kept, value.reshape(-1, m) * self.unit[place, None]
-            terms = losses * kept, out, out * spread, out * self.unit[place, None]
+            out, of_observation = losses * ~fitted, value.reshape(-1, m) * observation_weight
+            terms = losses * fitted, out, out * of_observation, out * observation_weight
             sums += torch.stack([term.sum(dim=0) for term in terms])
-            part.copy_((residual * (weight * kept)[:, :, None]).reshape(part.shape))
+            part.copy_((residual * (weight * fitted)[:, :, None]).reshape(part.shape))
         return block.rmatmul(raw)

@@ -1,4 +1,4 @@
-"""How l2 is chosen: what is asked for, and what that comes to for a table at hand."""
+"""L2Choice: how l2 is to be chosen; choose: the path that carries it out."""
 
 from __future__ import annotations
 
@@ -12,20 +12,32 @@ from torchlogit.errors import InputError
 from torchlogit.objective import Objective
 from torchlogit.path.curve import By, PenaltyPath
 from torchlogit.path.measures import Folds, LeaveOneOut, Measure, Validation
-from torchlogit.path.trace import MOST, parameters, trace
+from torchlogit.path.trace import MAX_HESSIAN, trace
 
 
 @dataclass(frozen=True, slots=True)
 class L2Choice:
-    """What l2 may be, and what chooses it: LogisticRegression(l2=L2Choice(...)) says more than l2="auto", its default.
+    """How the data choose l2, with more options than l2="auto", which stands for L2Choice().
 
-    l2s: the penalties to choose from; None for a coarse grid that the data suggest, and a fine one about its best.
-    by: "alo" (leaving each row out, approximately), "cv" (folds) or "validation" (the rows of eval_set); None for the
-    first of "validation", "alo", "cv" that can be had, "alo" being for at most 2,500 coefficients.
-    one_standard_error: the largest l2 whose loss is within a standard error of the least. cv: the number of folds, or a
-    splitter of scikit-learn whose test sets are folds. eval_set: (X, y) or (X, y, sample_weight) to validate on; None:
-    those that fit is given. on_path: is handed the path.
+    Parameters
+    ----------
+    l2s : tuple of float, optional
+        The penalties to choose from. By default a coarse grid that the data suggest, then a fine one about its best.
+    by : {"alo", "cv", "validation"}, optional
+        How the loss on new rows is estimated: "alo" leaves out each row, approximately; "cv" leaves out folds;
+        "validation" takes the rows of eval_set. By default "validation" where there are such rows, "alo" for up to
+        2,500 coefficients, and otherwise "cv".
+    one_standard_error : bool
+        Choose the largest l2 whose loss is within a standard error of the least.
+    cv : int or splitter
+        The number of folds, or a splitter of scikit-learn whose test sets are folds.
+    eval_set : tuple, optional
+        (X, y) or (X, y, sample_weight): the validation rows. By default those that fit is given.
+    on_path : callable, optional
+        Called with the `PenaltyPath`.
 
+    Examples
+    --------
     >>> L2Choice(l2s=(0.1, 1.0, 10.0), by="cv").cv
     5
     """
@@ -38,7 +50,7 @@ class L2Choice:
     on_path: Callable[[PenaltyPath], None] | None = None
 
     def validation(self, given: tuple[Any, ...] | None) -> Any:
-        """The rows that choose: its own, or else those given to fit; None where something else is to choose."""
+        """The validation rows to choose by: its own, or else those given to fit; None where others choose."""
         if self.by not in (None, "validation"):
             return None
         return given if self.eval_set is None else self.eval_set
@@ -48,21 +60,35 @@ def choose(
     objective: Objective,
     choice: L2Choice,
     *,
-    unit: Tensor,
+    observation_weight: Tensor,
     folds: Callable[[], Tensor],
     validation: Objective | None,
     seed: int = 0,
 ) -> PenaltyPath:
-    """The path, and the place on it that is chosen.
+    """Fit the path that a choice asks for and choose l2 on it.
 
-    unit (n,): of a row's weight, what counts as one observation: it is left out by itself.
-    folds: makes the fold of every row, (n,), from 0, -1 for a row of none. validation: the rows to validate on.
+    Parameters
+    ----------
+    observation_weight : (n,)
+        The part of each row's weight that counts as one observation, which is left out by itself.
+    folds : callable
+        Returns the fold of each row, (n,), from 0, and -1 for a row of none; called only where folds are used.
+    validation : Objective, optional
+        The validation rows.
+    seed : int
+        Of the samples of rows.
+
+    Raises
+    ------
+    InputError
+        If the choice cannot be made: no positive l2s, no validation rows, too many coefficients, l1 or bounds.
     """
     l2s = None if choice.l2s is None else [float(l2) for l2 in choice.l2s]
     if l2s is not None and (not l2s or any(not 0 < l2 < float("inf") for l2 in l2s)):
         raise InputError(f"l2s={choice.l2s!r}: expected positive finite numbers to choose from, or None for a grid")
     measure = _measure(objective, choice, folds, validation)
-    path = trace(objective, measure, unit, l2s=l2s, one_standard_error=choice.one_standard_error, seed=seed)
+    one_standard_error = choice.one_standard_error
+    path = trace(objective, measure, observation_weight, l2s=l2s, one_standard_error=one_standard_error, seed=seed)
     if choice.on_path is not None:
         choice.on_path(path)
     return path
@@ -71,7 +97,8 @@ def choose(
 def _measure(
     objective: Objective, choice: L2Choice, folds: Callable[[], Tensor], validation: Objective | None
 ) -> Measure:
-    affordable = parameters(objective) <= MOST
+    """The measure that is asked for, or the default for these rows."""
+    affordable = objective.n_parameters <= MAX_HESSIAN
     by = choice.by or ("validation" if validation is not None else "alo" if affordable else "cv")
     if by == "validation":
         if validation is None:
@@ -83,7 +110,7 @@ def _measure(
         raise InputError(f"l2 is to be chosen by {by!r}: expected 'alo', 'cv' or 'validation'")
     if not affordable:
         raise InputError(
-            f"leaving rows out takes a Hessian, which {parameters(objective):,} coefficients are too many for "
-            f"(at most {MOST:,}); choose by 'cv', or by 'validation' with an eval_set"
+            f"leaving rows out takes a Hessian, which {objective.n_parameters:,} coefficients are too many for "
+            f"(at most {MAX_HESSIAN:,}); choose by 'cv', or by 'validation' with an eval_set"
         )
     return LeaveOneOut()

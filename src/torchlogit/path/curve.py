@@ -1,4 +1,4 @@
-"""The curve of a path: what every penalty should cost on rows not seen, and which one to take."""
+"""The curve of a path: the estimated loss on new rows at every l2, and which l2 to take."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from torchlogit.pictures import GREY, Axis, Line, Panel, Points, picture
 from torchlogit.records import Certificate, Params
 
 By = Literal["alo", "cv", "validation"]
-WORDS: dict[By, str] = {
+MEASURE_NAMES: dict[By, str] = {
     "alo": "approximate leave-one-out",
     "cv": "cross-validation",
     "validation": "the validation rows",
@@ -23,10 +20,11 @@ WORDS: dict[By, str] = {
 
 @dataclass(frozen=True, slots=True)
 class PathPoint:
-    """One penalty. objective: F there, in nats, and bound: what is proven of F - min F, None where nothing was asked.
+    """One l2 of a path.
 
-    loss: the estimated log loss on rows not seen, per unit of weight, and its standard_error. df: the parameters that
-    the data determine, tr(H^-1 (H - penalty)); None where no Hessian was formed.
+    objective: F at the fit, in nats. bound: the proven bound on F - min F, in nats; None where none was asked for.
+    loss, standard_error: the estimated log loss on new rows, per unit of weight, and its standard error. df: the
+    effective number of parameters, tr(H^-1 (H - penalty)), intercepts included; None where no Hessian was formed.
     """
 
     l2: float
@@ -38,28 +36,11 @@ class PathPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """The mean by weight of losses of rows that were not seen, and its standard error, rows being independent."""
-
-    loss: float
-    standard_error: float
-
-    @classmethod
-    def of(cls, losses: Tensor, weight: Tensor, multiplier: Tensor | None = None) -> Held:
-        """Of losses (n,) with weights (n,); multiplier (n,): how many observations each one stands for.
-
-        >>> Held.of(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 1.0])).loss
-        2.0
-        """
-        count = torch.ones_like(weight) if multiplier is None else multiplier
-        s, total = count * weight, (count * weight).sum()
-        mean = (s * losses).sum() / total
-        return cls(float(mean), float((s * weight * (losses - mean).square()).sum().sqrt() / total))
-
-
-@dataclass(frozen=True, slots=True)
 class PenaltyPath:
-    """Points from the largest l2 to the smallest, the coefficients of each, and how the best one is known."""
+    """Fits from the largest l2 to the smallest: their points and coefficients, and which one is chosen.
+
+    by: how the losses on new rows were estimated. chosen: the index of the chosen point.
+    """
 
     points: tuple[PathPoint, ...]
     params: tuple[Params, ...]
@@ -73,10 +54,10 @@ class PenaltyPath:
 
 
 def best(points: Sequence[PathPoint], *, one_standard_error: bool) -> int:
-    """The point with the least loss; or the one with the largest l2 whose loss is within a standard error of it.
+    """The index of the point with the least loss, or of the largest l2 whose loss is within a standard error of it.
 
-    Points go from the largest l2 to the smallest; of equals the first counts. Source of the rule: Breiman, Friedman,
-    Olshen and Stone 1984, Classification and Regression Trees, section 3.4.3.
+    points: from the largest l2 to the smallest; of equal losses the first counts. The rule of one standard error is
+    that of Breiman, Friedman, Olshen and Stone 1984, Classification and Regression Trees, section 3.4.3.
     """
     least = min(range(len(points)), key=lambda k: points[k].loss if math.isfinite(points[k].loss) else math.inf)
     if not one_standard_error:
@@ -86,13 +67,13 @@ def best(points: Sequence[PathPoint], *, one_standard_error: bool) -> int:
 
 
 def certified(points: Sequence[PathPoint], l2: float, certificate: Certificate) -> tuple[PathPoint, ...]:
-    """The points, with what a fit has proven at this l2."""
-    known = certificate.objective, certificate.bound
-    return tuple(replace(p, objective=known[0], bound=known[1]) if p.l2 == l2 else p for p in points)
+    """The points with the certificate's objective and bound filled in at this l2."""
+    objective, bound = certificate.objective, certificate.bound
+    return tuple(replace(p, objective=objective, bound=bound) if p.l2 == l2 else p for p in points)
 
 
 def curve(points: Sequence[PathPoint], l2: float, title: str = "Log loss on rows not seen") -> str:
-    """The picture of the points: the estimated loss against l2, a standard error on both sides, and the chosen l2.
+    """An SVG picture: the estimated loss against l2, with a standard error on both sides and the chosen l2 marked.
 
     >>> curve([PathPoint(2.0, 9.0, None, 0.5, 0.1, 3.0), PathPoint(1.0, 8.0, None, 0.4, 0.1, 4.0)], 1.0)[:4]
     '<svg'

@@ -1,4 +1,4 @@
-"""Which penalties to try: a coarse grid from next to no coefficients to next to no penalty, then a fine one."""
+"""Grids of l2: a coarse one, from nearly no coefficients to nearly no penalty, and a fine one about its best."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from torchlogit.objective import Objective
 from torchlogit.path.batch import precisions
 
 COARSE, FINE = 20, 7  # points of the two grids
-FREE = 1.0  # coefficients, in all, that the data determine at the largest penalty
-HELD = 1e-6  # of the curvature of the column with the least of it, that is the smallest penalty
-WIDEST = 1e14  # the largest over the smallest, at most
+# The effective number of coefficients of an output at the largest l2. Larger: the grid starts at a smaller penalty.
+LARGEST_LEAVES = 1.0
+# The smallest l2 as a share of the least curvature by a column. Smaller: the grid ends at a smaller penalty.
+SMALLEST_SHARE = 1e-6
+MAX_RATIO = 1e14  # of the largest l2 to the smallest
 
 
 def span(objective: Objective) -> tuple[float, float]:
-    """The largest and the smallest l2 worth a look.
+    """The largest and the smallest l2 to try.
 
-    d_j = the second derivative by column j at the empty model, its mean taken out, over its penalty factor. The data
-    determine at most sum_j d_j / (d_j + l2) coefficients of an output: the largest l2 makes this 1. The smallest is
-    1e-6 of the least d_j: then no column that says something is held back by it.
+    d_j is the second derivative of the losses by column j, centred, at the model without features, divided by the
+    column's penalty factor. At a given l2 the data determine at most sum_j d_j / (d_j + l2) coefficients of an output;
+    the largest l2 makes sum_j d_j / l2 equal 1. The smallest is 1e-6 of the least d_j: it shrinks no column noticeably.
     """
     sums, squares = (objective.coef(part[:, None])[:, 0] for part in objective.moments)
     centre = sums.square() / objective.total_weight if objective.design.has_intercept else torch.zeros_like(sums)
@@ -31,18 +33,18 @@ def span(objective: Objective) -> tuple[float, float]:
     share = objective.target.T @ objective.weight / objective.total_weight
     curvature = float((share * (1 - share)).mean()) or 0.25
     d = curvature * spread[seen] / factor[seen]
-    largest = float(d.sum()) / FREE
-    return largest, max(HELD * float(d.min()), largest / WIDEST)
+    largest = float(d.sum()) / LARGEST_LEAVES
+    return largest, max(SMALLEST_SHARE * float(d.min()), largest / MAX_RATIO)
 
 
 def coarse(objective: Objective) -> list[float]:
-    """Penalties from the largest to the smallest, evenly spaced on the scale of logarithms."""
+    """20 penalties from the largest to the smallest, evenly spaced in log l2."""
     largest, smallest = span(objective)
     return [largest] if largest == smallest else rounded(np.geomspace(largest, smallest, COARSE).tolist())
 
 
 def fine(l2s: list[float], k: int) -> list[float]:
-    """Penalties between the neighbours of the k-th, those left out that are there already."""
+    """7 penalties between the neighbours of the k-th, less those within 2 % of one that is known."""
     high, low = l2s[max(0, k - 1)], l2s[min(len(l2s) - 1, k + 1)]
     if high == low:
         return []
@@ -51,5 +53,5 @@ def fine(l2s: list[float], k: int) -> list[float]:
 
 
 def rounded(l2s: list[float]) -> list[float]:
-    """To three digits: nothing hangs on more."""
+    """Rounded to three digits, which are easier to read and precise enough."""
     return [float(f"{l2:.3g}") for l2 in l2s]

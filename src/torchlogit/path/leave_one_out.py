@@ -1,12 +1,13 @@
-"""Approximate leave-one-out: what every row's loss would be, had the fit not seen it.
+"""Approximate leave-one-out: the loss that each row would have, had the fit not contained it.
 
-Without row i, or that part s_i of its weight that counts as one observation, one Newton step from the optimum, by the
-Hessian without it, moves its raw prediction
+The fit without row i is approximated by one Newton step from the optimum, with the Hessian without that row. Of a row
+that counts as several observations, only the weight s_i of one is left out. The step moves the row's raw prediction
 
     z_i  ->  z_i + (I - A_i s_i C_i)^-1 A_i s_i r_i,      A_i = (x_i' (x) I) H^-1 (x_i (x) I),
 
-r_i the residual, C_i the loss's curvature, H the Hessian of F; for two classes z_i + h s_i r_i / (1 - h s_i c_i) with
-the leverage h = x_i' H^-1 x_i. Source: Rad and Maleki 2020, arXiv:1801.10243, there for one output and no weights.
+where r_i is the residual, C_i the loss's curvature and H the Hessian of F. For two classes it becomes
+z_i + h s_i r_i / (1 - h s_i c_i) with the leverage h = x_i' H^-1 x_i. Source: Rad and Maleki 2020, arXiv:1801.10243,
+there for one output and no weights.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ from torch import Tensor
 from torchlogit.objective import Objective
 from torchlogit.quadratic import Factor
 
-CHUNK = 1024  # rows that are worked on at once
-ROUNDING = 1e-6  # a row alone may hold up all of a direction, nearly, and rounding would have it be more
+CHUNK = 1024  # rows computed at once; more: larger temporaries
+# Leverages are reduced by this share. A row that alone determines a direction has a leverage of 1, which rounding could
+# turn into more, and the system to solve would be singular.
+LEVERAGE_MARGIN = 1e-6
 
 
-def left_out(objective: Objective, theta: Tensor, factored: Factor, weight: Tensor) -> Tensor:
-    """The loss of every row had it been left out of the fit with optimum theta, (n,), not weighted.
+def left_out_losses(objective: Objective, theta: Tensor, factored: Factor, weight: Tensor) -> Tensor:
+    """The loss of each row if it were left out of the fit, (n,), not weighted.
 
-    objective: the rows. factored: the Hessian of all of F at theta, in free coordinates. weight (n,): what is left out
-    of each row's weight, at most all of it.
+    objective: the rows. theta: the optimum. factored: the Hessian of all of F at theta, in free coordinates.
+    weight (n,): how much of each row's weight is left out, at most all of it.
 
     >>> from torchlogit.design import Dense
     >>> from torchlogit.losses import Logistic
@@ -35,7 +38,7 @@ def left_out(objective: Objective, theta: Tensor, factored: Factor, weight: Tens
     >>> F = Objective.of(Dense.of(x), y, loss=Logistic(), penalty=ElasticNet(l2=1.0))
     >>> theta = torch.tensor([[1.0], [-1.5]], dtype=torch.float64)
     >>> hessian = F.hessian(F.residual(F.raw(theta)))
-    >>> left_out(F, theta, factor(hessian), F.weight).shape
+    >>> left_out_losses(F, theta, factor(hessian), F.weight).shape
     torch.Size([4])
     """
     basis, loss, target = objective.basis(), objective.loss, objective.target
@@ -44,26 +47,26 @@ def left_out(objective: Objective, theta: Tensor, factored: Factor, weight: Tens
     raw = objective.raw(theta)
     residual = objective.residual(raw)
     losses = torch.empty_like(weight)
-    one = torch.eye(n_free).to(target)
+    identity = torch.eye(n_free).to(target)
     for start in range(0, len(losses), CHUNK):
         rows = slice(start, min(start + CHUNK, len(losses)))
         x = objective.design.rows(rows.start, rows.stop).dense()
-        spread = torch.empty(len(x), n_free, n_free).to(target)
+        inverse_at_row = torch.empty(len(x), n_free, n_free).to(target)
         for k in range(n_free):
             for m in range(k + 1):
-                spread[:, k, m] = spread[:, m, k] = ((x @ inverse[k, :, m]) * x).sum(dim=1)
+                inverse_at_row[:, k, m] = inverse_at_row[:, m, k] = ((x @ inverse[k, :, m]) * x).sum(dim=1)
         r, y, s = residual[rows], target[rows], weight[rows, None]
         directions = (loss.curvature_product(r, y, direction.expand_as(r)) @ basis for direction in basis.T)
         curvature = torch.stack(list(directions), dim=2) * s[:, :, None]
-        own = (1 - ROUNDING) * (spread @ curvature)
-        pull = spread @ (s * (r @ basis))[:, :, None]
-        moved = torch.linalg.solve(one - own, pull)[:, :, 0] @ basis.T
+        leverage = (1 - LEVERAGE_MARGIN) * (inverse_at_row @ curvature)
+        step = inverse_at_row @ (s * (r @ basis))[:, :, None]
+        moved = torch.linalg.solve(identity - leverage, step)[:, :, 0] @ basis.T
         losses[rows] = loss.value(raw[rows] + moved, y)
     return losses
 
 
 def degrees_of_freedom(objective: Objective, factored: Factor) -> float:
-    """tr(H^-1 (H - P)), P the penalty's own Hessian: the parameters that the data determine, intercepts included."""
+    """The effective number of parameters, tr(H^-1 (H - P)), P the penalty's Hessian; intercepts are included."""
     n_free = objective.basis().shape[1]
     diagonal = factored.inverse().diagonal()
     return float(factored.rank - objective.precision().repeat(n_free) @ diagonal)

@@ -1,4 +1,4 @@
-"""Samples of the rows for a path: to start from, to take Hessians from, and to leave out one by one."""
+"""Samples of the rows for a path: to start fits from, to take Hessians from, and to leave out one by one."""
 
 from __future__ import annotations
 
@@ -12,62 +12,63 @@ from torchlogit.path.batch import Batch
 from torchlogit.solvers.newton.models import WHOLE, sample_rows
 from torchlogit.solvers.newton.sampling import Sampler
 
-LEAST = 5000  # rows: what leaving a row out costs is known to a few hundredths
-PER_PARAMETER = 100  # rows
-GROWTH = 8  # from one sample to the next
+# Rows that are left out one by one, and the fewest that a sample has. More: the cost of leaving a row out is known
+# better (from 5,000 rows to a few hundredths, to a tenth at most in the tests; docs/decisions/0021), and dearer.
+MIN_SAMPLE = 5000
+ROWS_PER_PARAMETER = 100  # the fewest rows of a sample for each parameter; more: fewer steps on larger samples
+GROWTH = 8  # the size of a sample over that of the one before
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Some rows. indices: which ones. unit: of a row's weight in F, what counts as one observation.
+    """Some of the rows, indices, as an objective in which each row has the weight of all the rows it stands for.
 
-    The objective's weight is that of all rows that one stands for.
+    observation_weight: the part of a row's own weight that counts as one observation.
     """
 
     objective: Objective
     indices: Tensor
-    unit: Tensor
+    observation_weight: Tensor
 
     @classmethod
-    def whole(cls, objective: Objective, unit: Tensor) -> Sample:
+    def whole(cls, objective: Objective, observation_weight: Tensor) -> Sample:
         """All rows."""
         n = objective.design.shape[0]
-        return cls(objective, torch.arange(n, device=objective.target.device), unit)
+        return cls(objective, torch.arange(n, device=objective.target.device), observation_weight)
 
     @classmethod
-    def of(cls, sampler: Sampler, unit: Tensor, rows: int) -> Sample:
-        """About so many rows."""
-        part, indices = sampler.sample(rows)
-        return cls(part, indices, unit[indices])
+    def drawn(cls, sampler: Sampler, observation_weight: Tensor, rows: int) -> Sample:
+        """About this many rows."""
+        sample, indices = sampler.sample(rows)
+        return cls(sample, indices, observation_weight[indices])
 
     @property
-    def multiplier(self) -> Tensor:
+    def observations(self) -> Tensor:
         """How many observations each row stands for, (rows,)."""
-        return torch.where(self.unit > 0, self.objective.weight / self.unit.clamp(min=1e-300), 0.0)
+        weight, of_one = self.objective.weight, self.observation_weight
+        return torch.where(of_one > 0, weight / of_one.clamp(min=1e-300), 0.0)
 
     def batch(self, batch: Batch) -> Batch:
-        """The same fits, of these rows."""
-        return batch.sampled(self.objective, self.indices)
+        """The fits of a batch, on these rows alone."""
+        return batch.of_sample(self.objective, self.indices)
 
 
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """Each of the levels holds the rows of the one before; the last is all rows. left_out: rows to leave out."""
+def nested_samples(
+    objective: Objective, observation_weight: Tensor, max_parameters: int, seed: int, min_sample: int = MIN_SAMPLE
+) -> tuple[list[Sample], Sample]:
+    """Samples that each contain the one before, the last being all rows; and the sample to leave rows out of.
 
-    levels: tuple[Sample, ...]
-    left_out: Sample
-
-    @classmethod
-    def of(cls, objective: Objective, unit: Tensor, most: int, seed: int) -> Samples:
-        """As many as it takes. most: parameters up to which Hessians are formed."""
-        n, parameters = objective.design.shape[0], objective.n_free
-        whole, rows = Sample.whole(objective, unit), max(LEAST, sample_rows(objective, PER_PARAMETER, most))
-        if WHOLE * n <= LEAST:
-            return cls((whole,), whole)
-        sampler = Sampler.of(objective, torch.Generator().manual_seed(seed))
-        left_out = Sample.of(sampler, unit, LEAST)
-        if WHOLE * n <= rows:
-            return cls((whole,), left_out)
-        least = max(LEAST, PER_PARAMETER * parameters)
-        sizes = [size for i in range(9) if (size := rows // GROWTH**i) >= least or i == 0]
-        return cls((*(Sample.of(sampler, unit, size) for size in reversed(sizes)), whole), left_out)
+    max_parameters: the number of parameters up to which Hessians are formed. min_sample: the fewest rows of a sample.
+    """
+    n = objective.design.shape[0]
+    whole = Sample.whole(objective, observation_weight)
+    rows = max(min_sample, sample_rows(objective, ROWS_PER_PARAMETER, max_parameters))
+    if WHOLE * n <= min_sample:
+        return [whole], whole
+    sampler = Sampler.of(objective, torch.Generator().manual_seed(seed))
+    left_out = Sample.drawn(sampler, observation_weight, min_sample)
+    if WHOLE * n <= rows:
+        return [whole], left_out
+    least = max(min_sample, ROWS_PER_PARAMETER * objective.n_parameters)
+    sizes = [size for i in range(9) if (size := rows // GROWTH**i) >= least or i == 0]
+    return [*(Sample.drawn(sampler, observation_weight, size) for size in reversed(sizes)), whole], left_out

@@ -1,4 +1,4 @@
-"""A path of penalties, solved and measured: together where Hessians are small, else one after the other."""
+"""trace: fit a path of penalties and estimate each fit's loss on new rows."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from torchlogit.path.batch import Batch
 from torchlogit.path.curve import PathPoint, PenaltyPath, best
 from torchlogit.path.grid import coarse, fine
 from torchlogit.path.leave_one_out import degrees_of_freedom
-from torchlogit.path.measures import Fits, Measure, batch_of
-from torchlogit.path.newton import Curvature, solve
-from torchlogit.path.samples import Samples
+from torchlogit.path.measures import Measure, PathFits, batch_of
+from torchlogit.path.newton import Hessians, solve
+from torchlogit.path.samples import MIN_SAMPLE, nested_samples
 from torchlogit.solvers.choice import automatic
 
-MOST_TOGETHER = 600  # parameters up to which a Hessian for every penalty costs less than fits one after the other
-MOST = 2500  # parameters up to which a Hessian is formed at all
-SETTLED = 1e-4  # nats, for a row of weight one, that a fit may be above its optimum;
-SHARE = 0.05  # of a smaller sample's own error, that its fit may be
-FIT_TOL = 1e-5  # the same of a fit by itself, relative to F
-RISING = 2  # penalties in a row that are no better than those before: smaller ones will not be
+MAX_JOINT = 600  # parameters up to which a Hessian for every penalty costs less than fits one after the other
+MAX_HESSIAN = 2500  # parameters up to which a Hessian is formed at all
+GAP = 1e-4  # nats, for rows of mean weight one: how far F of a joint fit may be above its minimum; larger: fewer steps
+# A fit of a sample may be above its minimum by this share of the sample's statistical error, half a nat for each
+# parameter and times the rows that one row stands for. Larger: fewer steps on samples, more on all rows.
+SAMPLE_GAP = 0.05
+FIT_TOL = 1e-5  # the bound asked of fits one after the other, relative to F
+PATIENCE = 2  # the path ends early where so many penalties in a row have a larger loss than one before
 
 
 @dataclass(frozen=True, slots=True)
-class Traced:
-    """One penalty, and the optimum there."""
+class Solution:
+    """The fit at one l2, and its point on the curve."""
 
     point: PathPoint
     theta: Tensor
@@ -38,118 +40,141 @@ class Traced:
 def trace(
     objective: Objective,
     measure: Measure,
-    unit: Tensor | None = None,
+    observation_weight: Tensor | None = None,
     *,
     l2s: list[float] | None = None,
     one_standard_error: bool = False,
     seed: int = 0,
+    min_sample: int = MIN_SAMPLE,
 ) -> PenaltyPath:
-    """The path for these penalties, or for those of a coarse grid and then of a fine one about the best of them.
+    """Fit the path at these l2, or at a coarse grid and then at a fine one about the best of it; choose among them.
 
-    unit (n,): of a row's weight, what counts as one observation; all of it where None.
+    Parameters
+    ----------
+    objective : Objective
+        The rows and the penalty's factors; its own l2 is not used.
+    measure : Measure
+        How the loss on new rows is estimated.
+    observation_weight : (n,), optional
+        The part of a row's weight that counts as one observation; by default all of it.
+    l2s : list of float, optional
+        The penalties.
+    one_standard_error : bool
+        Choose the largest l2 whose loss is within a standard error of the least.
+    seed : int
+        Of the samples of rows.
+    min_sample : int
+        The fewest rows of a sample.
+
+    Raises
+    ------
+    InputError
+        For a penalty with l1 or bounds.
     """
-    _refuse_kinks(objective)
-    together = parameters(objective) <= MOST_TOGETHER
-    way = (Together if together else InTurn)(objective, measure, objective.weight if unit is None else unit, seed)
-    traced = way.trace(sorted(l2s or coarse(objective), reverse=True), [], stop_early=l2s is None)
+    if not objective.penalty.smooth:
+        raise InputError("l2 is chosen without l1 and without bounds only; give l1=0 and no bounds, or l2 as a number")
+    weight = objective.weight if observation_weight is None else observation_weight
+    fitter = (JointFits if objective.n_parameters <= MAX_JOINT else SequentialFits)(
+        objective, measure, weight, seed, min_sample
+    )
+    solutions = fitter.solutions(sorted(l2s or coarse(objective), reverse=True), [], stop_early=l2s is None)
     if l2s is None:
-        known = [one.point.l2 for one in traced]
-        at = best([one.point for one in traced], one_standard_error=one_standard_error)
-        traced = sorted([*traced, *way.trace(fine(known, at), traced, stop_early=False)], key=lambda one: -one.point.l2)
-    points = tuple(one.point for one in traced)
-    params = tuple(objective.params(one.theta) for one in traced)
+        known = [solution.point.l2 for solution in solutions]
+        at = best([solution.point for solution in solutions], one_standard_error=one_standard_error)
+        solutions = [*solutions, *fitter.solutions(fine(known, at), solutions, stop_early=False)]
+        solutions.sort(key=lambda solution: -solution.point.l2)
+    points = tuple(solution.point for solution in solutions)
+    params = tuple(objective.params(solution.theta) for solution in solutions)
     return PenaltyPath(points, params, measure.by, best(points, one_standard_error=one_standard_error))
 
 
-def parameters(objective: Objective) -> int:
-    """Free ones, of all outputs."""
-    return objective.n_free
+class JointFits:
+    """Fits at all penalties, and without all folds, on the same readings of X.
 
-
-def _refuse_kinks(objective: Objective) -> None:
-    if not objective.penalty.smooth:
-        raise InputError("l2 is chosen without l1 and without bounds only; give l1=0 and no bounds, or l2 as a number")
-
-
-class Together:
-    """All penalties, and all folds, on the same readings of X.
-
-    First on samples of the rows, each larger than the one before, then on all rows; a sample's Hessians serve for the
-    next, too, so that of all rows hardly more than gradients are taken.
+    They are fitted to samples of the rows first, each larger than the one before, and then to all rows. The Hessians of
+    a sample also serve for the next one, so that of all rows hardly more than gradients are computed.
     """
 
-    def __init__(self, objective: Objective, measure: Measure, unit: Tensor, seed: int) -> None:
-        self.objective, self.measure, self.unit = objective, measure, unit
-        self.samples = Samples.of(objective, unit, MOST_TOGETHER, seed)
+    def __init__(
+        self, objective: Objective, measure: Measure, weight: Tensor, seed: int, min_sample: int = MIN_SAMPLE
+    ) -> None:
+        self.objective, self.measure, self.observation_weight = objective, measure, weight
+        self.samples, self.left_out = nested_samples(objective, weight, MAX_JOINT, seed, min_sample)
 
-    def trace(self, l2s: list[float], known: list[Traced], *, stop_early: bool) -> list[Traced]:
-        """These penalties; from what lies between them where some are known."""
+    def solutions(self, l2s: list[float], known: list[Solution], *, stop_early: bool) -> list[Solution]:
+        """The solutions at all of l2s (stop_early is not used); known ones are interpolated to start from."""
         if not l2s:
             return []
-        batch = batch_of(self.objective, self.unit, l2s, self.measure)
-        theta = _between(batch, known) if known else batch.start()
-        smaller = self.samples.levels[:-1]
-        curvature, one = Curvature(batch, batch), self.objective.total_weight / len(batch.fold)
-        for sample in smaller:
+        batch = batch_of(self.objective, self.observation_weight, l2s, self.measure)
+        theta = _interpolated(batch, known) if known else batch.start()
+        n, mean_weight = len(batch.fold), self.objective.total_weight / len(batch.fold)
+        hessians = Hessians(batch, batch)
+        for sample in self.samples[:-1]:
             small = sample.batch(batch)
-            curvature = Curvature(batch, small)
+            hessians = Hessians(batch, small)
             if not known:
-                error = 0.5 * parameters(self.objective) * one * len(batch.fold) / len(sample.indices)
-                theta = solve(small, theta, Curvature(small, small), SHARE * error).theta
-        solved = solve(batch, theta, curvature, SETTLED * one)
-        fits = Fits(batch, len(l2s), solved.theta, solved.seen, curvature, self.samples.left_out)
-        return _measured(fits, self.measure)
+                error = 0.5 * self.objective.n_parameters * mean_weight * n / len(sample.indices)
+                theta, _ = solve(small, theta, Hessians(small, small), SAMPLE_GAP * error)
+        theta, evaluation = solve(batch, theta, hessians, GAP * mean_weight)
+        return _measured(PathFits(batch, len(l2s), theta, evaluation, hessians, self.left_out), self.measure)
 
 
-class InTurn:
-    """Fits one after the other, from the largest penalty to the smallest, each from the one before."""
+class SequentialFits:
+    """Fits one after the other, from the largest penalty to the smallest, each started from the one before."""
 
-    def __init__(self, objective: Objective, measure: Measure, unit: Tensor, seed: int) -> None:
-        self.objective, self.measure, self.unit, self.seed = objective, measure, unit, seed
-        self.samples = Samples.of(objective, unit, MOST, seed) if parameters(objective) <= MOST else None
+    def __init__(
+        self, objective: Objective, measure: Measure, weight: Tensor, seed: int, min_sample: int = MIN_SAMPLE
+    ) -> None:
+        self.objective, self.measure, self.observation_weight, self.seed = objective, measure, weight, seed
+        affordable = objective.n_parameters <= MAX_HESSIAN
+        self.samples = nested_samples(objective, weight, MAX_HESSIAN, seed, min_sample) if affordable else None
 
-    def trace(self, l2s: list[float], known: list[Traced], *, stop_early: bool) -> list[Traced]:
-        """These penalties, in order; until the estimate has risen for a while, where asked to."""
-        losses, traced = list[float](), list[Traced]()
+    def solutions(self, l2s: list[float], known: list[Solution], *, stop_early: bool) -> list[Solution]:
+        """The solutions at l2s, in order. stop_early: end where the estimated loss has been rising."""
+        losses, solutions = list[float](), list[Solution]()
         last: Tensor | None = None
         for l2 in l2s:
             fits = self._fits(l2, last)
             last = fits.theta
-            traced += _measured(fits, self.measure)
-            losses.append(traced[-1].point.loss)
-            if stop_early and len(losses) > RISING and min(losses[:-RISING]) < min(losses[-RISING:]):
+            solutions += _measured(fits, self.measure)
+            losses.append(solutions[-1].point.loss)
+            if stop_early and len(losses) > PATIENCE and min(losses[:-PATIENCE]) < min(losses[-PATIENCE:]):
                 break
-        return traced
+        return solutions
 
-    def _fits(self, l2: float, last: Tensor | None) -> Fits:
-        batch = batch_of(self.objective, self.unit, [l2], self.measure)
+    def _fits(self, l2: float, last: Tensor | None) -> PathFits:
+        """The fits at one l2, of all rows and without each fold."""
+        batch = batch_of(self.objective, self.observation_weight, [l2], self.measure)
         theta = torch.stack([self._fit(batch, k, last) for k in range(len(batch.l2s))], dim=1)
         if self.samples is None:
-            return Fits(batch, 1, theta, batch.evaluate(theta))
-        curvature = Curvature(batch, self.samples.levels[-2:][0].batch(batch))
-        return Fits(batch, 1, theta, batch.evaluate(theta), curvature, self.samples.left_out)
+            return PathFits(batch, 1, theta, batch.evaluate(theta))
+        levels, left_out = self.samples
+        hessians = Hessians(batch, levels[-2:][0].batch(batch))
+        return PathFits(batch, 1, theta, batch.evaluate(theta), hessians, left_out)
 
     def _fit(self, batch: Batch, k: int, last: Tensor | None) -> Tensor:
+        """The k-th fit of a batch, started from the k-th of the last batch."""
         objective = batch.single(k)
         start = None if last is None else objective.params(last[:, k])
         found = fit(objective, automatic(objective, self.seed, FIT_TOL), Goal(FIT_TOL), start=start)
         return objective.theta(found.params)
 
 
-def _measured(fits: Fits, measure: Measure) -> list[Traced]:
-    return [_one_measured(fits, k, measure) for k in range(fits.n_l2s)]
+def _measured(fits: PathFits, measure: Measure) -> list[Solution]:
+    """The solutions at every l2 of the fits, with the estimated losses."""
+    return [_measured_at(fits, k, measure) for k in range(fits.n_l2s)]
 
 
-def _one_measured(fits: Fits, k: int, measure: Measure) -> Traced:
-    factored, l2, value = fits.factored(k), float(fits.batch.l2s[k]), float(fits.seen.value[k])
-    held = measure.held(fits, k, factored)
-    df = None if factored is None else degrees_of_freedom(fits.batch.single(k), factored)
-    return Traced(PathPoint(l2, value, None, held.loss, held.standard_error, df), fits.theta[:, k])
+def _measured_at(fits: PathFits, k: int, measure: Measure) -> Solution:
+    hessian, l2, value = fits.hessian(k), float(fits.batch.l2s[k]), float(fits.evaluation.value[k])
+    loss, error = measure.estimate(fits, k, hessian)
+    df = None if hessian is None else degrees_of_freedom(fits.batch.single(k), hessian)
+    return Solution(PathPoint(l2, value, None, loss, error, df), fits.theta[:, k])
 
 
-def _between(batch: Batch, known: list[Traced]) -> Tensor:
-    """For every fit, on a straight line in log l2 between the neighbours that are known."""
-    logs = torch.tensor([one.point.l2 for one in known], dtype=torch.float64).log()
+def _interpolated(batch: Batch, known: list[Solution]) -> Tensor:
+    """A start for every fit: linear in log l2 between the two neighbouring solutions that are known."""
+    logs = torch.tensor([solution.point.l2 for solution in known], dtype=torch.float64).log()
     theta = batch.start()
     for k, l2 in enumerate(batch.l2s.log().tolist()):
         after = min(max(1, int((logs > l2).sum())), len(known) - 1)

@@ -1,4 +1,4 @@
-"""stream: the one loop over rows that come by once. It has no proof to give, and says what a stream can say instead."""
+"""stream: the loop that learns from rows which are read once. It proves no bound; it reports losses on new rows."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchlogit.errors import InputError
-from torchlogit.records import Certificate, Monitor, Params, Status
+from torchlogit.records import Certificate, Monitor, Params, Status, StopReason
 from torchlogit.streaming.progressive import Progressive
 from torchlogit.streaming.stream import Answer, Stream
 
 Array = NDArray[np.float64]
-Block = tuple[Any, Array, Array | None]  # X (n, d) dense or CSR, target (n, outputs), weight (n,) or None
+StreamBlock = tuple[Any, Array, Array | None]  # X (n, d) dense or CSR, target (n, outputs), weight (n,) or None
 
 
 @dataclass(frozen=True, slots=True)
 class StreamResult:
-    """Where the stream is, and what can be said of it.
+    """The model that a stream has learned.
 
-    certificate: `uncertifiable`, its objective the progressive log loss times the weight. excess: the log loss per unit
-    of weight by which params are expected to miss the best linear model, in nats, or None; statistical, not proven.
+    certificate: its status is `uncertifiable`, its objective the progressive log loss times the weight. excess: by how
+    much the log loss per unit of weight is expected to exceed that of the best linear model, in nats, or None; this is
+    a statistical estimate and not a bound.
     """
 
     params: Params
@@ -36,7 +37,7 @@ class StreamResult:
 
 @dataclass(frozen=True, slots=True)
 class StreamProgress:
-    """What a monitor of a stream is shown after each block: rows so far, seconds since the start, and the errors."""
+    """What a monitor is shown after a block: rows so far, seconds since the start, and losses on rows yet unseen."""
 
     rows: int
     seconds: float
@@ -44,14 +45,29 @@ class StreamProgress:
 
 
 def stream(
-    blocks: Iterable[Block], learner: Stream, *, monitors: Iterable[Monitor[StreamProgress]] = ()
+    blocks: Iterable[StreamBlock], learner: Stream, *, monitors: Iterable[Monitor[StreamProgress]] = ()
 ) -> StreamResult:
-    """What the learner has found once the blocks are through, each row predicted before it was learned from.
+    """Learn from all blocks in turn and return the model; each row is predicted before it is learned from.
 
-    A monitor is called after each block and ends the stream by returning True; Ctrl-C ends it too. The learner keeps
-    its state: it can go on with more blocks, and how rows are cut into blocks changes nothing. InputError where there
-    was no row.
+    The learner itself changes and can go on with more blocks. How the rows are cut into blocks changes nothing.
 
+    Parameters
+    ----------
+    blocks : iterable of (X, target, weight)
+        X (n, d) dense or CSR, target (n, outputs) in [0, 1], weight (n,) or None.
+    learner : Stream
+        For example what `StreamingNewton().begin(...)` returns.
+    monitors : iterable of callables
+        Each is called with a `StreamProgress` after each block; the stream ends if one returns True. Ctrl-C ends it
+        too.
+
+    Raises
+    ------
+    InputError
+        If there was no row of positive weight.
+
+    Examples
+    --------
     >>> from torchlogit.penalties import ElasticNet
     >>> from torchlogit.streaming.newton import StreamingNewton
     >>> learner = StreamingNewton().begin(1, 2, ElasticNet(l2=1.0))
@@ -79,13 +95,13 @@ def stream(
 
 
 def statement(answer: Answer) -> Certificate:
-    """What a stream can say of its answer: its errors on rows it had not seen, and no bound."""
-    seen = answer.progressive
-    error = "" if seen.log_loss_error is None else f" +- {seen.log_loss_error:.2g}"
-    words = f"log loss {seen.log_loss:.5g}{error} on {seen.rows:,} rows, each read once and predicted before that"
+    """A certificate without a bound: it reports the log loss on rows not learned from yet, and the expected excess."""
+    losses = answer.progressive
+    error = "" if losses.log_loss_error is None else f" +- {losses.log_loss_error:.2g}"
+    words = f"log loss {losses.log_loss:.5g}{error} on {losses.rows:,} rows, each read once and predicted before that"
     if answer.excess is not None:
         words += (
             f"; expected to be about {answer.excess:.1e} nats a row above the best linear model, "
             "if the rows come in no particular order (statistical, not proven)"
         )
-    return Certificate(Status.UNCERTIFIABLE, seen.log_loss * seen.weight, None, words)
+    return Certificate(Status.UNCERTIFIABLE, losses.log_loss * losses.weight, None, reason=StopReason(known=words))

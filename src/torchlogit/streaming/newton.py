@@ -1,71 +1,69 @@
-"""StreamingNewton: every row is read once, by a few Newton models of the past and a few that follow a drift.
+"""StreamingNewton: learning in one pass by Newton models of blocks of rows, and by experts that follow single rows.
 
-A block of rows moves a model of all that came before it, theta' A theta / 2 - b' theta, to where its sum with the
-block's own loss and the penalty is least. There the block joins it, with its curvature and its exact gradient:
-
-    A <- f A + G,   b <- f b + G theta - X'(s r),   f = (seen / (seen + block))^kappa, or e^(-block / window)
-
-kappa = 0 forgets nothing, kappa = 1 what was linearised far from where things are now. None of these can follow what
-moves within a few hundred rows: others do, row by row, with implicit steps of a few lengths. Every expert is judged by
-its loss on rows that it has not learned from yet, and the answer is the mean of their coefficients by that.
-
-Source: the block-implicit form of the extended Kalman filter, de Vilmarest and Wintenberger 2021, JMLR 22(14);
-averaging, Boyer and Godichon-Baggioni 2020, arXiv:2011.09706; implicit steps, Toulis and Airoldi 2017, arXiv:1408.2923;
-sharing of weights, Herbster and Warmuth 1998, doi:10.1023/A:1007424614876.
+Quadratic models of all rows so far, or of recent ones, learn from one block of rows at a time (newton_models.py). A
+block is too coarse for a target that changes within a few hundred rows, so a few further experts take one implicit
+gradient step per row, each with its own learning rate (followers.py). Every expert is judged by its losses on rows
+that it has not learned from yet (experts.py), and the answer is the mean of their coefficients by those weights.
 """
 
 from __future__ import annotations
 
 import copy
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse
-import torch
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 
 from torchlogit.errors import InputError
-from torchlogit.losses import Loss, loss_for
 from torchlogit.penalties import ElasticNet
-from torchlogit.records import Params, StreamState
+from torchlogit.records import StreamState
+from torchlogit.streaming.arrays import RowQueue, put_back
+from torchlogit.streaming.experts import ExpertWeights
+from torchlogit.streaming.followers import Followers
+from torchlogit.streaming.free_coordinates import FreeCoordinates
+from torchlogit.streaming.newton_models import CentredRows, NewtonModels
 from torchlogit.streaming.progressive import ProgressiveSums
-from torchlogit.streaming.stream import (
-    SHARES,
-    Answer,
-    Start,
-    arrays_of,
-    beliefs,
-    moving_of,
-    refuse_kinks,
-    setting_facts,
-)
+from torchlogit.streaming.stream import Answer, Setting, Start
 
 Array = NDArray[np.float64]
-Rows = tuple[Array, Array, Array, Array]  # X, target, weight, offset
 
 KAPPAS = (0.0, 1.0)
 WINDOWS = (2.0**14, 2.0**10)  # rows
-RATES = tuple(8.0**-k for k in range(-1, 3))  # of the steps of those that follow, for rows of typical length
-PSEUDO_ROWS = 0.01  # rows of a column's typical value that hold what has no penalty, in place of a prior
-BLOCK = 1024  # rows, but no fewer than columns
-FIRST_BLOCK = 256  # rows, or four for each column
-SETTLED, SETTLED_FIRST = 0.3, 0.01  # log-odds: a Newton step that moves none further is the last
-NEAR = 0.3  # log-odds in the mean square: models no further apart on a block share its Hessian
-MOST_STEPS = 20
-TRACE_EVERY = 8  # blocks, of which one is asked how much a row tells
-MOST_PARAMETERS = 2000
+RATES = tuple(8.0**-k for k in range(-1, 3))  # learning rates for rows of typical length: 8, 1, 1/8, 1/64
+BLOCK_ROWS = 1024  # but no fewer than columns; larger: fewer Hessians, which are more costly to bring up to date
+FIRST_BLOCK_ROWS = 256  # or four for each column, where that is more: enough for a first minimum
+MAX_PARAMETERS = 2000  # free coefficients; every Newton model holds a matrix of their square
 
 
 @dataclass(frozen=True, slots=True)
 class StreamingNewton:
-    """One pass over rows that come in blocks of any size, with nothing to tune.
+    """Learning in one pass from rows in blocks of any size, with no learning rate to choose.
 
-    kappas, windows (rows), rates: the experts; kappas above 0 are averaged over the stream, later points counting more.
-    For up to some 2,000 coefficients.
+    Several models learn side by side; the answer is the mean of their coefficients, weighted by their losses on rows
+    that they have not learned from yet. For up to some 2,000 coefficients.
 
+    Parameters
+    ----------
+    kappas : tuple of float
+        One quadratic model of all rows so far for each. kappa = 0 weighs all blocks alike; kappa = 1 down-weights old
+        blocks, whose quadratic models were built far from the present coefficients. For kappa > 0 the model's points
+        are averaged over the stream, later points counting more.
+    windows : tuple of float
+        One quadratic model for each, in which the weight of a row falls to 1/e of itself after this many rows.
+    rates : tuple of float
+        One model that learns row by row for each: learning rates for rows of typical length. A large rate follows a
+        target that changes within a few dozen rows.
+
+    References
+    ----------
+    de Vilmarest and Wintenberger 2021, JMLR 22(14) (the extended Kalman filter, here in blocks, with implicit steps);
+    Boyer and Godichon-Baggioni 2020, arXiv:2011.09706 (averages); Toulis and Airoldi 2017, arXiv:1408.2923 (implicit
+    gradient steps); Herbster and Warmuth 1998, doi:10.1023/A:1007424614876 (weights of experts).
+
+    Examples
+    --------
     >>> rows = np.array([[0.0], [1.0], [2.0], [3.0]])
     >>> stream = StreamingNewton().begin(1, 2, ElasticNet(l2=1.0))
     >>> stream.learn(rows, np.array([[0.0], [1.0], [0.0], [1.0]]))
@@ -86,324 +84,136 @@ class StreamingNewton:
         intercept: bool = True,
         start: Start | None = None,
     ) -> NewtonStream:
-        """A stream that has seen no row, or one that goes on from a model that rows elsewhere gave."""
-        refuse_kinks(penalty)
-        loss = loss_for(n_classes)
-        setting = Setting(self, loss, penalty.precision(n_features).numpy(), intercept, start)
-        size = setting.size
-        if size > MOST_PARAMETERS:
-            raise InputError(
-                f"{size:,} coefficients: one pass of Newton's method holds matrices of their square and takes "
-                f"{MOST_PARAMETERS:,}; hash into fewer columns, or use ScaleFree"
-            )
-        return NewtonStream(setting, _Moving.at_rest(setting))
+        """A stream that has seen no rows yet, or that goes on from a fitted model.
+
+        Raises
+        ------
+        InputError
+            For a penalty with l1 or bounds, and for more than 2,000 coefficients.
+        """
+        return NewtonStream(self, Setting.of(n_features, n_classes, penalty, intercept, start))
 
     def resume(self, state: StreamState) -> NewtonStream:
-        """The stream that goes on from its own record."""
-        facts, arrays = state.facts, state.arrays
-        start = None
-        if "start_coef" in arrays:
-            params = (torch.from_numpy(arrays[name].copy()) for name in ("start_coef", "start_intercept"))
-            start = Start(Params(*params), facts["start_weight"])
-        setting = Setting(self, loss_for(facts["n_classes"]), arrays["precision"], facts["intercept"], start)
-        return NewtonStream(setting, moving_of(arrays, _Moving.at_rest(setting), waiting=_WAITING))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Setting:
-    """What does not move. precision (n_features,): of the penalty, by column."""
-
-    experts: StreamingNewton
-    loss: Loss
-    precision: Array
-    intercept: bool
-    start: Start | None
-
-    @property
-    def columns(self) -> int:
-        """The intercept's included."""
-        return len(self.precision) + self.intercept
-
-    @property
-    def size(self) -> int:
-        """Free coordinates."""
-        return self.columns * self.loss.basis().shape[1]
-
-    @property
-    def given(self) -> float:
-        """The weight of the rows that the start was fitted to."""
-        return self.start.weight if self.start is not None else 0.0
-
-    @property
-    def n_newton(self) -> int:
-        """How many experts are Newton models."""
-        return len(self.experts.kappas) + len(self.experts.windows)
-
-    @property
-    def first_rows(self) -> int:
-        """Of the first block."""
-        return max(FIRST_BLOCK, 4 * self.columns)
-
-    @property
-    def block_rows(self) -> int:
-        """Of every other block."""
-        return max(BLOCK, self.columns)
-
-
-_WAITING = ("X", "target", "weight", "offset")
-
-
-@dataclass(slots=True, eq=False)
-class _Moving:
-    """What moves: arrays, all of which are saved. Shapes: e Newton experts of size q, f followers, d features.
-
-    seen: rows, weight, blocks. A (e, q, q), b (e, q), theta (e, q), mean (e, q) with its total mean_weight (e,);
-    effective (e,): the weight that A counts. center (d,). typical (2, p): sums of x^2, and how many were not zero.
-    coef (f, outputs, d), intercept (f, outputs), moment (2, d): the followers', with the running mean and square.
-    belief (2, e + f), trust (2,), recent (e + f,): see expert_loops. trace (2,): of H^-1 S, a sum and its weight.
-    X, target, weight, offset: rows that wait for a block.
-    """
-
-    seen: Array
-    A: Array
-    b: Array
-    theta: Array
-    mean: Array
-    mean_weight: Array
-    effective: Array
-    center: Array
-    typical: Array
-    coef: Array
-    intercept: Array
-    moment: Array
-    belief: Array
-    trust: Array
-    recent: Array
-    trace: Array
-    X: Array
-    target: Array
-    weight: Array
-    offset: Array
-    progressive: ProgressiveSums = field(default_factory=ProgressiveSums)
-
-    @classmethod
-    def at_rest(cls, setting: Setting) -> _Moving:
-        e, q, f = setting.n_newton, setting.size, len(setting.experts.rates)
-        d, m = len(setting.precision), setting.loss.n_outputs
-        shapes = (3,), (e, q, q), (e, q), (e, q), (e, q), (e,), (e,), (d,), (2, d + setting.intercept)
-        shapes += (f, m, d), (f, m), (2, d), (2, e + f), (2,), (e + f,), (2,), (0, d), (0, m), (0,), (0, m)  # type: ignore[assignment]
-        arrays: Any = (np.zeros(shape) for shape in shapes)
-        moving = cls(*arrays)
-        moving.belief += 1 / (e + f)
-        moving.trust += 1 / 2
-        moving.recent += 1 / (e + f)
-        return moving
+        """The stream that goes on from a record; InputError where the record is damaged."""
+        stream = NewtonStream(self, Setting.of_state(state))
+        put_back(state.arrays, stream.arrays(), stream.queue)
+        return stream
 
 
 class NewtonStream:
-    """A stream under way: `learn` moves it, `answer` says where it is, `record` is all of it."""
+    """A StreamingNewton stream under way; see `Stream`.
 
-    def __init__(self, setting: Setting, moving: _Moving) -> None:
-        self.setting, self._moving = setting, moving
-        self._basis = setting.loss.basis().numpy()
+    counts (3,): rows, weight and blocks learned from. center (d,): the columns' means in the first block, which are
+    taken out of all rows. queue: rows that wait for a whole block.
+    """
+
+    def __init__(self, learner: StreamingNewton, setting: Setting) -> None:
+        coordinates = FreeCoordinates.of(setting)
+        if coordinates.size > MAX_PARAMETERS:
+            raise InputError(
+                f"{coordinates.size:,} coefficients: one pass of Newton's method holds matrices of their square and "
+                f"takes {MAX_PARAMETERS:,}; hash into fewer columns, or use ScaleFree"
+            )
+        d, outputs = len(setting.precision), setting.loss.n_outputs
+        start_weight = setting.start.weight if setting.start is not None else 0.0
+        self.learner, self.setting, self.coordinates = learner, setting, coordinates
+        self.counts, self.center = np.zeros(3), np.zeros(d)
+        self.models = NewtonModels.empty(coordinates, learner.kappas, learner.windows, setting.precision, start_weight)
+        self.followers = Followers.at_zero(np.array(learner.rates) / coordinates.p, outputs, d)
+        self.experts = ExpertWeights.even(len(self.models) + len(learner.rates))
+        self.progressive = ProgressiveSums()
+        self.queue = RowQueue({"X": (d,), "target": (outputs,), "weight": (), "offset": (outputs,)})
 
     @property
     def rows(self) -> int:
-        """Rows given so far, those that wait for a whole block included."""
-        return int(self._moving.seen[0]) + len(self._moving.X)
+        """The number of rows so far, those that wait for a whole block included."""
+        return int(self.counts[0]) + len(self.queue)
 
-    def learn(self, X: object, target: Array, weight: Array | None = None, offset: Array | None = None) -> None:
-        """Learns from rows: X (n, d) dense or CSR, target (n, outputs) in [0, 1], weight (n,), offset (n, outputs).
-
-        They are taken in blocks whose size depends on d alone: how they were cut up does not change a bit.
-        """
+    def learn(self, X: Any, target: Array, weight: Array | None = None, offset: Array | None = None) -> None:
+        """Learn from rows, in blocks whose size depends on the number of columns alone."""
         n = len(target)
         weight = np.ones(n) if weight is None else np.asarray(weight, dtype=np.float64)
         offset = np.zeros_like(target) if offset is None else offset
         begin = 0
         while begin < n:
-            waiting = len(self._moving.X)
-            size = self.setting.first_rows if self._moving.seen[2] == 0 else self.setting.block_rows
-            end = min(n, begin + size - waiting)
+            size = self._block_rows()
+            end = min(n, begin + size - len(self.queue))
             part = slice(begin, end)
-            rows = (_dense(X[part]), target[part], weight[part], offset[part])  # type: ignore[index]
-            self._wait(rows)
-            if waiting + end - begin == size:
-                self._learn_waiting()
+            self.queue.append(_dense(X[part]), target[part], weight[part], offset[part])
+            if len(self.queue) == size:
+                self._learn_block()
             begin = end
 
     def answer(self) -> Answer:
-        """The experts' mean once the rows that wait are learned from too; the stream itself does not move."""
-        if len(self._moving.X):
-            ahead = NewtonStream(self.setting, copy.deepcopy(self._moving))
-            ahead._learn_waiting()
+        """The experts' mean after learning from the rows that wait, too; the stream itself does not change."""
+        if len(self.queue):
+            ahead = copy.deepcopy(self)
+            ahead._learn_block()
             return ahead.answer()
-        moving = self._moving
-        weight = moving.seen[1] + self.setting.given
-        trace, counted = moving.trace
+        weight = self.counts[1] + self.models.start_weight
+        trace, counted = self.models.trace
         excess = trace / counted / (2 * weight) if counted > 0 and weight > 0 else None
-        start = self.setting.start if moving.seen[2] == 0 else None
-        params = self._params(moving.recent @ self._thetas()) if start is None else start.params
-        return Answer(params, moving.progressive.result(), excess, beliefs(self._names(), moving.recent))
+        start = self.setting.start if self.counts[2] == 0 else None
+        followers = self.coordinates.of_followers(self.followers.coef, self.followers.intercept)
+        mean = self.experts.recent @ np.concatenate([self.models.mean, followers])
+        params = self.coordinates.params(mean, self.center) if start is None else start.params
+        return Answer(params, self.progressive.result(), excess, self.experts.by_name(self._names()))
 
     def record(self) -> StreamState:
-        """All that it takes to go on, copied."""
-        setting = self.setting
-        facts = setting_facts(setting.experts, setting.loss, setting.intercept)
-        arrays = arrays_of(self._moving) | {"precision": setting.precision.copy()}
-        if setting.start is not None:
-            facts["start_weight"] = setting.start.weight
-            arrays["start_coef"] = setting.start.params.coef.numpy().copy()
-            arrays["start_intercept"] = setting.start.params.intercept.numpy().copy()
-        return StreamState(facts, arrays)
+        """A copy of everything that is needed to go on from here."""
+        experts = {name: list(getattr(self.learner, name)) for name in ("kappas", "windows", "rates")}
+        return self.setting.record({"learner": "StreamingNewton", **experts}, self.arrays() | self.queue.arrays())
 
-    # -- blocks ---------------------------------------------------------------------------------
+    def arrays(self) -> dict[str, Array]:
+        """All arrays but the queue's, by their names in model files."""
+        own = {"seen": self.counts, "center": self.center}
+        experts = self.models.arrays() | self.followers.arrays() | self.experts.arrays()
+        return own | experts | self.progressive.arrays()
 
-    def _wait(self, rows: tuple[Array, Array, Array, Array]) -> None:
-        for name, part in zip(_WAITING, rows, strict=True):
-            setattr(self._moving, name, np.concatenate([getattr(self._moving, name), part]))
+    def _block_rows(self) -> int:
+        """The number of rows that the next block has."""
+        p = self.coordinates.p
+        return max(FIRST_BLOCK_ROWS, 4 * p) if self.counts[2] == 0 else max(BLOCK_ROWS, p)
 
-    def _learn_waiting(self) -> None:
-        """Predicts the rows that wait, then learns from them."""
-        moving, setting = self._moving, self.setting
-        total = float(moving.weight.sum())
-        if moving.seen[2] == 0 and setting.intercept and total > 0:
-            moving.center = moving.weight @ moving.X / total
-        X = np.ones((len(moving.X), setting.columns))
-        X[:, : len(moving.center)] = moving.X - moving.center
-        rows = X, moving.target, moving.weight, moving.offset
-        if moving.seen[2] == 0 and setting.start is not None:
-            self._go_on_from(setting.start, rows)
-        self._follow(rows)
+    def _learn_block(self) -> None:
+        """Predict the rows that wait, then learn from them."""
+        features, target, weight, offset = self.queue.first(len(self.queue))
+        total, first = float(weight.sum()), self.counts[2] == 0
+        if first and self.setting.intercept and total > 0:
+            self.center = weight @ features / total
+        X = np.ones((len(features), self.coordinates.p))
+        X[:, : len(self.center)] = features - self.center
+        rows = CentredRows(X, target, weight, offset)
+        if first and self.setting.start is not None:
+            params = self.setting.start.params
+            coef = np.ascontiguousarray(params.coef.numpy())  # else its layout in memory could change the last bits
+            intercept = params.intercept.numpy() + self.center @ coef
+            self.models.go_on_from(coef, intercept, rows)
+            self.followers.go_on_from(coef, intercept)
+        self._predict_and_follow(rows)
         if total > 0:
-            self._join(rows, total)
-        moving.seen += (len(X), total, 1)
-        for name in _WAITING:
-            setattr(moving, name, getattr(moving, name)[:0])
+            self.models.join(rows, self.counts[1], int(self.counts[2]))
+        self.counts += (len(X), total, 1)
+        self.queue.drop(len(X))
 
-    def _follow(self, rows: Rows) -> None:
-        """Predictions of the rows by all experts, and the steps of those that follow row by row."""
-        from torchlogit.kernels import expert_loops, follower_loops
-
-        moving, setting = self._moving, self.setting
+    def _predict_and_follow(self, rows: CentredRows) -> None:
+        """Predict the rows by all experts, update the weights by the losses, and let the followers learn."""
         X, target, weight, offset = rows
-        newton = setting.n_newton
-        raws = np.empty((len(moving.recent), *target.shape))
-        raws[:newton] = self._raws(X, moving.mean) + offset
-        rates = np.array(setting.experts.rates) / setting.columns
-        raw, loss = np.empty_like(target), np.empty(len(target))
-        own = X[:, : len(moving.center)]
-        steps: Any = rates, setting.intercept, moving.seen[1], *moving.moment, moving.coef, moving.intercept
-        steps += (raws[newton:],)
-        follower_loops.follow(own, target, weight, offset, *steps)
-        minds = moving.belief, moving.trust, moving.recent
-        expert_loops.judge(raws, target, weight, SHARES, moving.seen[0], *minds, raw, loss)
-        moving.progressive.add(loss, raw, target, weight)
-
-    def _join(self, rows: Rows, weight: float) -> None:
-        """The Newton models, each with the rows joined to it."""
-        from torchlogit.kernels import newton_loops
-
-        moving = self._moving
-        newton_loops.typical(rows[0], rows[2], moving.typical)
-        precision, before = self._precision(), moving.seen[1] + self.setting.given
-        after, kappas = before + weight, self.setting.experts.kappas
-        settled = SETTLED if before > 0 else SETTLED_FIRST
-        near = NEAR if before > 0 else 0.0
-        size = self.setting.size
-        shared: Any = np.full_like(rows[1], np.nan), np.empty((size, size)), np.empty_like(rows[0])
-        for e, fade in enumerate(self._fades(before, after)):
-            moving.effective[e] = moving.effective[e] * fade + weight
-            share = moving.effective[e] / after if e < len(kappas) else 1.0
-            moving.A[e] *= fade
-            moving.b[e] *= fade
-            model = moving.A[e], moving.b[e], moving.theta[e]
-            limits = settled, near, MOST_STEPS
-            factor = newton_loops.join(*rows, self._basis, *model, share * precision, *limits, *shared)
-            kappa = kappas[e] if e < len(kappas) else 0.0
-            by = weight * after**kappa
-            moving.mean_weight[e] = moving.mean_weight[e] + by if kappa > 0 else by
-            moving.mean[e] += (moving.theta[e] - moving.mean[e]) * (by / moving.mean_weight[e])
-            if e == 0 and moving.seen[2] % TRACE_EVERY == 0:
-                trace = moving.effective[e] * self._trace(rows, moving.theta[e], *factor)
-                moving.trace = moving.trace * (before / after) ** 2 + (trace, weight)
-
-    def _fades(self, before: float, after: float) -> list[float]:
-        """What is left of each model's past."""
-        experts = self.setting.experts
-        if before == 0:
-            return [0.0] * self.setting.n_newton
-        powers = [(before / after) ** kappa for kappa in experts.kappas]
-        return powers + [math.exp((before - after) / window) for window in experts.windows]
-
-    def _go_on_from(self, start: Start, rows: Rows) -> None:
-        """A past whose rows looked like these, and whose optimum is the start."""
-        from torchlogit.kernels import newton_loops as loops
-
-        moving, setting = self._moving, self.setting
-        X, target, weight, offset = rows
-        coef = start.params.coef.numpy()
-        intercept = start.params.intercept.numpy() + moving.center @ coef
-        theta = np.vstack([coef, intercept]) if setting.intercept else coef
-        free = np.ascontiguousarray((theta @ self._basis).T).reshape(-1)
-        residual = np.empty_like(target)
-        loops.residuals(self._raws(X, free[None])[0] + offset, target, residual)
-        A = moving.A[0]
-        loops.gram(X, residual, target, weight, self._basis, np.empty_like(X), np.empty(len(X)), A)
-        A *= start.weight / max(weight.sum(), 1.0)
-        loops.typical(X, weight, moving.typical)
-        b = A @ free + self._precision() * free
-        moving.typical[:] = 0
-        moving.A[:], moving.b[:], moving.theta[:], moving.mean[:] = A.copy(), b, free, free
-        moving.effective[:] = moving.mean_weight[:] = start.weight
-        moving.coef[:], moving.intercept[:] = coef.T, intercept
-
-    def _trace(self, rows: Rows, free: Array, lower: Array, scale: Array) -> float:
-        """sum_i s_i g_i' H^-1 g_i, g_i the gradient of a row's loss: what these rows say of trace(H^-1 S)."""
-        from torchlogit.kernels import newton_loops
-
-        X, target, weight, offset = rows
-        residual = np.empty_like(target)
-        newton_loops.residuals(self._raws(X, free[None])[0] + offset, target, residual)
-        scores = ((residual @ self._basis)[:, :, None] * X[:, None, :]).reshape(len(X), -1) / scale
-        solved = solve_triangular(lower, scores.T, lower=True, check_finite=False)
-        return float(np.square(solved).sum(axis=0) @ weight)
-
-    # -- points ---------------------------------------------------------------------------------
-
-    def _raws(self, X: Array, frees: Array) -> Array:
-        """X theta of several points in free coordinates, (points, n, outputs)."""
-        along = frees.reshape(-1, X.shape[1]) @ X.T  # (points * n_free, n)
-        raws: Array = along.reshape(len(frees), -1, len(X)).transpose(0, 2, 1) @ self._basis.T
-        return raws
-
-    def _precision(self) -> Array:
-        """The prior of each free coordinate: the penalty's or, where there is none, that of a small part of a row."""
-        squares, counts = self._moving.typical
-        typical = PSEUDO_ROWS * np.divide(squares, counts, out=np.ones_like(squares), where=counts > 0)
-        penalty = np.append(self.setting.precision, [0.0] * self.setting.intercept)
-        return np.tile(np.where(penalty > 0, penalty, typical), self._basis.shape[1])
-
-    def _thetas(self) -> Array:
-        """All experts in free coordinates, (e + f, q)."""
-        moving = self._moving
-        parts = [moving.coef, moving.intercept[:, :, None]] if self.setting.intercept else [moving.coef]
-        followers = np.concatenate(parts, axis=2)  # (f, outputs, p)
-        free = self._basis.T @ followers
-        return np.concatenate([moving.mean, free.reshape(len(followers), self.setting.size)])
-
-    def _params(self, free: Array) -> Params:
-        theta = free.reshape(-1, self.setting.columns).T @ self._basis.T
-        coef, intercept = theta[: len(self._moving.center)], theta[len(self._moving.center) :].sum(axis=0)
-        at_zero = intercept - self._moving.center @ coef
-        return Params(torch.from_numpy(np.ascontiguousarray(coef)), torch.from_numpy(at_zero))
+        n_models, features = len(self.models), X[:, : len(self.center)]
+        raws = np.empty((len(self.experts.recent), *target.shape))
+        raws[:n_models] = self.coordinates.raw_predictions(X, self.models.mean) + offset
+        fixed = self.setting.intercept, self.counts[1]
+        self.followers.predict_and_learn(features, target, weight, offset, *fixed, raws[n_models:])
+        raw, loss = self.experts.mix(raws, target, weight, self.counts[0])
+        self.progressive.add(raw, target, weight, loss)
 
     def _names(self) -> list[str]:
-        experts = self.setting.experts
-        names = [f"kappa {kappa:g}" for kappa in experts.kappas] + [f"window {window:g}" for window in experts.windows]
-        return names + [f"rate {rate:g}" for rate in experts.rates]
+        """The experts' names, in their order."""
+        learner = self.learner
+        names = [f"kappa {kappa:g}" for kappa in learner.kappas] + [f"window {window:g}" for window in learner.windows]
+        return names + [f"rate {rate:g}" for rate in learner.rates]
 
 
-def _dense(X: object) -> Array:
+def _dense(X: Any) -> Array:
     """The rows as a float64 array."""
-    return np.asarray(X.toarray() if scipy.sparse.issparse(X) else X, dtype=np.float64)  # type: ignore[attr-defined]
+    return np.asarray(X.toarray() if scipy.sparse.issparse(X) else X, dtype=np.float64)

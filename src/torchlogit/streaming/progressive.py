@@ -1,4 +1,4 @@
-"""Progressive validation: what a stream's learner said of each row before it learned from it, in sums."""
+"""Progressive validation: the losses of a stream's predictions of rows that it had not learned from yet, in sums."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-LEVELS = 48  # of batches that double in length: 2^48 units are more than any stream has
-FEWEST = 16  # batches that a spread is taken from
-WINDOW = 1 << 14  # rows that the recent log loss looks back over, by e^-1
-BINS, PER_UNIT = 1024, 32  # of the log-odds, in which AUC is told apart: 16 either way in steps of 1/32
+LEVELS = 48  # batch lengths are 2^0, ..., 2^47 calls of `add`: more than any stream has
+MIN_BATCHES = 16  # a standard error is taken from batches of a length of which there are at least so many
+WINDOW = 1 << 14  # rows after which a loss counts 1/e in the recent log loss; larger: steadier, slower to follow
+BINS, BINS_PER_UNIT = 1024, 32  # of the log-odds, for the AUC: from -16 to 16 in steps of 1/32
 
 
 def _zeros(*shape: int) -> Array:
@@ -22,10 +22,12 @@ def _zeros(*shape: int) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Progressive:
-    """What people read of it, by weight. log_loss +- its standard error, in nats; recent_log_loss, of the last rows.
+    """The quality of predictions made before each row was learned from, by weight; losses in nats.
 
-    log_loss_error: None before there are rows to tell it from. auc: two classes, from bins of the log-odds; it is out
-    by at most half of the share of pairs that share a bin. None where a class is absent, or there are more than two.
+    log_loss_error: the standard error of log_loss, which allows for losses of neighbouring rows that go together; None
+    while there are too few rows. recent_log_loss: of about the last 16,384 rows. auc: for two classes, from bins of
+    the log-odds: wrong by at most half of the share of pairs that are in one bin; None where a class is missing or
+    there are more than two.
     """
 
     rows: int
@@ -39,47 +41,57 @@ class Progressive:
 
 @dataclass(slots=True)
 class ProgressiveSums:
-    """The sums, as arrays that are saved with a learner's state; `add` takes a unit of consecutive rows.
+    """The sums behind `Progressive`, as arrays.
 
-    totals: rows, weight, loss, correct, recent weight, recent loss. batches (LEVELS, 4): of batches of 2^k units their
-    number, and the sums of l^2, l w and w^2, l a batch's loss and w its weight; waiting (LEVELS, 2): a first half's l
-    and w; held: whether there is one. histogram (2, BINS): weights by log-odds, of target 0 and 1.
+    totals (6,): rows, weight, loss, weight of correct predictions, recent weight, recent loss. batches (LEVELS, 4): for
+    batches of 2^k calls of `add` their number and the sums of l^2, l w and w^2, where l is a batch's loss and w its
+    weight. halves (LEVELS, 3): l and w of a batch that still lacks its second half, and 1 if there is one, else 0.
+    histogram (2, BINS): weights by log-odds, of target 0 and of target 1.
     """
 
     totals: Array = field(default_factory=lambda: _zeros(6))
     batches: Array = field(default_factory=lambda: _zeros(LEVELS, 4))
-    waiting: Array = field(default_factory=lambda: _zeros(LEVELS, 3))
+    halves: Array = field(default_factory=lambda: _zeros(LEVELS, 3))
     histogram: Array = field(default_factory=lambda: _zeros(2, BINS))
 
-    def add(self, loss: Array, raw: Array, target: Array, weight: Array) -> None:
-        """Rows with these losses (n,), raw predictions and targets (n, outputs), and weights (n,)."""
-        lost, weighed = float(loss @ weight), float(weight.sum())
+    def arrays(self) -> dict[str, Array]:
+        """The arrays by their names in model files."""
+        return {
+            "progressive_totals": self.totals,
+            "progressive_batches": self.batches,
+            "progressive_waiting": self.halves,
+            "progressive_histogram": self.histogram,
+        }
+
+    def add(self, raw: Array, target: Array, weight: Array, loss: Array) -> None:
+        """Add consecutive rows: raw predictions and targets (n, outputs), weights (n,) and losses (n,)."""
+        total_loss, total_weight = float(loss @ weight), float(weight.sum())
         if raw.shape[1] == 1:
             correct = np.where(raw[:, 0] > 0, target[:, 0], 1 - target[:, 0])
-            place = ((raw[:, 0] * PER_UNIT) + BINS / 2).clip(0, BINS - 1).astype(np.int64)
+            place = ((raw[:, 0] * BINS_PER_UNIT) + BINS / 2).clip(0, BINS - 1).astype(np.int64)
             self.histogram[1] += np.bincount(place, weight * target[:, 0], BINS)
             self.histogram[0] += np.bincount(place, weight * (1 - target[:, 0]), BINS)
         else:
             correct = np.take_along_axis(target, raw.argmax(axis=1)[:, None], axis=1)[:, 0]
-        fade = math.exp(-weighed / WINDOW)
-        self.totals[:4] += (len(loss), weighed, lost, float(correct @ weight))
-        self.totals[4:] = self.totals[4:] * fade + (weighed, lost)
-        if weighed > 0:
-            self._batch(lost, weighed)
+        decay = math.exp(-total_weight / WINDOW)
+        self.totals[:4] += (len(loss), total_weight, total_loss, float(correct @ weight))
+        self.totals[4:] = self.totals[4:] * decay + (total_weight, total_loss)
+        if total_weight > 0:
+            self._add_batch(total_loss, total_weight)
 
-    def _batch(self, lost: float, weighed: float) -> None:
-        """Counts a batch at its level, and every second one, with the one before, at the next."""
+    def _add_batch(self, loss: float, weight: float) -> None:
+        """Count a batch at its level; every second one is joined with the one before and counted one level up."""
         for level in range(LEVELS):
-            self.batches[level] += (1, lost * lost, lost * weighed, weighed * weighed)
-            first, weight_first, held = self.waiting[level]
-            if not held:
-                self.waiting[level] = lost, weighed, 1
+            self.batches[level] += (1, loss * loss, loss * weight, weight * weight)
+            first_loss, first_weight, has_first = self.halves[level]
+            if not has_first:
+                self.halves[level] = loss, weight, 1
                 return
-            self.waiting[level] = 0
-            lost, weighed = lost + first, weighed + weight_first
+            self.halves[level] = 0
+            loss, weight = loss + first_loss, weight + first_weight
 
     def result(self) -> Progressive:
-        """The means."""
+        """The means so far."""
         rows, weight, loss, correct, recent_weight, recent = self.totals.tolist()
         if weight == 0:
             return Progressive(int(rows), 0.0, math.nan, None, math.nan, math.nan, None)
@@ -87,20 +99,20 @@ class ProgressiveSums:
         return Progressive(int(rows), weight, *means, self._auc())
 
     def _error(self, mean: float) -> float | None:
-        """The largest that batches of any length show: losses of neighbours go together, those of long batches less.
+        """The standard error of the mean loss: the largest of those that batches of each length give.
 
-        For batches of one level, sqrt(c / (c - 1) sum (l - mean w)^2) / sum w; Flyvbjerg and Petersen 1989,
-        doi:10.1063/1.457480.
+        Losses of neighbouring rows go together, sums of long batches hardly do. For c batches of one length it is
+        sqrt(c / (c - 1) sum (l - mean w)^2) / sum w (Flyvbjerg and Petersen 1989, doi:10.1063/1.457480).
         """
         counts, squares, products, weights = self.batches.T
-        usable = counts >= FEWEST
+        usable = counts >= MIN_BATCHES
         if not usable.any():
             return None
-        spread = (squares - 2 * mean * products + mean**2 * weights)[usable].clip(min=0)
+        deviations = (squares - 2 * mean * products + mean**2 * weights)[usable].clip(min=0)
         count = counts[usable]
-        return float(np.sqrt((spread * count / (count - 1)).max()) / self.totals[1])
+        return float(np.sqrt((deviations * count / (count - 1)).max()) / self.totals[1])
 
     def _auc(self) -> float | None:
-        down, up = self.histogram
-        pairs = up.sum() * down.sum()
-        return float(up @ (np.cumsum(down) - down / 2) / pairs) if pairs > 0 else None
+        negative, positive = self.histogram
+        pairs = positive.sum() * negative.sum()
+        return float(positive @ (np.cumsum(negative) - negative / 2) / pairs) if pairs > 0 else None

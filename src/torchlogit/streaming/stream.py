@@ -1,29 +1,26 @@
-"""What streams that learn in one pass have in common: their start, their answer, and how they are put on record."""
+"""What all streams have in common: the protocol, where a stream starts, what it answers, and what stays fixed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from torchlogit.errors import InputError
-from torchlogit.losses import Loss
+from torchlogit.losses import Loss, loss_for
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, StreamState
-from torchlogit.streaming.progressive import Progressive, ProgressiveSums
+from torchlogit.streaming.progressive import Progressive
 
 Array = NDArray[np.float64]
-M = TypeVar("M")
-
-SHARES = np.array([1e-3, 0.0])  # of the experts' weights, dealt out anew with every row; 0: one in as many as rows
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A model to go on from: its params, and the weight of the rows that they were fitted to."""
+    """A fitted model to go on from: its coefficients, and the total weight of the rows that it was fitted to."""
 
     params: Params
     weight: float
@@ -31,78 +28,82 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a stream has found.
+    """The current model of a stream and what is known of its quality.
 
-    excess: the log loss per unit of weight by which the answer is expected to miss the best linear model of what the
-    rows come from, trace(H^-1 S) / (2 weight), in nats; None where a method cannot say. beliefs: of the experts.
+    progressive: the losses on rows that had not been learned from yet. excess: by how much the log loss per unit of
+    weight is expected to exceed that of the best linear model, trace(H^-1 S) / (2 weight), in nats; None where the
+    method cannot tell. expert_weights: the share of each expert in the answer, by name.
     """
 
     params: Params
     progressive: Progressive
     excess: float | None
-    beliefs: dict[str, float]
+    expert_weights: dict[str, float]
 
 
 class Stream(Protocol):
-    """Learning under way."""
+    """A model that learns from blocks of rows, each read once."""
 
     @property
     def rows(self) -> int:
-        """Rows given so far."""
+        """The number of rows learned from so far, those that still wait for a whole block included."""
         ...
 
     def learn(self, X: Any, target: Array, weight: Array | None = None, offset: Array | None = None) -> None:
-        """Learns from rows; how a table is cut up does not change a bit of what comes out."""
+        """Learn from rows: X (n, d) dense or CSR, target (n, outputs) in [0, 1], weight (n,), offset (n, outputs).
+
+        How a table is cut into calls does not change a bit of the result.
+        """
         ...
 
     def answer(self) -> Answer:
-        """Where it is; it does not move."""
+        """The current model; the stream itself does not change."""
         ...
 
     def record(self) -> StreamState:
-        """All that it takes to go on, copied."""
+        """A copy of everything that is needed to go on from here."""
         ...
 
 
-def refuse_kinks(penalty: ElasticNet) -> None:
-    """InputError for a penalty that rows read once cannot be held to."""
-    if not penalty.smooth:
-        raise InputError("l1 or bounds: learning in one pass takes l2 alone; set l1=0, or fit without streaming")
+@dataclass(frozen=True, slots=True, eq=False)
+class Setting:
+    """What stays fixed for the whole of a stream.
 
-
-def beliefs(names: Sequence[str], by: Array) -> dict[str, float]:
-    """The experts' weights by name."""
-    return dict(zip(names, by.tolist(), strict=True))
-
-
-def setting_facts(experts: Any, loss: Loss, intercept: bool) -> dict[str, Any]:
-    """The facts of a learner's setting, as JSON values."""
-    n_classes = 2 if loss.n_outputs == 1 else loss.n_outputs
-    own = {name: list(values) for name, values in asdict(experts).items()}
-    return {"learner": type(experts).__name__, **own, "n_classes": n_classes, "intercept": intercept}
-
-
-def arrays_of(moving: Any) -> dict[str, Array]:
-    """The arrays of what moves, copied, by name; those of the progressive sums among them."""
-    own = {f.name: getattr(moving, f.name) for f in fields(moving) if f.name != "progressive"}
-    sums = {f"progressive_{f.name}": getattr(moving.progressive, f.name) for f in fields(ProgressiveSums)}
-    return {name: array.copy() for name, array in (own | sums).items()}
-
-
-def moving_of(arrays: dict[str, Array], at_rest: M, waiting: Sequence[str]) -> M:
-    """What moves, taken from rest to these arrays; InputError where their shapes are not those that it has at rest.
-
-    waiting: of these the number of rows may be any.
+    precision (n_features,): the l2 penalty of each column. intercept: whether there is one. start: the model that a
+    stream goes on from, where it is needed again once rows have come.
     """
-    expected = arrays_of(at_rest)
-    for name, array in expected.items():
-        found = arrays.get(name)
-        same = found is not None and found.shape[name in waiting :] == array.shape[name in waiting :]
-        if not same or found is None or found.ndim != array.ndim:
-            raise InputError(f"the stream's record holds no {name} of shape {array.shape}: it is damaged; train anew")
-    moving: Any = at_rest
-    for f in fields(moving):
-        if f.name != "progressive":
-            setattr(moving, f.name, arrays[f.name].copy())
-    moving.progressive = ProgressiveSums(*(arrays[f"progressive_{f.name}"].copy() for f in fields(ProgressiveSums)))
-    return at_rest
+
+    loss: Loss
+    precision: Array
+    intercept: bool
+    start: Start | None = None
+
+    @classmethod
+    def of(
+        cls, n_features: int, n_classes: int, penalty: ElasticNet, intercept: bool, start: Start | None = None
+    ) -> Setting:
+        """The setting of a new stream; InputError for l1 or bounds, which rows read once cannot be held to."""
+        if not penalty.smooth:
+            raise InputError("l1 or bounds: learning in one pass takes l2 alone; set l1=0, or fit without streaming")
+        return cls(loss_for(n_classes), penalty.precision(n_features).numpy(), intercept, start)
+
+    @classmethod
+    def of_state(cls, state: StreamState) -> Setting:
+        """The setting of a recorded stream."""
+        facts, arrays = state.facts, state.arrays
+        start = None
+        if "start_coef" in arrays:
+            params = (torch.from_numpy(arrays[name].copy()) for name in ("start_coef", "start_intercept"))
+            start = Start(Params(*params), facts["start_weight"])
+        return cls(loss_for(facts["n_classes"]), arrays["precision"], facts["intercept"], start)
+
+    def record(self, learner: dict[str, Any], arrays: dict[str, Array]) -> StreamState:
+        """The setting with the learner's own facts and copies of a stream's arrays; all names are those in files."""
+        n_classes = 2 if self.loss.n_outputs == 1 else self.loss.n_outputs
+        facts = {**learner, "n_classes": n_classes, "intercept": self.intercept}
+        copies = {name: array.copy() for name, array in (arrays | {"precision": self.precision}).items()}
+        if self.start is not None:
+            facts["start_weight"] = self.start.weight
+            copies["start_coef"] = self.start.params.coef.numpy().copy()
+            copies["start_intercept"] = self.start.params.intercept.numpy().copy()
+        return StreamState(facts, copies)

@@ -1,4 +1,4 @@
-"""Distinct texts: counted by text up to a limit; beyond it how many there are, by their hashes."""
+"""Distinct texts of a column: counts by text up to a limit, and beyond it the number of texts, by their hashes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-MOST_BYTES = 1 << 27  # of the texts that are kept
-MOST_EXACT = 1 << 20  # hashes that are kept
-LEAST_HASHES = 1 << 14  # kept beyond that: the estimate's standard error is 1 / 2^7
+MAX_BYTES = 1 << 27  # of the texts that are kept
 
 
 class CountedTexts:
-    """How often each text was seen, in order of appearance, up to so many texts.
+    """Counts each text, in order of appearance; is_full: there are more than max_texts, which are not counted further.
 
     >>> counted = CountedTexts(1)
     >>> counted.add(pa.array(["a", "b"]), np.array([1, 2])); counted.add(pa.array(["c"]), np.array([3]))
@@ -20,8 +18,8 @@ class CountedTexts:
     (['a', 'b'], [1, 2], 6, True)
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_texts: int) -> None:
+        self._max_texts = max_texts
         self._places: dict[str, int] = {}
         self._counts: NDArray[np.int64] = np.empty(0, np.int64)
         self._n_bytes = 0
@@ -30,77 +28,78 @@ class CountedTexts:
 
     @property
     def texts(self) -> list[str]:
-        """The texts."""
+        """The distinct texts."""
         return list(self._places)
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """How often each was seen, while there were not too many."""
+        """How often each text was seen, until there were too many."""
         return self._counts[: len(self._places)]
 
     def add(self, texts: pa.Array, counts: NDArray[np.int64]) -> None:
-        """Counts distinct texts, seen so many times each."""
+        """Adds counts of distinct texts."""
         self.total += int(counts.sum())
         if self.is_full:
             return
         known, places = len(self._places), self._places
         found = [places.setdefault(text, len(places)) for text in texts.to_pylist()]
         if len(places) > len(self._counts):
-            more = np.full(max(len(places), 2 * len(self._counts)), 0, np.int64)
-            more[:known] = self._counts[:known]
-            self._counts = more
+            grown = np.full(max(len(places), 2 * len(self._counts)), 0, np.int64)
+            grown[:known] = self._counts[:known]
+            self._counts = grown
         self._counts[found] += counts
         if len(places) > known:
             self._n_bytes += texts.nbytes
-            self.is_full = len(places) > self._most or self._n_bytes > MOST_BYTES
+            self.is_full = len(places) > self._max_texts or self._n_bytes > MAX_BYTES
 
 
 class DistinctTexts:
-    """How many texts are distinct: exactly up to MOST_EXACT of them, and an estimate beyond.
+    """Counts distinct texts: exactly up to max_exact of them, and by an estimate beyond.
 
-    The estimate is (k - 1) 2^64 / h_k, h_k being the k-th smallest hash (Bar-Yossef et al. 2002,
-    doi:10.1007/3-540-45726-7_1): the same in whatever order the texts come.
+    The estimate is (k - 1) 2^64 / h_k, h_k being the k-th smallest hash and k = n_kept (Bar-Yossef et al. 2002,
+    doi:10.1007/3-540-45726-7_1). It does not depend on the order of the texts.
 
-    >>> seen = DistinctTexts()
+    >>> seen = DistinctTexts(max_exact=1 << 20, n_kept=1 << 14)
     >>> seen.add(pa.array(["a", "b"])); seen.add(pa.array(["b", "c"])); seen.count
     3
     """
 
-    def __init__(self) -> None:
-        self._table: NDArray[np.uint64] = np.empty(0, np.uint64)  # of hashes, while all are kept
-        self._least: NDArray[np.uint64] | None = None  # of the hashes, in order, beyond that
+    def __init__(self, max_exact: int, n_kept: int) -> None:
+        self._max_exact, self._max_kept = max_exact, n_kept
+        self._table: NDArray[np.uint64] = np.empty(0, np.uint64)  # all hashes, while they are counted exactly
+        self._smallest: NDArray[np.uint64] | None = None  # the smallest hashes in order, beyond that
         self._n_kept = 0
 
     @property
     def is_empty(self) -> bool:
-        """Whether there are none yet."""
+        """Whether no text was added yet."""
         return not self._n_kept
 
     @property
     def count(self) -> int:
-        """How many there are."""
-        if self._least is None:
+        """The number of distinct texts."""
+        if self._smallest is None:
             return self._n_kept
-        return round((len(self._least) - 1) * 2.0**64 / float(self._least[-1]))
+        return round((len(self._smallest) - 1) * 2.0**64 / float(self._smallest[-1]))
 
     def add(self, texts: pa.Array) -> None:
-        """Looks at more texts."""
+        """Adds texts."""
         from torchlogit.kernels.hash_loops import insert
         from torchlogit.kernels.hashes import hashes_64
 
         hashes = hashes_64(texts)
-        if self._least is not None:
-            self._keep_least(hashes[hashes <= self._least[-1]])
+        if self._smallest is not None:
+            self._keep_smallest(hashes[hashes <= self._smallest[-1]])
             return
         if 2 * (self._n_kept + len(hashes)) > len(self._table):
             kept = self._table[self._table != 0]
             self._table = np.full(1 << int(4 * (self._n_kept + len(hashes))).bit_length(), 0, np.uint64)
             insert(self._table, kept)
         self._n_kept += insert(self._table, hashes)
-        if self._n_kept > MOST_EXACT:
-            self._keep_least(self._table[self._table != 0])
+        if self._n_kept > self._max_exact:
+            self._keep_smallest(self._table[self._table != 0])
             self._table = np.empty(0, np.uint64)
 
-    def _keep_least(self, hashes: NDArray[np.uint64]) -> None:
-        held = hashes if self._least is None else np.concatenate([self._least, hashes])
-        self._least = np.unique(held)[:LEAST_HASHES]
+    def _keep_smallest(self, hashes: NDArray[np.uint64]) -> None:
+        candidates = hashes if self._smallest is None else np.concatenate([self._smallest, hashes])
+        self._smallest = np.unique(candidates)[: self._max_kept]

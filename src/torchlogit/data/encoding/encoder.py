@@ -1,69 +1,69 @@
-"""A table turned into numbers: what each column holds is decided over all its rows, kept in a Schema, and applied.
+"""The encoder of tables: what each column holds is learned from all rows, kept in a Schema, and applied to any rows.
 
     numeric       (x - mean) / scale, scale being the standard deviation (ddof 0); missing becomes the mean
     boolean       1 and 0; missing becomes the share of true
-    categorical   one column of 0 and 1 per level, named COLUMN=level, levels in the order of their text
-    hashed        all levels of all categorical columns among 2^hash_bits columns, named hash[PLACE] (hashing.py)
-    text          one column per word, named COLUMN=word: tf-idf (text.py)
-    vectors       sparse vectors, as they are; column 7 is named COLUMN7 (vectors.py)
+    categorical   one-hot: a feature of 0 and 1 per level, named COLUMN=level, levels in the order of their text
+    hashed        all levels of all categorical columns share 2^hash_bits features, named hash[INDEX] (hashing.py)
+    text          a feature per word, named COLUMN=word: tf-idf (text.py)
+    vectors       sparse vectors, as they are; feature 7 is named COLUMN7 (vectors.py)
 
-Where a column had missing values in training, one more column, COLUMN=NA, is 1 where the value is
+Where a column had missing values in training, one more feature, COLUMN=NA, is 1 where the value is
 missing. No level can have that name: the text NA itself stands for a missing value.
 
-The features are a CSR matrix where that is smaller and there are more than WIDE of them, else a dense one: the same
-numbers, so that nothing that is read off a model depends on it.
+The features are a CSR matrix where that is smaller and there are more than MAX_DENSE_FEATURES of them, else a dense
+one: the same numbers, so that nothing that is read off a model depends on it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from torchlogit.data.block import rechunked, whole
-from torchlogit.data.encoding.categorical import LevelEncoder
+from torchlogit.data.block import BLOCK_ROWS, recut, whole
+from torchlogit.data.encoding.column_kind import LIMITS, ColumnEncoder, LearningLimits
 from torchlogit.data.encoding.crosses import checked_cross, with_crosses
-from torchlogit.data.encoding.features import Matrix, Part, in_threads, put_dense, sparse, stacked, summed, threads
-from torchlogit.data.encoding.hashing import HashEncoder
-from torchlogit.data.encoding.learners import Read, learn_schema
-from torchlogit.data.encoding.numeric import NumberEncoder
-from torchlogit.data.encoding.remarks import Remarks, added, sentences
-from torchlogit.data.encoding.text import TextEncoder
-from torchlogit.data.encoding.vectors import VectorEncoder
-from torchlogit.data.wording import meant
-from torchlogit.errors import DataError
-from torchlogit.records import (
-    CategoricalColumn,
-    HashedColumn,
-    HashedTextColumn,
-    NumericColumn,
-    Schema,
-    TextColumn,
-    VectorColumn,
+from torchlogit.data.encoding.features import (
+    EncodedColumn,
+    Matrix,
+    as_sparse,
+    in_threads,
+    merged,
+    put_dense,
+    stacked,
+    threads,
 )
+from torchlogit.data.encoding.hashing import HashEncoder
+from torchlogit.data.encoding.kinds import KINDS
+from torchlogit.data.encoding.learning import Read, learn_schema
+from torchlogit.data.encoding.row_warnings import RowWarnings, added, messages
+from torchlogit.data.encoding.schema import Schema
+from torchlogit.data.encoding.text import HashedTextColumn
+from torchlogit.data.encoding.vectors import VectorColumn
+from torchlogit.data.wording import suggestion
+from torchlogit.errors import DataError
 
-WIDE = 128  # features; up to so many, a dense matrix is small and quick
+MAX_DENSE_FEATURES = 128  # features are never CSR where there are no more of them: a dense matrix is small then
 MAX_HASH_BITS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """`values` (n, n_features), float32, dense in C order or CSR, and what deserves a look, as counts that add up."""
+    """Encoded rows: values (n, n_features), float32, dense in C order or CSR; warnings of what training had not."""
 
     values: Matrix
-    remarks: Remarks
+    warnings: RowWarnings
 
     @property
-    def notices(self) -> tuple[str, ...]:
-        """What deserves a look, one sentence each."""
-        return sentences(self.remarks)
+    def messages(self) -> tuple[str, ...]:
+        """The warnings, one sentence each."""
+        return messages(self.warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class EncoderOptions:
         for role in ("numeric", "categorical", "drop", "text"):
             for name in _listed(getattr(self, role)):
                 if name not in columns:
-                    raise DataError(f"{role} names {name!r}, and there is no such column; {meant(name, columns)}")
+                    raise DataError(f"{role} names {name!r}, and there is no such column; {suggestion(name, columns)}")
                 if roles.setdefault(name, role) != role:
                     raise DataError(f"column {name!r} is named in {roles[name]} and in {role}; keep one", column=name)
         return roles
@@ -117,26 +117,25 @@ class Encoder:
     [[-1.2200000286102295, 1.0, 0.0], [0.0, 0.0, 1.0], [1.2200000286102295, 1.0, 0.0]]
     """
 
-    def __init__(self, schema: Schema, columns: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, schema: Schema, columns: Sequence[str] | None = None, *, max_dense_features: int = MAX_DENSE_FEATURES
+    ) -> None:
         _refuse_unusable(schema)
         self.schema = schema
         self.columns = tuple(_columns_of(schema) if columns is None else columns)
-        self._own: dict[str, _ColumnEncoder] = {}
+        self.n_features = schema.n_features
+        # A number costs 4 bytes in a dense matrix, and 8, with its index, in CSR.
+        self.is_sparse = self.n_features > max_dense_features and 2 * schema.filled < self.n_features
+        self._encoders: dict[str, ColumnEncoder] = {}
         start = 0
         for column in schema.columns:
-            if not isinstance(column, HashedColumn):
-                self._own[column.name] = _ENCODERS[type(column)](column, start)
-                start += len(column.units)
+            encoder = KINDS[column.kind].encoder
+            if encoder is not None:
+                self._encoders[column.name] = encoder(column, start)
+                start += column.n_features
         self._hashed = [HashEncoder(column, schema.hash_bits or 0, start) for column in schema.hashed]
-        self.n_features = start + schema.n_hashed
 
-    @property
-    def is_sparse(self) -> bool:
-        """Whether features are CSR, those of any rows: where that is smaller, and there are more than WIDE of them."""
-        # A number costs 4 bytes in a dense matrix, and 8, with its index, in CSR.
-        return self.n_features > WIDE and 2 * self.schema.filled < self.n_features
-
-    def encode(self, table: pa.Table) -> Encoded:
+    def encode(self, table: pa.Table, block_rows: int = BLOCK_ROWS) -> Encoded:
         """The features of a table, and warnings of levels and missing values that training had not.
 
         The columns may come in any order, and others among them are ignored.
@@ -145,36 +144,38 @@ class Encoder:
         n_rows, n_features = table.num_rows, self.n_features
         values = None if self.is_sparse else _zeros(n_rows, n_features)
         matrices: list[csr_array] = []
-        remarks: Remarks | None = None
+        warnings: RowWarnings | None = None
         with threads(n_rows) as pool:
-            for piece in rechunked([whole(table)]) if n_rows else [whole(table)]:
-                with piece.blamed():
-                    parts, more = self._encode(piece.table, pool)
-                remarks = more if remarks is None else added(remarks, more)
+            for block in recut([whole(table)], block_rows) if n_rows else [whole(table)]:
+                with block.locating_errors():
+                    columns, more = self._encode(block.table, pool)
+                warnings = more if warnings is None else added(warnings, more)
                 if values is None:
-                    matrices.append(sparse(parts, (len(piece), n_features), pool))
+                    matrices.append(as_sparse(columns, (len(block), n_features), pool))
                 else:
-                    put_dense(parts, values[piece.first : piece.first + len(piece)], pool)
-        assert remarks is not None
-        return Encoded(stacked(matrices) if values is None else values, remarks)
+                    put_dense(columns, values[block.first : block.first + len(block)], pool)
+        assert warnings is not None
+        return Encoded(stacked(matrices) if values is None else values, warnings)
 
-    def _encode(self, table: pa.Table, pool: ThreadPoolExecutor | None) -> tuple[list[Part], Remarks]:
-        """The features of some rows, column by column, and what deserves a look."""
+    def _encode(self, table: pa.Table, pool: ThreadPoolExecutor | None) -> tuple[list[EncodedColumn], RowWarnings]:
         table = with_crosses(table, self.schema.crosses)
-        own = in_threads(lambda name: self._own[name].encode(table.column(name)), list(self._own), pool)
+        encoders = self._encoders
+        encoded = in_threads(lambda name: encoders[name].encode(table.column(name)), list(encoders), pool)
         hashed = in_threads(lambda each: each.encode(table.column(each.column.name)), self._hashed, pool)
-        parts = [part for column, _ in own for part in column] + (summed(hashed) if hashed else [])
-        return parts, tuple(remark for _, remarks in own for remark in remarks)
+        columns = [column for own, _ in encoded for column in own] + (merged(hashed) if hashed else [])
+        return columns, tuple(warning for _, own in encoded for warning in own)
 
 
-def learn_encoder(read: Read, names: Sequence[str], options: EncoderOptions) -> tuple[Encoder, tuple[str, ...]]:
-    """The encoder learned from the columns of these names in the pieces that are read, and warnings, a sentence each.
+def learn_encoder(
+    read: Read, names: Sequence[str], options: EncoderOptions, limits: LearningLimits = LIMITS
+) -> tuple[Encoder, tuple[str, ...]]:
+    """The encoder learned from the columns of these names in the blocks that are read; and warnings, a sentence each.
 
     Raises DataError for values that cannot be used: infinite ones, dates, free text, ids, nested types.
     """
     bits = options.checked_bits()
-    schema, notices = learn_schema(read, names, options.roles(names), options.pairs(names), bits)
-    return Encoder(schema, names), notices
+    schema, warnings = learn_schema(read, names, options.roles(names), options.pairs(names), bits, limits)
+    return Encoder(schema, names), warnings
 
 
 def _columns_of(schema: Schema) -> list[str]:
@@ -185,9 +186,6 @@ def _columns_of(schema: Schema) -> list[str]:
 
 def _listed(names: str | Sequence[str]) -> Sequence[str]:
     return (names,) if isinstance(names, str) else names
-
-
-# Refusing what cannot be learned from.
 
 
 def _refuse_unusable(schema: Schema) -> None:
@@ -209,22 +207,6 @@ def _refuse_lacking(schema: Schema, given: Sequence[str]) -> None:
         raise DataError(
             f"{which} missing; the model was trained on {'it' if len(lacking) == 1 else 'them'}", column=lacking[0]
         )
-
-
-# Encoding.
-
-
-class _ColumnEncoder(Protocol):
-    def encode(self, values: pa.ChunkedArray) -> tuple[list[Part], Remarks]: ...
-
-
-_ENCODERS: dict[type, Callable[[Any, int], _ColumnEncoder]] = {
-    NumericColumn: NumberEncoder,
-    CategoricalColumn: LevelEncoder,
-    TextColumn: TextEncoder,
-    HashedTextColumn: TextEncoder,
-    VectorColumn: VectorEncoder,
-}
 
 
 def _zeros(n_rows: int, n_features: int) -> NDArray[np.float32]:

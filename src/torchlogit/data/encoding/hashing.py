@@ -1,8 +1,8 @@
-"""Levels hashed: level L of column C is +1 or -1 at a place that the hash of the text C=L says.
+"""Hashed columns: level L of column C is +1 or -1 in the feature that the hash of the text "C=L" selects.
 
-The hash is MurmurHash3 (32 bits, seed 0) of the UTF-8 text, as a signed number h: the place is |h| modulo 2^bits, the
-sign that of h: as in scikit-learn's FeatureHasher (Weinberger et al. 2009, arXiv:0902.2206). Levels that training has
-not seen have their place, too.
+The hash is MurmurHash3 (32 bits, seed 0) of the UTF-8 text, as a signed number h: the feature is |h| modulo 2^bits, the
+sign that of h: as in scikit-learn's FeatureHasher (Weinberger et al. 2009, arXiv:0902.2206). All hashed columns share
+the 2^bits features. A level that training did not have is hashed like any other.
 """
 
 from __future__ import annotations
@@ -14,19 +14,43 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from torchlogit.data.columns import as_levels
-from torchlogit.data.encoding.features import Slot
-from torchlogit.records import HashedColumn, Schema
+from torchlogit.data.encoding.column_kind import ColumnKind
+from torchlogit.data.encoding.features import OneHotColumn
+
+
+@dataclass(frozen=True, slots=True)
+class HashedColumn:
+    """A column of n_levels levels in training, which are hashed.
+
+    It has no features of its own: all hashed columns share those at the end, 2^hash_bits of them.
+    """
+
+    name: str
+    n_levels: int
+    kind: ColumnKind = ColumnKind.HASHED
+
+    @property
+    def n_features(self) -> int:
+        return 0
+
+    @property
+    def feature_names(self) -> list[str]:
+        return []
+
+    @property
+    def filled(self) -> float:
+        return 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class HashEncoder:
-    """Encodes each row's level as a sign at its place among the hashed features, 2^bits from `start` on."""
+    """Encodes each row's level as a sign in one of the 2^bits hashed features, which begin at index `start`."""
 
     column: HashedColumn
     bits: int
     start: int
 
-    def encode(self, values: pa.ChunkedArray) -> Slot:
+    def encode(self, values: pa.ChunkedArray) -> OneHotColumn:
         from torchlogit.kernels.hashes import hashes_32
 
         levels = as_levels(values)
@@ -35,14 +59,4 @@ class HashEncoder:
         hashes = hashes_32(pc.binary_join_element_wise(name, texts, equals))
         places = (np.abs(hashes.astype(np.int64)) % 2**self.bits + self.start).astype(np.int32)
         signs = np.where(hashes < 0, -1, 1).astype(np.float32)
-        return Slot(places[levels.codes], signs[levels.codes])
-
-
-def share_that_collides(schema: Schema) -> float:
-    """The expected share of the levels seen in training that share their place with another.
-
-    >>> share_that_collides(Schema((HashedColumn("a", 2),), hash_bits=1))
-    0.5
-    """
-    n_levels = sum(column.n_levels for column in schema.hashed)
-    return float(-np.expm1((n_levels - 1) * np.log1p(-1 / schema.n_hashed))) if n_levels else 0.0
+        return OneHotColumn(places[levels.codes], signs[levels.codes])

@@ -1,11 +1,12 @@
-"""Which column, and which part of it, every feature comes from."""
+"""The column, and the level, word or number, that every feature comes from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torchlogit.records import ColumnKind, Schema
+from torchlogit.data.encoding.column_kind import ColumnKind, units_of, zero_of
+from torchlogit.data.encoding.schema import Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def feature_origins(schema: Schema) -> tuple[FeatureOrigin, ...]:
 
 def _of_columns(schema: Schema) -> Iterator[FeatureOrigin]:
     for column in schema.columns:
-        for feature, unit, zero in zip(column.feature_names, column.units, column.zero, strict=True):
+        for feature, unit, zero in zip(column.feature_names, units_of(column), zero_of(column), strict=True):
             part = feature.removeprefix(column.name)
             level = part.removeprefix("=") if part else None
             yield FeatureOrigin(feature, column.name, column.kind, level, unit, zero)

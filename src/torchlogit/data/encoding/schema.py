@@ -1,41 +1,87 @@
-"""A `Schema` as JSON and back, exactly; nothing that does not fit is let in."""
+"""A Schema: what was learned of a table's columns. As JSON and back, exactly; what does not fit is refused."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+from torchlogit.data.encoding.column_kind import Column, ColumnKind, DroppedColumn, units_of, zero_of
+from torchlogit.data.encoding.hashing import HashedColumn
+from torchlogit.data.encoding.kinds import KINDS
 from torchlogit.data.wording import excerpt
 from torchlogit.errors import ModelFileError
-from torchlogit.records import (
-    CategoricalColumn,
-    Column,
-    ColumnKind,
-    DroppedColumn,
-    HashedColumn,
-    HashedTextColumn,
-    NumericColumn,
-    Schema,
-    TextColumn,
-    VectorColumn,
-)
 
 _Record = TypeVar("_Record")
-_RECORDS: dict[object, type[Column]] = {
-    ColumnKind.CATEGORICAL: CategoricalColumn,
-    ColumnKind.HASHED: HashedColumn,
-    ColumnKind.TEXT: TextColumn,
-    ColumnKind.HASHED_TEXT: HashedTextColumn,
-    ColumnKind.VECTOR: VectorColumn,
-}
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What an encoder learned: the columns in table order, and those it left out.
+
+    crosses: the pairs of columns that a column A:B is made of. hash_bits: the hashed columns share 2^hash_bits
+    features, which come last.
+    """
+
+    columns: tuple[Column, ...]
+    dropped: tuple[DroppedColumn, ...] = ()
+    crosses: tuple[tuple[str, str], ...] = ()
+    hash_bits: int | None = None
+
+    @property
+    def hashed(self) -> tuple[HashedColumn, ...]:
+        """The columns that share the hashed features."""
+        return tuple(column for column in self.columns if isinstance(column, HashedColumn))
+
+    @property
+    def n_hashed(self) -> int:
+        """The number of features that the hashed columns share."""
+        return 2**self.hash_bits if self.hash_bits is not None and self.hashed else 0
+
+    @property
+    def n_features(self) -> int:
+        """The number of features."""
+        return sum(column.n_features for column in self.columns) + self.n_hashed
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The names of all features, in order."""
+        own = [name for column in self.columns for name in column.feature_names]
+        return own + [f"hash[{place}]" for place in range(self.n_hashed)]
+
+    @property
+    def units(self) -> list[float]:
+        """By how much one unit of a column, or the presence of a level or word, changes each feature."""
+        return [unit for column in self.columns for unit in units_of(column)] + [1.0] * self.n_hashed
+
+    @property
+    def zero(self) -> list[float]:
+        """Each feature where every number is 0, and no level or word is present."""
+        return [value for column in self.columns for value in zero_of(column)] + [0.0] * self.n_hashed
+
+    @property
+    def filled(self) -> float:
+        """How many features are not zero in a row, on average."""
+        return sum(column.filled for column in self.columns)
+
+    @property
+    def share_that_collides(self) -> float:
+        """The expected share of the hashed levels of training that share their feature with another.
+
+        >>> Schema((HashedColumn("a", 2),), hash_bits=1).share_that_collides
+        0.5
+        """
+        n_levels = sum(column.n_levels for column in self.hashed)
+        return -math.expm1((n_levels - 1) * math.log1p(-1 / self.n_hashed)) if n_levels else 0.0
 
 
 def schema_to_json(schema: Schema) -> dict[str, Any]:
-    """The schema in dicts, lists, text, truths and floats, for `schema_from_json` to read back exactly.
+    """The schema in dicts, lists, text, booleans and floats, for `schema_from_json` to read back exactly.
 
-    >>> schema = Schema((CategoricalColumn("job", ("clerk", "smith"), False),), (DroppedColumn("id", "on request"),))
+    >>> schema = Schema((HashedColumn("job", 7),), (DroppedColumn("id", "on request"),), hash_bits=4)
     >>> schema_to_json(schema)["dropped"]
     [{'name': 'id', 'reason': 'on request'}]
     >>> schema_from_json(schema_to_json(schema)) == schema
@@ -50,33 +96,33 @@ def schema_to_json(schema: Schema) -> dict[str, Any]:
 
 
 def schema_from_json(data: object) -> Schema:
-    """The schema that `schema_to_json` wrote; in the first format there were neither crosses nor hash_bits.
+    """The schema that `schema_to_json` wrote; the first format had neither crosses nor hash_bits.
 
-    Raises ModelFileError for a key too many, one too few, and a value that cannot be.
+    Raises ModelFileError for a key too many or too few, and for a value of the wrong type or out of range.
     """
     if isinstance(data, dict) and {*data} == {"columns", "dropped"}:
         data = data | {"crosses": [], "hash_bits": None}
-    given = _checked_keys("the schema", data, ["columns", "dropped", "crosses", "hash_bits"])
+    values = _checked_keys("the schema", data, ["columns", "dropped", "crosses", "hash_bits"])
     for key in ("columns", "dropped", "crosses"):
-        _check(isinstance(given[key], list), "the schema", key, given[key])
-    for pair in given["crosses"]:
+        _check(isinstance(values[key], list), "the schema", key, values[key])
+    for pair in values["crosses"]:
         _check(_are_texts(pair) and len(pair) == 2, "the schema", "crosses", pair)
-    bits = given["hash_bits"]
+    bits = values["hash_bits"]
     _check(bits is None or (_is_count(bits) and 1 <= bits < 32), "the schema", "hash_bits", bits)
     return Schema(
-        columns=tuple(_column_from_json(column) for column in given["columns"]),
-        dropped=tuple(_record_from_json(DroppedColumn, column) for column in given["dropped"]),
-        crosses=tuple((first, second) for first, second in given["crosses"]),
+        columns=tuple(_column_from_json(column) for column in values["columns"]),
+        dropped=tuple(_record_from_json(DroppedColumn, column) for column in values["dropped"]),
+        crosses=tuple((first, second) for first, second in values["crosses"]),
         hash_bits=bits,
     )
 
 
 def _as_json(record: Column | DroppedColumn) -> dict[str, Any]:
     data = {field.name: getattr(record, field.name) for field in dataclasses.fields(cast(Any, record))}
-    return {key: _plain(value) for key, value in data.items()}
+    return {key: _as_plain(value) for key, value in data.items()}
 
 
-def _plain(value: object) -> object:
+def _as_plain(value: object) -> object:
     if isinstance(value, ColumnKind):
         return value.value
     return list(value) if isinstance(value, tuple) else value
@@ -84,18 +130,18 @@ def _plain(value: object) -> object:
 
 def _column_from_json(data: object) -> Column:
     kind = data.get("kind") if isinstance(data, dict) else None
-    return _record_from_json(_RECORDS.get(kind, NumericColumn) if isinstance(kind, str) else NumericColumn, data)
+    known = ColumnKind(kind) if isinstance(kind, str) and kind in list(ColumnKind) else ColumnKind.NUMERIC
+    return _record_from_json(KINDS[known].record, data)
 
 
 def _record_from_json(record: type[_Record], data: object) -> _Record:
     what = f"a {record.__name__} in the schema"
-    given = _checked_keys(what, data, [field.name for field in dataclasses.fields(cast(Any, record))])
-    values = {}
-    for key, value in given.items():
-        is_valid, form = _FORMS[key]
+    types = {field.name: str(field.type) for field in dataclasses.fields(cast(Any, record))}
+    values = _checked_keys(what, data, list(types))
+    for key, value in values.items():
+        is_valid, _ = _FORMS[types[key]]
         _check(is_valid(value), what, key, value)
-        values[key] = form(value)
-    return record(**values)
+    return record(**{key: _FORMS[types[key]][1](value) for key, value in values.items()})
 
 
 def _checked_keys(what: str, data: object, keys: Sequence[str]) -> dict[str, Any]:
@@ -122,28 +168,18 @@ def _are_texts(value: object) -> bool:
     return isinstance(value, list) and all(type(text) is str for text in value)
 
 
-def _are_levels(value: object) -> bool:
+def _are_distinct_texts(value: object) -> bool:
     return _are_texts(value) and len({*cast(list[str], value)}) == len(cast(list[str], value))
 
 
-def _are_counts(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_count, value))
-
-
 _FORMS: dict[str, tuple[Callable[[Any], bool], Callable[[Any], Any]]] = {
-    "name": (lambda value: type(value) is str, str),
-    "reason": (lambda value: type(value) is str, str),
-    "kind": (lambda value: value in list(ColumnKind), ColumnKind),
-    "mean": (_is_finite, float),
-    "scale": (lambda value: _is_finite(value) and value > 0, float),
-    "fill": (_is_finite, float),
-    "has_missing": (lambda value: type(value) is bool, bool),
-    "levels": (_are_levels, tuple),
-    "words": (_are_levels, tuple),
-    "counts": (_are_counts, tuple),
-    "n_levels": (_is_count, int),
-    "n_texts": (_is_count, int),
-    "filled": (_is_finite, float),
-    "first": (_is_count, int),
-    "size": (_is_count, int),
+    "str": (lambda value: type(value) is str, str),
+    "bool": (lambda value: type(value) is bool, bool),
+    "int": (_is_count, int),
+    "float": (_is_finite, float),
+    "Positive": (lambda value: _is_finite(value) and value > 0, float),
+    "ColumnKind": (lambda value: value in list(ColumnKind), ColumnKind),
+    "tuple[str, ...]": (_are_distinct_texts, tuple),
+    "tuple[int, ...]": (lambda value: isinstance(value, list) and all(map(_is_count, value)), tuple),
 }
+"""By the type of a record's field: whether a JSON value is one, and how it becomes one."""

@@ -1,12 +1,15 @@
-"""Texts as words in tf-idf, by scikit-learn's vectorisers; what they learned is kept as counts.
+"""Columns of text: words weighted by tf-idf, by scikit-learn's vectorisers.
 
-A word is two letters or digits and more, in lower case. A text that holds a word t times has (1 + ln t) idf for it,
-idf = 1 + ln((1 + n_texts) / (1 + count)), and all is divided by its Euclidean norm. A missing text is an empty one.
+A word is two or more letters or digits, in lower case. Where a text holds a word t times, its feature is
+(1 + ln t) idf, idf = 1 + ln((1 + n_texts) / (1 + count)), and all features of the text are divided by their Euclidean
+norm. n_texts: number of texts in training; count: in how many of them the word occurs. A missing text is an empty one.
+scikit-learn is imported only where there is a column of text.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,54 +17,93 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from torchlogit.data.block import Locate
 from torchlogit.data.columns import is_text
-from torchlogit.data.encoding.features import Part, Several
-from torchlogit.data.encoding.learned import Learned, Placed
-from torchlogit.data.encoding.remarks import Remarks
+from torchlogit.data.encoding.column_kind import ColumnKind, Learned, LearningLimits
+from torchlogit.data.encoding.features import EncodedColumn, SparseBlock
+from torchlogit.data.encoding.row_warnings import RowWarnings
 from torchlogit.errors import DataError
-from torchlogit.records import HashedTextColumn, TextColumn
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import HashingVectorizer
 
-MOST_WORDS = 1 << 22  # of a column that is not hashed
+
+@dataclass(frozen=True, slots=True)
+class TextColumn:
+    """A column of text, a feature for each word: counts[j] of the n_texts texts of training hold words[j].
+
+    filled: how many different words a text holds, on average.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    counts: tuple[int, ...]
+    n_texts: int
+    filled: float
+    kind: ColumnKind = ColumnKind.TEXT
+
+    @property
+    def n_features(self) -> int:
+        return len(self.words)
+
+    @property
+    def feature_names(self) -> list[str]:
+        return [f"{self.name}={word}" for word in self.words]
 
 
-class WordLearner:
-    """Learns the words of a column of texts, and how many texts hold each."""
+@dataclass(frozen=True, slots=True)
+class HashedTextColumn:
+    """A column of text whose words are hashed: counts[j] of the n_texts texts of training hold a word with hash j."""
 
-    def __init__(self, name: str) -> None:
+    name: str
+    counts: tuple[int, ...]
+    n_texts: int
+    filled: float
+    kind: ColumnKind = ColumnKind.HASHED_TEXT
+
+    @property
+    def n_features(self) -> int:
+        return len(self.counts)
+
+    @property
+    def feature_names(self) -> list[str]:
+        return [f"{self.name}[{place}]" for place in range(len(self.counts))]
+
+
+class TextLearner:
+    """Learns the words of a column of text, and how many texts hold each."""
+
+    def __init__(self, name: str, limits: LearningLimits) -> None:
         from sklearn.feature_extraction.text import CountVectorizer
 
         self._name = name
+        self._max_words = limits.max_words
         self._words_of = CountVectorizer().build_analyzer()
         self._counts: Counter[str] = Counter()
         self._n_texts = 0
 
-    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
-        """Looks at more texts."""
+    def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
         for text in _texts(self._name, column):
             self._counts.update({*self._words_of(text)})
             self._n_texts += 1
-        if len(self._counts) > MOST_WORDS:
+        if len(self._counts) > self._max_words:
             raise DataError(
-                f"column {self._name!r} holds more than {MOST_WORDS:,} different words, each a feature of its own; "
-                f"hash them (hash_bits=20 or --hash-bits 20)",
+                f"column {self._name!r} holds more than {self._max_words:,} different words, "
+                f"each a feature of its own; hash them (hash_bits=20 or --hash-bits 20)",
                 column=self._name,
             )
 
     def result(self) -> Learned:
-        """What was learned."""
         if not self._counts:
             name = self._name
             raise DataError(f"column {name!r} holds no words to learn from; leave it out of text", column=name)
         words = tuple(sorted(self._counts))
         counts = tuple(self._counts[word] for word in words)
-        return TextColumn(self._name, words, counts, self._n_texts, sum(counts) / self._n_texts), ()
+        return Learned(TextColumn(self._name, words, counts, self._n_texts, sum(counts) / self._n_texts))
 
 
-class HashedWordLearner:
-    """Learns how many texts hold a word at each of the 2^bits places."""
+class HashedTextLearner:
+    """Learns how many texts hold a word with each of the 2^bits hashes."""
 
     def __init__(self, name: str, bits: int) -> None:
         self._name = name
@@ -69,20 +111,18 @@ class HashedWordLearner:
         self._counts: NDArray[np.int64] = np.full(2**bits, 0, np.int64)
         self._n_texts = 0
 
-    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
-        """Looks at more texts."""
+    def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
         texts = _texts(self._name, column)
         self._counts += np.bincount(self._vectorizer.transform(texts).indices, minlength=len(self._counts))
         self._n_texts += len(texts)
 
     def result(self) -> Learned:
-        """What was learned."""
         counts = tuple(self._counts.tolist())
-        return HashedTextColumn(self._name, counts, self._n_texts, sum(counts) / self._n_texts), ()
+        return Learned(HashedTextColumn(self._name, counts, self._n_texts, sum(counts) / self._n_texts))
 
 
 class TextEncoder:
-    """Encodes the tf-idf of each text's words; words that training has not seen are left out."""
+    """Encodes the tf-idf of each text's words; words that training did not have are left out."""
 
     def __init__(self, column: TextColumn | HashedTextColumn, start: int) -> None:
         from sklearn.feature_extraction.text import CountVectorizer
@@ -96,13 +136,13 @@ class TextEncoder:
             else _hashing(len(column.counts))
         )
 
-    def encode(self, values: pa.ChunkedArray) -> tuple[list[Part], Remarks]:
+    def encode(self, values: pa.ChunkedArray) -> tuple[list[EncodedColumn], RowWarnings]:
         from sklearn.preprocessing import normalize
 
         counted = self._vectorizer.transform(_texts(self._name, values))
         counted.sort_indices()
         counted.data = ((1 + np.log(counted.data)) * self._idf[counted.indices]).astype(np.float32)
-        return [Several(csr_array(normalize(counted, copy=False)), self._start)], ()
+        return [SparseBlock(csr_array(normalize(counted, copy=False)), self._start)], ()
 
 
 def _hashing(n_features: int) -> HashingVectorizer:

@@ -1,8 +1,7 @@
-"""Columns of sparse vectors: in Arrow, lists of (index, value). What a svmlight file holds, as it is."""
+"""Columns of sparse vectors, which are encoded as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,44 +10,45 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from torchlogit.data.encoding.features import Part, Several
-from torchlogit.data.encoding.learned import Learned, Placed
-from torchlogit.data.encoding.remarks import SHOWN, Remarks, UnseenFeatures
+from torchlogit.data.block import Locate
+from torchlogit.data.encoding.column_kind import ColumnKind, DroppedColumn, Learned
+from torchlogit.data.encoding.features import EncodedColumn, SparseBlock
+from torchlogit.data.encoding.row_warnings import MAX_EXAMPLES, RowWarnings, UnseenFeatures
+from torchlogit.data.sparse_vectors import csr_arrays, is_vector_type
 from torchlogit.errors import DataError
-from torchlogit.records import DroppedColumn, VectorColumn
-
-FIELDS = ("index", "value")
 
 
-def is_vectors(kind: pa.DataType) -> bool:
-    """Whether an Arrow type holds sparse vectors."""
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
-        return False
-    fields = kind.value_type
-    names = tuple(fields.field(i).name for i in range(fields.num_fields))
-    return names == FIELDS and pa.types.is_integer(fields.field(0).type) and pa.types.is_floating(fields.field(1).type)
+@dataclass(frozen=True, slots=True)
+class VectorColumn:
+    """A column of sparse vectors, encoded as they are: `size` features, numbered from `first`.
 
-
-def as_vectors(indptr: NDArray[Any], indices: NDArray[Any], values: NDArray[Any]) -> pa.ListArray:
-    """A column of sparse vectors, from CSR: not copied.
-
-    >>> as_vectors(np.array([0, 1, 1]), np.array([7]), np.array([0.5])).to_pylist()
-    [[{'index': 7, 'value': 0.5}], []]
+    filled: how many entries a vector holds, on average.
     """
-    entries = pa.StructArray.from_arrays([pa.array(indices), pa.array(values)], names=list(FIELDS))
-    return pa.ListArray.from_arrays(pa.array(indptr.astype(np.int32)), entries)
+
+    name: str
+    first: int
+    size: int
+    filled: float
+    kind: ColumnKind = ColumnKind.VECTOR
+
+    @property
+    def n_features(self) -> int:
+        return self.size
+
+    @property
+    def feature_names(self) -> list[str]:
+        return [f"{self.name}{index}" for index in range(self.first, self.first + self.size)]
 
 
 class VectorLearner:
-    """Learns the range of the indices; they start at 0 where there is one, at 1 otherwise."""
+    """Learns the range of the indices: it begins at 0 if an index is 0, else at 1."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._first, self._largest, self._n_entries, self._n_rows = 1, 0, 0, 0
 
-    def update(self, column: pa.ChunkedArray, place: Placed) -> None:
-        """Looks at more vectors."""
-        _, indices, _ = _parts(column)
+    def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
+        _, indices, _ = csr_arrays(column)
         self._n_rows += len(column)
         if len(indices):
             self._n_entries += len(indices)
@@ -56,25 +56,24 @@ class VectorLearner:
             self._largest = max(self._largest, int(indices.max()))
 
     def result(self) -> Learned:
-        """What was learned."""
         if not self._n_entries:
-            return DroppedColumn(self._name, "no values"), ()
+            return Learned(DroppedColumn(self._name, "no values"))
         size = self._largest - self._first + 1
-        return VectorColumn(self._name, self._first, size, self._n_entries / self._n_rows), ()
+        return Learned(VectorColumn(self._name, self._first, size, self._n_entries / self._n_rows))
 
 
 @dataclass(frozen=True, slots=True)
 class VectorEncoder:
-    """Encodes the vectors as they are; features that training has not seen are left out."""
+    """Encodes the vectors as they are; features that training did not have are left out."""
 
     column: VectorColumn
     start: int
 
-    def encode(self, values: pa.ChunkedArray) -> tuple[list[Part], Remarks]:
+    def encode(self, values: pa.ChunkedArray) -> tuple[list[EncodedColumn], RowWarnings]:
         column = self.column
-        if not is_vectors(values.type):
+        if not is_vector_type(values.type):
             raise DataError(f"column {column.name!r} holds {values.type}, where sparse vectors were expected")
-        indptr, indices, numbers = _parts(values)
+        indptr, indices, numbers = csr_arrays(values)
         _refuse_not_finite(column.name, indptr, numbers)
         places = indices - column.first
         if len(places) and places.min() < 0:
@@ -85,22 +84,24 @@ class VectorEncoder:
                 column=column.name,
                 row=row,
             )
-        remark = UnseenFeatures(column.name, 0)
+        warning = UnseenFeatures(column.name, 0)
         unseen = places >= column.size
         if unseen.any():
-            remark = _unseen(column.name, indptr, indices, unseen)
+            warning = _unseen_features(column.name, indptr, indices, unseen)
             kept = np.concatenate([[0], np.cumsum(~unseen)])
             indptr, places, numbers = kept[indptr], places[~unseen], numbers[~unseen]
         if len(places) < 2**31:
             indptr = indptr.astype(np.int32)
         matrix = csr_array((numbers, places, indptr), shape=(len(indptr) - 1, column.size))
-        return [Several(matrix, self.start)], (remark,)
+        return [SparseBlock(matrix, self.start)], (warning,)
 
 
-def _unseen(name: str, indptr: NDArray[np.int64], indices: NDArray[Any], unseen: NDArray[np.bool_]) -> UnseenFeatures:
-    in_row = np.diff(np.concatenate([[0], np.cumsum(unseen)])[indptr]) > 0
-    strange = np.unique(indices[unseen])[:SHOWN]
-    return UnseenFeatures(name, int(np.count_nonzero(in_row)), tuple(strange.tolist()))
+def _unseen_features(
+    name: str, indptr: NDArray[np.int64], indices: NDArray[Any], unseen: NDArray[np.bool_]
+) -> UnseenFeatures:
+    has_unseen = np.diff(np.concatenate([[0], np.cumsum(unseen)])[indptr]) > 0
+    smallest = np.unique(indices[unseen])[:MAX_EXAMPLES]
+    return UnseenFeatures(name, int(np.count_nonzero(has_unseen)), tuple(smallest.tolist()))
 
 
 def _refuse_not_finite(name: str, indptr: NDArray[np.int64], numbers: NDArray[np.float32]) -> None:
@@ -108,20 +109,3 @@ def _refuse_not_finite(name: str, indptr: NDArray[np.int64], numbers: NDArray[np
     if not finite.all():
         row = int(np.searchsorted(indptr, np.argmin(finite), side="right")) - 1
         raise DataError(f"column {name!r} holds a value that is no finite number; correct it", column=name, row=row)
-
-
-def _parts(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float32]]:
-    """The column as CSR: not copied where it is of one chunk."""
-    indptr, indices, values, end = [np.zeros(1, np.int64)], [], [], 0
-    for chunk in column.chunks:
-        offsets = chunk.offsets.to_numpy().astype(np.int64)
-        entries = chunk.values.slice(offsets[0], offsets[-1] - offsets[0])
-        indices.append(entries.field(0).to_numpy(zero_copy_only=False))
-        values.append(entries.field(1).to_numpy(zero_copy_only=False).astype(np.float32, copy=False))
-        indptr.append(offsets[1:] - offsets[0] + end)
-        end += offsets[-1] - offsets[0]
-    return np.concatenate(indptr), _joined(indices, np.int32), _joined(values, np.float32)
-
-
-def _joined(parts: Sequence[NDArray[Any]], kind: type) -> NDArray[Any]:
-    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, kind), *parts])

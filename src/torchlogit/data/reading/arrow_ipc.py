@@ -1,4 +1,4 @@
-"""Arrow's own files: .arrow and .feather, with a list of their batches at the end or as a stream."""
+"""Arrow IPC files, .arrow and .feather: in the file format, which lists its batches at the end, or as a stream."""
 
 from __future__ import annotations
 
@@ -10,46 +10,42 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 
 from torchlogit.data.reading.bytes import Input, cannot_be_read
-from torchlogit.data.reading.reader import Naming, after, without_pandas_index
+from torchlogit.data.reading.reader import Naming, without_pandas_index
 from torchlogit.data.wording import one_line
 from torchlogit.errors import DataError
 
-_MAGIC = b"ARROW1"
+_MAGIC = b"ARROW1"  # at the start of the file format
 
 
 def open_arrow(source: Input, compression: str | None, naming: Naming) -> ArrowReader:
-    """The file's columns, from its schema."""
-    del compression  # of its buffers, if any
+    """A reader of the file, whose columns are is_file_format at its start."""
+    del compression  # of the file as a whole: Arrow compresses its buffers
     with _opened(source, None) as (schema, _):
         found = without_pandas_index(schema.empty_table()).schema
-    names = tuple(naming.of(source.shown, found.names))
+    names = tuple(naming.of(source.display_name, found.names))
     named = pa.schema([field.with_name(name) for field, name in zip(found, names, strict=True)])
-    kept = [place for place, field in enumerate(schema) if field.name in found.names]
-    return ArrowReader(source, named, tuple(kept))
+    positions = [i for i, field in enumerate(schema) if field.name in found.names]
+    return ArrowReader(source, named, tuple(positions))
 
 
 @dataclass(frozen=True, slots=True)
 class ArrowReader:
-    """An Arrow file: its columns, and their places in it."""
+    """Reads an Arrow file. positions: of the columns among those of the file."""
 
     source: Input
     schema: pa.Schema
-    places: tuple[int, ...]
+    positions: tuple[int, ...]
     target: None = None
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
-    def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows from `start` on, a batch as it was written at a time."""
-        return after(start, self._tables(columns), self.source.shown)
-
-    def _tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        places = [self.places[self.schema.names.index(name)] for name in columns]
-        in_file = sorted(places)
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        positions = [self.positions[self.schema.names.index(name)] for name in columns]
+        in_file = sorted(positions)
         with _opened(self.source, in_file) as (_, batches):
             first_row = 0
             while (batch := self._next(batches, first_row)) is not None:
                 table = pa.Table.from_batches([batch])
-                yield table.select([in_file.index(place) for place in places]).rename_columns(list(columns))
+                yield table.select([in_file.index(position) for position in positions]).rename_columns(list(columns))
                 first_row += batch.num_rows
 
     def _next(self, batches: Iterator[pa.RecordBatch], first_row: int) -> pa.RecordBatch | None:
@@ -61,24 +57,24 @@ class ArrowReader:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise DataError(
-                f"{self.source.shown} is damaged from row {first_row + 1} on ({one_line(str(error))}); "
+                f"{self.source.display_name} is damaged from row {first_row + 1} on ({one_line(str(error))}); "
                 f"write the file or fetch it again"
             ) from None
         return batch
 
 
 @contextlib.contextmanager
-def _opened(source: Input, places: list[int] | None) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
-    """The schema and the batches, of these columns alone where their places are given."""
-    options = ipc.IpcReadOptions(included_fields=places)
+def _opened(source: Input, positions: list[int] | None) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
+    """The schema and the batches; only the columns at these positions, if they are given."""
+    options = ipc.IpcReadOptions(included_fields=positions)
     with cannot_be_read(source), source.open() as stream:
         try:
-            stream.size()  # waits for the end of a pipe, which gives fewer bytes than Arrow asks for before
-            listed = stream.read(len(_MAGIC)) == _MAGIC
+            stream.size()  # waits for the end of a pipe: until then a read may return fewer bytes than Arrow asks for
+            is_file_format = stream.read(len(_MAGIC)) == _MAGIC
             stream.seek(0)
-            file = (ipc.open_file if listed else ipc.open_stream)(stream, options=options)
+            file = (ipc.open_file if is_file_format else ipc.open_stream)(stream, options=options)
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            raise DataError(f"{source.shown} is not a whole Arrow file; write it or fetch it again") from None
-        yield file.schema, (map(file.get_batch, range(file.num_record_batches)) if listed else iter(file))
+            raise DataError(f"{source.display_name} is not a whole Arrow file; write it or fetch it again") from None
+        yield file.schema, (map(file.get_batch, range(file.num_record_batches)) if is_file_format else iter(file))

@@ -1,4 +1,4 @@
-"""The bytes of a source: files on disk, and text that may be compressed, cut where its records end."""
+"""The bytes of an input: files on disk, and text, compressed or not, in parts that end where a record ends."""
 
 from __future__ import annotations
 
@@ -8,73 +8,74 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import IO, Protocol, TypeAlias, cast
 
 import pyarrow as pa
 
 from torchlogit.data.wording import one_line
 from torchlogit.errors import DataError
 
-LONGEST_RECORD = 256 << 20
-MARK = b"\xef\xbb\xbf"  # says UTF-8 at the start of a file
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+# Bytes of the longest record (a row of text) that is read. A longer one is refused: memory would fill up where a file
+# is not what its name says, or where a quote is never closed.
+MAX_RECORD_BYTES = 256 << 20
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # may stand at the start of a UTF-8 file
+_COMPRESSION_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
 class Input(Protocol):
     """Bytes that can be read more than once."""
 
     @property
-    def shown(self) -> str:
-        """What messages call it."""
+    def display_name(self) -> str:
+        """The name in messages: without folders where that is unambiguous."""
         ...
 
     @property
     def path(self) -> str:
-        """Where it is, for messages about the way to it."""
+        """The full path, for messages about missing files and permissions."""
         ...
 
     def open(self) -> pa.NativeFile:
-        """The bytes from the first one on, with a way to seek."""
+        """A seekable stream of all bytes."""
         ...
 
-    def state(self) -> str:
-        """Changes when the bytes have changed; raises OSError where they are gone."""
+    def fingerprint(self) -> str:
+        """A text that changes when the bytes change; OSError if they are gone."""
         ...
 
     def ready(self) -> bool:
-        """Whether more bytes are there now, or none will come."""
+        """Whether the next read returns at once: with bytes, or with none at the end."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class DiskFile:
-    """A file that can be read at any place."""
+    """A regular file."""
 
     location: Path
-    shown: str
+    display_name: str
 
     @property
     def path(self) -> str:
-        """As it was given."""
         return str(self.location)
 
     def open(self) -> pa.NativeFile:
-        """Not mapped into memory: a file that is cut short while it is mapped ends the process."""
+        # Not memory-mapped: if a mapped file is truncated by another process, reading it kills this one.
         return pa.OSFile(str(self.location))
 
-    def state(self) -> str:
+    def fingerprint(self) -> str:
         """Name, size and time of the last change."""
         found = self.location.stat()
         return f"{self.location.name} {found.st_size} {found.st_mtime_ns}"
 
     def ready(self) -> bool:
-        """Always."""
         return True
 
 
 @contextlib.contextmanager
 def cannot_be_read(source: Input) -> Iterator[None]:
-    """The system's refusals, as one line."""
+    """Turns an OSError raised inside into a DataError of one line."""
     try:
         yield
     except OSError as error:
@@ -82,81 +83,83 @@ def cannot_be_read(source: Input) -> Iterator[None]:
         raise DataError(f"{source.path} cannot be read: {reason}") from None
 
 
-def packed_by(source: Input) -> str | None:
-    """The compression that the first bytes tell of: gzip, zstd or None."""
+def compression_of(source: Input) -> str | None:
+    """The compression that the first bytes show: gzip, zstd or None."""
     with cannot_be_read(source), source.open() as stream:
         start = stream.read(4)
-    return next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
+    return next((name for magic, name in _COMPRESSION_MAGIC.items() if start.startswith(magic)), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Lines of text in an input, compressed by `compression` (gzip or zstd) or not (None)."""
+    """An input that holds text, compressed by `compression` (gzip or zstd) or not (None)."""
 
     input: Input
     compression: str | None = None
 
     @property
-    def shown(self) -> str:
-        """What messages call it."""
-        return self.input.shown
+    def display_name(self) -> str:
+        return self.input.display_name
 
     @contextlib.contextmanager
     def open(self) -> Iterator[pa.NativeFile]:
-        """The bytes, unpacked; DataError where they end early or are damaged."""
-        with cannot_be_read(self.input), self.input.open() as packed:
+        """A stream of the decompressed bytes; DataError where the compressed data are damaged or incomplete."""
+        with cannot_be_read(self.input), self.input.open() as stream:
             if self.compression is None:
-                yield packed
+                yield stream
                 return
             try:
-                yield pa.CompressedInputStream(packed, self.compression)
+                yield pa.CompressedInputStream(stream, self.compression)
             except OSError as error:
                 if error.errno is not None:
                     raise
                 raise DataError(
-                    f"{self.shown} is not a whole {self.compression} file; compress it or fetch it again"
+                    f"{self.display_name} is not a whole {self.compression} file; compress it or fetch it again"
                 ) from None
 
     def lines(self, encoding: str = "utf-8-sig", errors: str = "surrogateescape") -> Generator[str, None, None]:
-        """The lines, each with its end."""
+        """The lines, each with its line end."""
         with self.open() as stream:
             yield from io.TextIOWrapper(cast(IO[bytes], stream), encoding=encoding, errors=errors, newline="")
 
 
-Cut = Callable[[bytes], int]
+FindLastEnd: TypeAlias = Callable[[bytes], int]
+"""Returns where the last complete record of some text ends; 0 where it has no complete record."""
 
 
 def last_line_end(text: bytes) -> int:
-    """Where the last whole line ends, 0 where there is none."""
+    """Where the last complete line ends; 0 where there is none."""
     return text.rfind(b"\n") + 1
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Some whole records; `is_rest`: what is left at the end of the file, which need not be whole."""
+class Records:
+    """Bytes of consecutive records.
+
+    incomplete: what follows the last complete record of the file: a record without a line end, or part of one.
+    """
 
     text: bytes
-    is_rest: bool = False
+    incomplete: bool = False
 
 
-def records(text: Text, cut: Cut, piece_bytes: int) -> Iterator[Piece]:
-    """The text in pieces of about so many bytes, cut where `cut` says that the last record in a piece ends.
+def records(text: Text, last_end: FindLastEnd, read_bytes: int) -> Iterator[Records]:
+    """The text, without a byte order mark, in parts of about `read_bytes` bytes of complete records.
 
-    The mark that says UTF-8 is left out.
-    A record longer than LONGEST_RECORD comes as the rest, and nothing after it.
+    If a record is longer than MAX_RECORD_BYTES, its beginning is returned as incomplete, and nothing after it is read.
     """
     with text.open() as stream:
-        start = stream.read(len(MARK))
-        held = b"" if start == MARK else start
-        while more := stream.read(max(piece_bytes, len(held))):
-            held += more
-            end = cut(held)
+        start = stream.read(len(BYTE_ORDER_MARK))
+        buffer = b"" if start == BYTE_ORDER_MARK else start
+        while more := stream.read(max(read_bytes, len(buffer))):
+            buffer += more
+            end = last_end(buffer)
             if end:
-                yield Piece(held[:end])
-                held = held[end:]
-            elif len(held) > LONGEST_RECORD:
+                yield Records(buffer[:end])
+                buffer = buffer[end:]
+            elif len(buffer) > MAX_RECORD_BYTES:
                 break
-    if end := cut(held):
-        yield Piece(held[:end])
-    if end < len(held):
-        yield Piece(held[end:], is_rest=True)
+    if end := last_end(buffer):
+        yield Records(buffer[:end])
+    if end < len(buffer):
+        yield Records(buffer[end:], incomplete=True)

@@ -1,8 +1,9 @@
 """Where the records of CSV text end: line ends inside quoted fields do not count.
 
-A quote opens a field only as its first character, as pyarrow and Python's csv read it, and two quotes in a quoted field
-stand for one. So where every second quote follows a delimiter, a line end or a quote, every second quote opens a field
-or goes on with it, which numpy tells in one look; only text with stray quotes takes a loop over them.
+A quote opens a field only as its first character, as in pyarrow and Python's csv module; within a quoted field, two
+quotes stand for one. If every other quote (the first, the third, ...) is preceded by a delimiter, a line end or another
+quote, then quotes alternate between opening and closing, and parity tells whether a line end is inside a field. numpy
+checks that for all quotes at once. Text with stray quotes is scanned one quote at a time.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _QUOTE = ord('"')
 
 
 def last_record_end(text: bytes, delimiter: str) -> int:
-    r"""Where the last whole record ends in text that starts with a record; 0 where none does.
+    r"""Where the last complete record ends in text that starts with a record; 0 where no record is complete.
 
     >>> last_record_end(b'a,b\n1,"2\n3', ",")
     4
@@ -23,47 +24,52 @@ def last_record_end(text: bytes, delimiter: str) -> int:
     end = text.rfind(line_end)
     if b'"' not in text:
         return end + 1
-    marks = _marks(text, delimiter)
+    quotes = _alternating_quotes(text, delimiter)
     while end >= 0:
-        before = int(np.searchsorted(marks, end))
-        if before % 2 == 0:
+        n_before = int(np.searchsorted(quotes, end))
+        if n_before % 2 == 0:
             return end + 1
-        end = text.rfind(line_end, 0, int(marks[before - 1]))
+        end = text.rfind(line_end, 0, int(quotes[n_before - 1]))
     return 0
 
 
-def ends_quoted(text: bytes, delimiter: str) -> bool:
-    """Whether text that starts with a record ends within a quoted field."""
-    return b'"' in text and len(_marks(text, delimiter)) % 2 == 1
+def ends_in_quotes(text: bytes, delimiter: str) -> bool:
+    """Whether text that starts with a record ends inside a quoted field."""
+    return b'"' in text and len(_alternating_quotes(text, delimiter)) % 2 == 1
 
 
-def _marks(text: bytes, delimiter: str) -> NDArray[np.int64]:
-    """Places of quotes, of which each first one opens a quoted field or goes on with it, each second one closes it."""
+def _alternating_quotes(text: bytes, delimiter: str) -> NDArray[np.int64]:
+    """Positions of quotes that alternate: the text between the first and the second is quoted, and so on.
+
+    A pair of quotes within a quoted field may be among them, as it closes the field and opens it again; stray quotes
+    are not.
+    """
     view = np.frombuffer(text, np.uint8)
     quotes = np.flatnonzero(view == _QUOTE)
     opening = quotes[::2]
     before = view[opening - 1]
-    starts = opening == 0
+    may_open = opening == 0
     for byte in (ord(delimiter), *b'\r\n"'):
-        starts |= before == byte
-    return quotes if starts.all() else _marks_one_by_one(text, quotes, delimiter)
+        may_open |= before == byte
+    return quotes if may_open.all() else _scanned_quotes(text, quotes, delimiter)
 
 
-def _marks_one_by_one(text: bytes, quotes: NDArray[np.int64], delimiter: str) -> NDArray[np.int64]:
-    starts = (delimiter + "\r\n").encode()
-    places: list[int] = quotes.tolist()
-    marks: list[int] = []
-    quoted, at = False, 0
-    while at < len(places):
-        place = places[at]
+def _scanned_quotes(text: bytes, quotes: NDArray[np.int64], delimiter: str) -> NDArray[np.int64]:
+    """The same, where some of the quotes neither open nor close a field."""
+    before_field = (delimiter + "\r\n").encode()
+    positions: list[int] = quotes.tolist()
+    found: list[int] = []
+    quoted, i = False, 0
+    while i < len(positions):
+        position = positions[i]
         if not quoted:
-            quoted = place == 0 or text[place - 1] in starts
-        elif at + 1 < len(places) and places[at + 1] == place + 1:
-            at += 2
+            quoted = position == 0 or text[position - 1] in before_field
+        elif i + 1 < len(positions) and positions[i + 1] == position + 1:
+            i += 2
             continue
         else:
             quoted = False
-        if quoted or len(marks) % 2:
-            marks.append(place)
-        at += 1
-    return np.array(marks, np.int64)
+        if quoted or len(found) % 2:
+            found.append(position)
+        i += 1
+    return np.array(found, np.int64)

@@ -1,6 +1,6 @@
-"""CSV files, read half a MiB at a time on all cores, each column as text.
+"""CSV files, parsed in threads; all columns are text.
 
-pyarrow parses the pieces; Python's csv module reads the header, and finds the row to blame where pyarrow gives up.
+pyarrow parses the text. Python's csv module reads the header, and finds the row at fault when pyarrow fails.
 """
 
 from __future__ import annotations
@@ -15,41 +15,43 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from torchlogit.data.in_order import in_order
-from torchlogit.data.reading.bytes import LONGEST_RECORD, MARK, Input, Piece, Text, records
-from torchlogit.data.reading.csv_quotes import ends_quoted, last_record_end
-from torchlogit.data.reading.reader import Naming, after
+from torchlogit.data.concurrency import map_in_threads
+from torchlogit.data.reading.bytes import BYTE_ORDER_MARK, MAX_RECORD_BYTES, Input, Records, Text, records
+from torchlogit.data.reading.csv_quotes import ends_in_quotes, last_record_end
+from torchlogit.data.reading.reader import Naming
 from torchlogit.data.wording import excerpt, one_line
 from torchlogit.errors import DataError
 
-PIECE_BYTES = 1 << 19  # with its columns, what a core keeps in its cache: 4 MiB took twice as long
-_AHEAD = 16
+# Bytes of text that a thread parses at a time: with its parsed columns, it fits in a core's cache. 4 MiB took twice as
+# long (docs/decisions/0015).
+READ_BYTES = 1 << 19
+_MAX_PENDING = 16  # parsed parts that wait to be used
 
 _SAVE_AS_UTF8 = "save the file as UTF-8, for example with iconv -f latin1 -t utf-8"
 
 
 def open_csv(source: Input, compression: str | None, naming: Naming, *, delimiter: str) -> CsvReader:
-    """The file's columns, from its first record."""
+    """A reader of the file, whose columns are found from its first record."""
     text = Text(source, compression)
+    name = text.display_name
     try:
         with contextlib.closing(text.lines()) as lines:
             parsed = csv.reader(lines, delimiter=delimiter)
             blank_lines, first = next(((line, record) for line, record in enumerate(parsed) if record), (0, []))
     except csv.Error as error:
-        raise DataError(f"{text.shown}: the first line is no CSV ({error}); check its quotes") from None
+        raise DataError(f"{name}: the first line is not CSV ({error}); check its quotes") from None
     if not first:
-        raise DataError(f"{text.shown} is empty; give a file with rows")
+        raise DataError(f"{name} is empty; give a file with rows")
     if any(_is_not_utf8(field) for field in first):
-        raise DataError(f"{text.shown}: the first line is not UTF-8 text; {_SAVE_AS_UTF8}")
-    _refuse_other_delimiter(text.shown, first, delimiter)
-    found = first if naming.has_header else [f"column_{i + 1}" for i in range(len(first))]
-    names = tuple(naming.of(text.shown, found))
-    return CsvReader(text, delimiter, names, blank_lines, int(naming.has_header))
+        raise DataError(f"{name}: the first line is not UTF-8 text; {_SAVE_AS_UTF8}")
+    _refuse_other_delimiter(name, first, delimiter)
+    in_file = first if naming.has_header else [f"column_{i + 1}" for i in range(len(first))]
+    return CsvReader(text, delimiter, tuple(naming.of(name, in_file)), blank_lines, int(naming.has_header))
 
 
 @dataclass(frozen=True, slots=True)
 class CsvReader:
-    """A CSV file: the `names` of its columns, and the lines and records before its first row."""
+    """Reads a CSV file. blank_lines, header_records: how many stand before the first row."""
 
     text: Text
     delimiter: str
@@ -57,62 +59,64 @@ class CsvReader:
     blank_lines: int
     header_records: int
     target: None = None
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def schema(self) -> pa.Schema:
-        """Text, all of it."""
         return pa.schema([(name, pa.string()) for name in self.names])
 
-    def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows from `start` on, a piece of the file at a time."""
-        return after(start, self._tables(list(columns)), self.text.shown)
-
-    def _tables(self, columns: list[str]) -> Iterator[pa.Table]:
-        pieces = records(self.text, partial(last_record_end, delimiter=self.delimiter), PIECE_BYTES)
-        parts = (_Part(self, piece, is_first=place == 0) for place, piece in enumerate(pieces))
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        parts = records(self.text, partial(last_record_end, delimiter=self.delimiter), READ_BYTES)
+        fragments = (_Fragment(self, part, is_first=i == 0) for i, part in enumerate(parts))
+        parse = partial(_parsed, columns=list(columns))
         first_row = 0
-        for part, table in in_order(partial(_tried, columns=columns), parts, ahead=_AHEAD, ready=self.text.input.ready):
+        parsed = map_in_threads(parse, fragments, max_pending=_MAX_PENDING, ready=self.text.input.ready)
+        for fragment, table in parsed:
             if isinstance(table, pa.ArrowInvalid):
-                raise part.fault(first_row, table)
-            if part.is_open:
-                raise _open_quote(self.text.shown, first_row)
+                raise fragment.fault(first_row, table)
+            if fragment.is_open:
+                raise _open_quote(self.text.display_name, first_row)
             yield table
             first_row += table.num_rows
 
 
-def _tried(part: _Part, columns: list[str]) -> tuple[_Part, pa.Table | pa.ArrowInvalid]:
-    """The part's rows, or what pyarrow had against them: the row to blame is known once all before it are counted."""
+def _parsed(fragment: _Fragment, columns: list[str]) -> tuple[_Fragment, pa.Table | pa.ArrowInvalid]:
+    """Parse a fragment. An error is returned, not raised: its row number is known once all rows before are counted."""
     try:
-        return part, part.table(columns)
+        return fragment, fragment.table(columns)
     except pa.ArrowInvalid as error:
-        return part, error
+        return fragment, error
 
 
-class _Part:
-    """Some whole records of a file; the first part has its header."""
+class _Fragment:
+    """Complete records of a file, to be parsed by one thread; the first fragment of a file holds its header.
 
-    def __init__(self, reader: CsvReader, piece: Piece, *, is_first: bool) -> None:
+    is_open: the fragment is the end of the file, and a quoted field in it is never closed.
+    """
+
+    def __init__(self, reader: CsvReader, part: Records, *, is_first: bool) -> None:
         self._reader = reader
-        self._text = piece.text
+        self._text = part.text
         self._skipped = (reader.blank_lines, reader.header_records) if is_first else (0, 0)
-        self.is_open = piece.is_rest and ends_quoted(piece.text, reader.delimiter)
-        if piece.is_rest and len(piece.text) > LONGEST_RECORD and not self.is_open:
-            size = LONGEST_RECORD >> 20
-            raise DataError(f"{reader.text.shown} has a row of more than {size} MiB; is it CSV?")
-        if piece.is_rest:
+        self.is_open = part.incomplete and ends_in_quotes(part.text, reader.delimiter)
+        if part.incomplete and len(part.text) > MAX_RECORD_BYTES and not self.is_open:
+            size = MAX_RECORD_BYTES >> 20
+            raise DataError(f"{reader.text.display_name} has a row of more than {size} MiB; is it CSV?")
+        if part.incomplete:
             self._text += b"\n"
-        if not is_first and piece.text.startswith(MARK):
-            self._text = b"\n" + self._text  # pyarrow would take it for the mark at the start of a file
+        if not is_first and part.text.startswith(BYTE_ORDER_MARK):
+            self._text = b"\n" + self._text  # else pyarrow would drop it, as at the start of a file
 
     def table(self, columns: list[str]) -> pa.Table:
-        """The rows of these columns; pa.ArrowInvalid where there is something wrong with one."""
+        """The rows with these columns; pa.ArrowInvalid if a row cannot be parsed."""
         if self.is_open or (self._text[0] in b"\r\n" and not self._text.strip(b"\r\n")):
             return pa.table({name: pa.array([], pa.string()) for name in columns})
         return self._parsed(columns, None)
 
     def _parsed(self, columns: list[str], ragged: list[pacsv.InvalidRow] | None) -> pa.Table:
-        def keep(row: pacsv.InvalidRow) -> str:
+        """ragged: a list to which the first row with too many or too few fields is added."""
+
+        def collect(row: pacsv.InvalidRow) -> str:
             assert ragged is not None
             ragged.append(row)
             return "error"
@@ -129,8 +133,8 @@ class _Part:
             ),
             parse_options=pacsv.ParseOptions(
                 delimiter=self._reader.delimiter,
-                newlines_in_values=header_records > 0 and b'"' in self._text,  # where pyarrow passes over the header
-                invalid_row_handler=None if ragged is None else keep,
+                newlines_in_values=header_records > 0 and b'"' in self._text,  # when pyarrow skips the header
+                invalid_row_handler=None if ragged is None else collect,
             ),
             convert_options=pacsv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), include_columns=columns
@@ -138,12 +142,12 @@ class _Part:
         )
 
     def fault(self, first_row: int, error: pa.ArrowInvalid) -> DataError:
-        """What is wrong, and with which row, by the index of the part's first row in the file."""
-        shown = self._reader.text.shown
+        """The error about the row at fault. first_row: the index in the file of the fragment's first row."""
+        name = self._reader.text.display_name
         return (
             self._ragged_row(first_row)
             or self._other_encoding(first_row)
-            or DataError(f"{shown} cannot be read as CSV from row {first_row + 1} on: {one_line(str(error))}")
+            or DataError(f"{name} cannot be read as CSV from row {first_row + 1} on: {one_line(str(error))}")
         )
 
     def _ragged_row(self, first_row: int) -> DataError | None:
@@ -154,7 +158,7 @@ class _Part:
             return None
         row, delimiter = ragged[0], self._reader.delimiter
         return DataError(
-            f"{self._reader.text.shown} row {first_row + row.number - sum(self._skipped)}: expected "
+            f"{self._reader.text.display_name} row {first_row + row.number - sum(self._skipped)}: expected "
             f"{row.expected_columns} fields and found {row.actual_columns} in {excerpt(row.text)}; "
             f"complete the row, or quote the fields that hold {delimiter!r}"
         )
@@ -166,26 +170,28 @@ class _Part:
             for row, record in enumerate(rows, start=first_row + 1 - self._skipped[1]):
                 for name, field in zip(self._reader.names, record, strict=False):
                     if _is_not_utf8(field):
-                        shown = self._reader.text.shown
-                        return DataError(f"{shown} row {row}: column {name!r} is not UTF-8 text; {_SAVE_AS_UTF8}")
+                        where = f"{self._reader.text.display_name} row {row}"
+                        return DataError(f"{where}: column {name!r} is not UTF-8 text; {_SAVE_AS_UTF8}")
         return None
 
 
-def _open_quote(shown: str, row: int) -> DataError:
+def _open_quote(display_name: str, row: int) -> DataError:
     return DataError(
-        f"{shown} row {row + 1}: a quote is opened and never closed; close it, and double the quotes inside it"
+        f"{display_name} row {row + 1}: a quote is opened and never closed; close it, and double the quotes inside it"
     )
 
 
-def _refuse_other_delimiter(shown: str, first: list[str], delimiter: str) -> None:
+def _refuse_other_delimiter(display_name: str, first: list[str], delimiter: str) -> None:
+    """DataError if the first record is one field that holds another common delimiter."""
     other = next((mark for mark in ",;\t|" if mark != delimiter and mark in first[0]), None)
     if len(first) == 1 and other is not None:
         remedy = {",": "call it .csv", "\t": "call it .tsv"}.get(other, "write it with ',' between the fields")
         raise DataError(
-            f"{shown} has one column, {excerpt(first[0])}, which holds {other!r} where "
+            f"{display_name} has one column, {excerpt(first[0])}, which holds {other!r} where "
             f"{delimiter!r} was expected between fields; {remedy}"
         )
 
 
 def _is_not_utf8(field: str) -> bool:
+    """Whether text decoded with "surrogateescape" holds bytes that are not UTF-8."""
     return any("\udc80" <= character <= "\udcff" for character in field)

@@ -1,4 +1,4 @@
-"""The kinds of files that can be read, by suffix, or for bytes that have none by how they begin."""
+"""The formats that can be read, recognised by the suffix of a file's name; without a suffix, by the first bytes."""
 
 from __future__ import annotations
 
@@ -9,36 +9,35 @@ from functools import partial
 from typing import TypeAlias
 
 from torchlogit.data.reading.arrow_ipc import open_arrow
-from torchlogit.data.reading.bytes import Input, Text, packed_by
+from torchlogit.data.reading.bytes import Input, Text, compression_of
 from torchlogit.data.reading.csv_reader import open_csv
 from torchlogit.data.reading.json_lines import open_json_lines
 from torchlogit.data.reading.parquet import open_parquet
 from torchlogit.data.reading.reader import Naming, Reader
-from torchlogit.data.reading.svmlight_reader import LABEL, open_svmlight
+from torchlogit.data.reading.svmlight import open_svmlight
 
-Opens: TypeAlias = Callable[[Input, str | None, Naming], Reader]
+Open: TypeAlias = Callable[[Input, str | None, Naming], Reader]
 
-_PACKED = {"": None, ".gz": "gzip", ".zst": "zstd"}
+_COMPRESSIONS = {"": None, ".gz": "gzip", ".zst": "zstd"}  # by the suffix that follows that of the format
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How a kind of file is opened, how its files are compressed as a whole, and the target that it has of its own."""
+    """The function that opens a reader of such files, and how a file is compressed as a whole."""
 
-    opens: Opens
+    open: Open
     compression: str | None = None
-    target: str | None = None
 
 
-_TEXTS: dict[str, tuple[Opens, str | None]] = {
-    ".csv": (partial(open_csv, delimiter=","), None),
-    ".tsv": (partial(open_csv, delimiter="\t"), None),
-    ".jsonl": (open_json_lines, None),
-    ".svm": (open_svmlight, LABEL),
-    ".libsvm": (open_svmlight, LABEL),
-    ".svmlight": (open_svmlight, LABEL),
+_TEXT_FORMATS: dict[str, Open] = {
+    ".csv": partial(open_csv, delimiter=","),
+    ".tsv": partial(open_csv, delimiter="\t"),
+    ".jsonl": open_json_lines,
+    ".svm": open_svmlight,
+    ".libsvm": open_svmlight,
+    ".svmlight": open_svmlight,
 }
-_BINARIES: dict[str, Opens] = {
+_BINARY_FORMATS: dict[str, Open] = {
     ".parquet": open_parquet,
     ".arrow": open_arrow,
     ".feather": open_arrow,
@@ -46,21 +45,20 @@ _BINARIES: dict[str, Opens] = {
 
 FORMATS = {
     **{
-        suffix + packed: Format(opens, compression, target)
-        for suffix, (opens, target) in _TEXTS.items()
-        for packed, compression in _PACKED.items()
+        suffix + packed: Format(open_, compression)
+        for suffix, open_ in _TEXT_FORMATS.items()
+        for packed, compression in _COMPRESSIONS.items()
     },
-    **{suffix: Format(opens) for suffix, opens in _BINARIES.items()},
+    **{suffix: Format(open_) for suffix, open_ in _BINARY_FORMATS.items()},
 }
-KNOWN = f"{', '.join(_TEXTS)} (each also .gz or .zst), {', '.join(_BINARIES)}"
+KNOWN = f"{', '.join(_TEXT_FORMATS)} (each also .gz or .zst), {', '.join(_BINARY_FORMATS)}"
 
-# The first line of text without a suffix, where it is not CSV.
 _SVMLIGHT_LINE = re.compile(r"[-+]?[\d.]\S*(\s+(qid|\d+):\S+)+\s*(#.*)?$")
 _MAGICS = {b"PAR1": ".parquet", b"ARROW1": ".arrow", b"\xff\xff\xff\xff": ".arrow"}
 
 
 def format_of(name: str) -> Format | None:
-    """The format that a file's name tells of.
+    """The format that the suffix of a file's name stands for; None if it stands for none.
 
     >>> format_of("A9A.svm.gz").compression, format_of("notes.txt")
     ('gzip', None)
@@ -69,23 +67,23 @@ def format_of(name: str) -> Format | None:
 
 
 def format_within(source: Input) -> Format:
-    """The format that the bytes tell of: CSV where they tell nothing else."""
-    compression = packed_by(source)
+    """The format that the first bytes show; CSV if they show no other."""
+    compression = compression_of(source)
     with Text(source, compression).open() as stream:
-        start = stream.read(1)  # a pipe may give no more for a while, and needs no more to be told apart by
+        start = stream.read(1)  # not more where the first byte decides: a pipe may have no more bytes for a while
         start += stream.read(7) if start[:1] in (b"P", b"A", b"\xff") else b""
     binary = next((suffix for magic, suffix in _MAGICS.items() if start.startswith(magic)), None)
     if binary is not None:
         return FORMATS[binary]
     line = next((line for line in Text(source, compression).lines() if line.strip()), "")
-    packed = next(suffix for suffix, kind in _PACKED.items() if kind == compression)
-    return FORMATS[_kind_of_text(line.strip()) + packed]
+    packed = next(suffix for suffix, name in _COMPRESSIONS.items() if name == compression)
+    return FORMATS[_suffix_for(line.strip()) + packed]
 
 
-def _kind_of_text(line: str) -> str:
-    """The suffix of text with such a first line.
+def _suffix_for(line: str) -> str:
+    """The suffix of the format that the first line of some text shows.
 
-    >>> _kind_of_text('{"age": 39}'), _kind_of_text("+1 3:0.5 7:1"), _kind_of_text("age,job")
+    >>> _suffix_for('{"age": 39}'), _suffix_for("+1 3:0.5 7:1"), _suffix_for("age,job")
     ('.jsonl', '.svm', '.csv')
     """
     if line.startswith("{"):

@@ -1,4 +1,4 @@
-"""JSON lines: an object per line, read by pyarrow; where it gives up, Python's json finds the line to blame."""
+"""JSON lines: an object per line, parsed by pyarrow; Python's json finds the line at fault where pyarrow gives up."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.json as pajson
 
-from torchlogit.data.in_order import in_order
-from torchlogit.data.reading.bytes import LONGEST_RECORD, Input, Piece, Text, last_line_end, records
-from torchlogit.data.reading.reader import Naming, after
+from torchlogit.data.concurrency import map_in_threads
+from torchlogit.data.reading.bytes import MAX_RECORD_BYTES, Input, Records, Text, last_line_end, records
+from torchlogit.data.reading.reader import Naming
 from torchlogit.data.wording import excerpt, one_line
 from torchlogit.errors import DataError
 
-PIECE_BYTES = 1 << 20
-_AHEAD = 16
+READ_BYTES = 1 << 20  # bytes of text that a thread parses at a time
+_MAX_PENDING = 16  # parsed parts that wait to be used
 
 
 def open_json_lines(source: Input, compression: str | None, naming: Naming) -> JsonLinesReader:
-    """The file's columns: all of it is read, since any line may bring a new key, or the first number that is not whole.
+    """A reader of the file.
 
-    Text stays text, whatever it looks like; what lacks a key is missing there.
+    The whole file is read to find the columns: any line may hold a new key, or the first number that is not whole.
+    Text is never parsed as anything else. A key that a line lacks is a missing value.
     """
     text = Text(source, compression)
     schema, rows = pa.schema([]), 0
-    for found in in_order(_tried, _pieces(text), ahead=_AHEAD):
+    for found in map_in_threads(_parsed, _parts(text), max_pending=_MAX_PENDING):
         if isinstance(found, pa.ArrowInvalid):
             raise _fault(text, found)
         try:
@@ -36,49 +37,48 @@ def open_json_lines(source: Input, compression: str | None, naming: Naming) -> J
             raise _fault(text, error) from None
         rows += found.num_rows
     if not rows:
-        raise DataError(f"{text.shown} is empty; give a file with rows")
-    return JsonLinesReader(text, schema, tuple(naming.of(text.shown, schema.names)))
+        raise DataError(f"{text.display_name} is empty; give a file with rows")
+    return JsonLinesReader(text, schema, tuple(naming.of(text.display_name, schema.names)))
 
 
 @dataclass(frozen=True, slots=True)
 class JsonLinesReader:
-    """A file of JSON lines: the types of its keys, and what the columns are called."""
+    """Reads a file of JSON lines. in_file: keys and their types. names: of the columns, one for each key."""
 
     text: Text
     in_file: pa.Schema
     names: tuple[str, ...]
     target: None = None
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def schema(self) -> pa.Schema:
-        """The keys' types, by the columns' names."""
         return pa.schema([field.with_name(name) for field, name in zip(self.in_file, self.names, strict=True)])
 
-    def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows from `start` on, a piece of the file at a time."""
-        return after(start, self._tables(list(columns)), self.text.shown)
-
-    def _tables(self, columns: list[str]) -> Iterator[pa.Table]:
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         schema = pa.schema([self.in_file.field(self.names.index(name)) for name in columns])
-        for table in in_order(partial(_tried, schema=schema), _pieces(self.text), ahead=_AHEAD):
+        parse = partial(_parsed, schema=schema)
+        for table in map_in_threads(parse, _parts(self.text), max_pending=_MAX_PENDING):
             if isinstance(table, pa.ArrowInvalid):
                 raise _fault(self.text, table)
-            yield table.rename_columns(columns)
+            yield table.rename_columns(list(columns))
 
 
-def _pieces(text: Text) -> Iterator[Piece]:
-    return (piece for piece in records(text, last_line_end, PIECE_BYTES) if piece.text.strip())
+def _parts(text: Text) -> Iterator[Records]:
+    return (part for part in records(text, last_line_end, READ_BYTES) if part.text.strip())
 
 
-def _tried(piece: Piece, schema: pa.Schema | None = None) -> pa.Table | pa.ArrowInvalid:
-    """The piece's rows, of the keys in the schema alone where there is one; or what pyarrow had against them."""
+def _parsed(part: Records, schema: pa.Schema | None = None) -> pa.Table | pa.ArrowInvalid:
+    """Parse some lines: the keys in the schema, or all keys. An error is returned, so that parsing other parts goes on.
+
+    Then `_fault` reads the file from its start, and names the line.
+    """
     try:
-        if len(piece.text) > LONGEST_RECORD:
-            raise pa.ArrowInvalid(f"a line of more than {LONGEST_RECORD >> 20} MiB")
+        if len(part.text) > MAX_RECORD_BYTES:
+            raise pa.ArrowInvalid(f"a line of more than {MAX_RECORD_BYTES >> 20} MiB")
         return pajson.read_json(
-            pa.BufferReader(piece.text),
-            read_options=pajson.ReadOptions(use_threads=False, block_size=len(piece.text) + 1),
+            pa.BufferReader(part.text),
+            read_options=pajson.ReadOptions(use_threads=False, block_size=len(part.text) + 1),
             parse_options=pajson.ParseOptions(
                 explicit_schema=schema, unexpected_field_behavior="infer" if schema is None else "ignore"
             ),
@@ -88,27 +88,28 @@ def _tried(piece: Piece, schema: pa.Schema | None = None) -> pa.Table | pa.Arrow
 
 
 def _without_times(schema: pa.Schema) -> pa.Schema:
-    """pyarrow takes text that looks like a time for one."""
+    """The schema with text in place of times: pyarrow takes text that looks like a time for one."""
     return pa.schema([field.with_type(pa.string()) if pa.types.is_temporal(field.type) else field for field in schema])
 
 
 def _fault(text: Text, error: Exception) -> DataError:
-    """The error of the first line that is no JSON object, or changes the type of a value."""
-    kinds: dict[str, type] = {}
+    """The error about the first line that is not a JSON object, or whose value has another type than those before."""
+    types: dict[str, type] = {}
     for number, line in enumerate(text.lines("utf-8-sig", "replace"), start=1):
+        where = f"{text.display_name} line {number}"
         try:
             row = json.loads(line)
         except ValueError as reason:
             if not line.strip():
                 continue
-            return DataError(f"{text.shown} line {number} is no JSON ({reason}): {excerpt(line.strip())}")
+            return DataError(f"{where} is not JSON ({reason}): {excerpt(line.strip())}")
         if not isinstance(row, dict):
-            return DataError(f"{text.shown} line {number} holds {excerpt(line.strip())}; expected an object, {{...}}")
+            return DataError(f"{where} holds {excerpt(line.strip())}; expected an object, {{...}}")
         for name, value in row.items():
-            kind = float if type(value) is int else type(value)
-            if value is not None and kinds.setdefault(name, kind) is not kind:
+            type_ = float if type(value) is int else type(value)
+            if value is not None and types.setdefault(name, type_) is not type_:
                 return DataError(
-                    f"{text.shown} line {number}: {name!r} is {excerpt(json.dumps(value))}, "
+                    f"{where}: {name!r} is {excerpt(json.dumps(value))}, "
                     f"and of another type before; write the values of a key alike"
                 )
-    return DataError(f"{text.shown} cannot be read as JSON lines: {one_line(str(error))}")
+    return DataError(f"{text.display_name} cannot be read as JSON lines: {one_line(str(error))}")

@@ -1,4 +1,4 @@
-"""Parquet files, read by batches within a row group, so that large ones need no more memory than small ones."""
+"""Parquet files, read in batches within each row group, so that memory does not grow with the file."""
 
 from __future__ import annotations
 
@@ -10,58 +10,53 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from torchlogit.data.reading.bytes import Input, cannot_be_read
-from torchlogit.data.reading.reader import Naming, after, refuse_beyond, without_pandas_index
+from torchlogit.data.reading.reader import Naming, without_pandas_index
 from torchlogit.data.wording import one_line
 from torchlogit.errors import DataError
 
-_BATCH_ROWS = 1 << 16
-_COLUMN_BYTES = 1 << 18  # read at once of a column: without a limit, all of it in the row group
+_BATCH_ROWS = 1 << 16  # rows that are decoded at a time
+_COLUMN_BYTES = 1 << 18  # bytes of a column that are read at a time; pyarrow's default is its whole row group
 
 
 def open_parquet(source: Input, compression: str | None, naming: Naming) -> ParquetReader:
-    """The file's columns, from its end."""
-    del compression  # Parquet has its own
+    """A reader of the file, whose columns are listed at its end."""
+    del compression  # of the file as a whole: Parquet compresses its pages
     with _opened(source) as file:
         found = without_pandas_index(file.schema_arrow.empty_table()).schema
         rows = file.metadata.num_rows
-    names = tuple(naming.of(source.shown, found.names))
+    names = tuple(naming.of(source.display_name, found.names))
     if not rows:
-        raise DataError(f"{source.shown} has column names and no rows; give a file with rows")
+        raise DataError(f"{source.display_name} has column names and no rows; give a file with rows")
     schema = pa.schema([field.with_name(name) for field, name in zip(found, names, strict=True)])
     return ParquetReader(source, schema, tuple(found.names))
 
 
 @dataclass(frozen=True, slots=True)
 class ParquetReader:
-    """A Parquet file: its columns, and what they are called in it."""
+    """Reads a Parquet file. in_file: the names of the columns there, in the order of the schema."""
 
     source: Input
     schema: pa.Schema
     in_file: tuple[str, ...]
     target: None = None
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
-    def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows from `start` on; row groups before it are not read."""
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         with _opened(self.source) as file:
             first_row = 0
             for group in range(file.metadata.num_row_groups):
-                rows = file.metadata.row_group(group).num_rows
-                if start < first_row + rows:
-                    within = self._group(file, group, first_row, columns)
-                    yield from after(max(0, start - first_row), within, self.source.shown)
-                first_row += rows
-            refuse_beyond(start, first_row, self.source.shown)
+                yield from self._group(file, group, first_row, columns)
+                first_row += file.metadata.row_group(group).num_rows
 
     def _group(self, file: pq.ParquetFile, group: int, first_row: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-        called = dict(zip(self.schema.names, self.in_file, strict=True))
-        wanted = [called[name] for name in columns]
+        in_file = dict(zip(self.schema.names, self.in_file, strict=True))
+        selected = [in_file[name] for name in columns]
         unique = len(set(self.in_file)) == len(self.in_file)
         try:
-            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=wanted if unique else None):
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=selected if unique else None):
                 table = pa.Table.from_batches([batch])
                 if unique:
-                    yield table.select(wanted).rename_columns(list(columns))
+                    yield table.select(selected).rename_columns(list(columns))
                 else:
                     yield table.select(range(len(self.in_file))).rename_columns(self.schema.names).select(columns)
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -69,7 +64,7 @@ class ParquetReader:
                 raise
             rows = file.metadata.row_group(group).num_rows
             raise DataError(
-                f"{self.source.shown} rows {first_row + 1} to {first_row + rows} are damaged "
+                f"{self.source.display_name} rows {first_row + 1} to {first_row + rows} are damaged "
                 f"({one_line(str(error))}); write the file or fetch it again"
             ) from None
 
@@ -82,5 +77,5 @@ def _opened(source: Input) -> Iterator[pq.ParquetFile]:
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            raise DataError(f"{source.shown} is not a whole Parquet file; write it or fetch it again") from None
+            raise DataError(f"{source.display_name} is not a whole Parquet file; write it or fetch it again") from None
         yield file

@@ -1,4 +1,4 @@
-"""Which files are meant: globs and folders become the files in them, in the order of their names."""
+"""The files that a path, a glob or a folder stands for, in the order of their names; and their names in messages."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from torchlogit.data.reading.formats import KNOWN, format_of
 from torchlogit.errors import DataError
 
-_WILD = "*?["
+_GLOB_CHARACTERS = "*?["
 
 
 def expanded(given: str | Path) -> list[Path]:
-    """The file, or the files that match a glob, or those of known kinds in a folder; at least one, or DataError."""
+    """The file itself, the files that match a glob, or the files of known formats in a folder; DataError for none."""
     path = Path(given)
     if path.is_dir():
         return _in_folder(path)
-    if any(mark in str(given) for mark in _WILD) and not path.exists():
+    if any(character in str(given) for character in _GLOB_CHARACTERS) and not path.exists():
         found = sorted(Path(match) for match in glob.glob(str(given), recursive=True) if not Path(match).is_dir())
         if not found:
             raise DataError(f"no file matches {given}; check the path, and quote it so that the shell leaves it alone")
@@ -39,7 +39,7 @@ def _in_folder(folder: Path) -> list[Path]:
     return known
 
 
-def shown_names(files: Sequence[Path]) -> tuple[str, ...]:
-    """What messages call the files: their names, with the folders where names are not enough."""
+def display_names(files: Sequence[Path]) -> tuple[str, ...]:
+    """The names of the files for messages: the whole path where two files have the same name."""
     times = Counter(path.name for path in files)
     return tuple(path.name if times[path.name] == 1 else str(path) for path in files)

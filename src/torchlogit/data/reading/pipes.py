@@ -1,4 +1,4 @@
-"""Standard input and pipes, which give their bytes once: kept in a temporary file, so that they can be read again."""
+"""Standard input and pipes, whose bytes come only once: they are copied to a temporary file, to be read again."""
 
 from __future__ import annotations
 
@@ -22,115 +22,116 @@ import pyarrow as pa
 from torchlogit.errors import DataError
 
 STANDARD_INPUT = "standard input"
-_PIECE_BYTES = 1 << 20
+_READ_BYTES = 1 << 20  # bytes that are asked of the pipe at a time
 
 
 def standard_input() -> Spool:
-    """What is on standard input."""
+    """The bytes of standard input."""
     stream = getattr(sys.stdin, "buffer", None)
     if stream is None:
         raise DataError("there is no standard input to read; give a file")
     return Spool(lambda: contextlib.nullcontext(stream), STANDARD_INPUT, "-")
 
 
-def pipe(path: Path, shown: str) -> Spool:
-    """What comes out of a pipe that has a name, such as /dev/stdin or bash's <(command)."""
-    return Spool(lambda: path.open("rb", buffering=0), shown, str(path))
+def pipe(path: Path, display_name: str) -> Spool:
+    """The bytes of a pipe that has a path, such as /dev/stdin or bash's <(command)."""
+    return Spool(lambda: path.open("rb", buffering=0), display_name, str(path))
 
 
 def is_pipe(path: Path) -> bool:
-    """Whether a path leads to something that can be read once: a pipe, a socket, a terminal."""
+    """Whether the bytes at a path can be read only once: those of a pipe, a socket, a terminal."""
     mode = path.stat().st_mode
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISBLK(mode))
 
 
 class Spool:
-    """Bytes that come once, each written to a temporary file without a name when it is first asked for.
+    """An `Input` whose bytes come once. Each is written to an unnamed temporary file when it is first asked for.
 
-    So the first reading goes at the pace of what writes them, and later ones read the file.
+    The first reading is as fast as the program that writes to the pipe; later readings read the file.
     """
 
-    def __init__(self, opens: Callable[[], AbstractContextManager[IO[bytes]]], shown: str, path: str) -> None:
-        self.shown = shown
+    def __init__(self, opens: Callable[[], AbstractContextManager[IO[bytes]]], display_name: str, path: str) -> None:
+        self.display_name = display_name
         self.path = path
         self._opens = opens
-        self._from: IO[bytes] | None = None
-        self._kept, name = tempfile.mkstemp(prefix="torchlogit-")
+        self._stream: IO[bytes] | None = None
+        self._file, name = tempfile.mkstemp(prefix="torchlogit-")
         os.unlink(name)
         self._opened = contextlib.ExitStack()
-        weakref.finalize(self, _close, self._opened, self._kept)
+        weakref.finalize(self, _close, self._opened, self._file)
         self._lock = threading.Lock()
         self._size = 0
         self._checksum = 0
         self._ended = False
 
     def open(self) -> pa.NativeFile:
-        """The bytes from the first one on."""
-        return pa.PythonFile(_Reading(self), mode="r")
+        """A seekable stream of all bytes."""
+        return pa.PythonFile(_SpoolStream(self), mode="r")
 
-    def state(self) -> str:
-        """Size and checksum of all there is: waits for its end."""
+    def fingerprint(self) -> str:
+        """Size and checksum of all bytes; waits for the end of the pipe."""
         self.size()
-        return f"{self.shown} {self._size} {self._checksum:08x}"
+        return f"{self.display_name} {self._size} {self._checksum:08x}"
 
     def ready(self) -> bool:
-        """Whether a pipe has more to give now, or has ended; a reading again, of what is kept, does not ask."""
-        if self._ended or self._from is None:
+        """Whether the pipe has more bytes now, or has ended; True as well before it is opened."""
+        if self._ended or self._stream is None:
             return True
         try:
-            return bool(select.select([self._from], [], [], 0)[0])
-        except (OSError, ValueError):  # no file of the system's
+            return bool(select.select([self._stream], [], [], 0)[0])
+        except (OSError, ValueError):  # a stream that is not a file of the operating system
             return True
 
     @property
-    def notice(self) -> str:
-        """What has been written to disk, and where."""
+    def warning(self) -> str:
+        """A sentence on how many bytes have been written to disk, and where."""
         return f"kept in a temporary file in {tempfile.gettempdir()}, to be read again: {self._size:,} bytes so far"
 
     def size(self) -> int:
-        """The number of bytes there are: waits for their end."""
+        """The number of bytes; waits for the end of the pipe."""
         while not self._ended:
-            self.read_at(self._size, _PIECE_BYTES)
+            self.read_at(self._size, _READ_BYTES)
         return self._size
 
-    def read_at(self, place: int, count: int) -> bytes:
-        """Up to `count` bytes from a place on, none at the end alone."""
+    def read_at(self, position: int, count: int) -> bytes:
+        """Between 1 and `count` bytes from a position on; none only at the end."""
         with self._lock:
-            while place >= self._size and not self._ended:
-                self._take()
-        return os.pread(self._kept, count, place)
+            while position >= self._size and not self._ended:
+                self._copy_more()
+        return os.pread(self._file, count, position)
 
-    def _take(self) -> None:
-        if self._from is None:
-            self._from = self._opened.enter_context(self._opens())
-        taken = getattr(self._from, "read1", self._from.read)(_PIECE_BYTES)
-        self._ended = not taken
+    def _copy_more(self) -> None:
+        """Read once from the pipe, and append to the file."""
+        if self._stream is None:
+            self._stream = self._opened.enter_context(self._opens())
+        read = getattr(self._stream, "read1", self._stream.read)(_READ_BYTES)
+        self._ended = not read
         try:
             written = 0
-            while written < len(taken):
-                written += os.pwrite(self._kept, taken[written:], self._size + written)
+            while written < len(read):
+                written += os.pwrite(self._file, read[written:], self._size + written)
         except OSError as error:
             raise DataError(
-                f"{self.shown} cannot be kept in {tempfile.gettempdir()}: {error.strerror}; "
-                f"set TMPDIR to a folder with room, or give a file"
+                f"{self.display_name} cannot be kept in {tempfile.gettempdir()}: {error.strerror}; "
+                f"set TMPDIR to a folder with more space, or give a file"
             ) from None
         if self._ended:
             self._opened.close()
-        self._size += len(taken)
-        self._checksum = zlib.crc32(taken, self._checksum)
+        self._size += len(read)
+        self._checksum = zlib.crc32(read, self._checksum)
 
 
-def _close(opened: contextlib.ExitStack, kept: int) -> None:
+def _close(opened: contextlib.ExitStack, file: int) -> None:
     opened.close()
-    os.close(kept)
+    os.close(file)
 
 
-class _Reading(io.RawIOBase):
-    """One reading of a spool."""
+class _SpoolStream(io.RawIOBase):
+    """A seekable stream of the bytes of a spool; each reading has its own."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._place = 0
+        self._position = 0
 
     def readable(self) -> bool:
         return True
@@ -139,15 +140,15 @@ class _Reading(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        return self._place
+        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: lambda: 0, io.SEEK_CUR: lambda: self._place, io.SEEK_END: self._spool.size}[whence]()
-        self._place = start + offset
-        return self._place
+        start = {io.SEEK_SET: lambda: 0, io.SEEK_CUR: lambda: self._position, io.SEEK_END: self._spool.size}[whence]()
+        self._position = start + offset
+        return self._position
 
     def read(self, size: int = -1) -> bytes:
-        """Fewer bytes than asked for where there are no more yet."""
-        piece = self._spool.read_at(self._place, self._spool.size() - self._place if size < 0 else size)
-        self._place += len(piece)
-        return piece
+        """Up to `size` bytes: those that have come; it waits only if there is none yet."""
+        found = self._spool.read_at(self._position, self._spool.size() - self._position if size < 0 else size)
+        self._position += len(found)
+        return found

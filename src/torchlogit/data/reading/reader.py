@@ -1,4 +1,4 @@
-"""What a reader of one file is, and what the readers share: names of columns, rows passed over."""
+"""What a reader of one format has to offer, and the rules for column names that all readers share."""
 
 from __future__ import annotations
 
@@ -18,44 +18,45 @@ _NAME_IT = f"{RENAME}, or say that the file has no header (has_header=False or -
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How columns get their names: `names` take the place of those in the file; whether there is a header."""
+    """Where column names come from. names: these, in place of those in the file. has_header: of CSV files."""
 
     names: tuple[str, ...] | None = None
     has_header: bool = True
 
-    def of(self, shown: str, found: Sequence[str]) -> list[str]:
-        """The columns' names, each once and not empty, or DataError."""
-        if self.names is not None and len(self.names) != len(found):
+    def of(self, display_name: str, in_file: Sequence[str]) -> list[str]:
+        """The names of a file's columns, which are called `in_file` there; DataError for an empty or repeated name."""
+        if self.names is not None and len(self.names) != len(in_file):
             raise DataError(
-                f"{shown} has {len(found)} columns and {len(self.names)} names were given; give one name per column"
+                f"{display_name} has {len(in_file)} columns and {len(self.names)} names were given; "
+                f"give one name per column"
             )
-        result = [name.strip() for name in (found if self.names is None else self.names)]
+        result = [name.strip() for name in (in_file if self.names is None else self.names)]
         if "" in result:
-            raise DataError(f"{shown}: column {result.index('') + 1} has no name; {_NAME_IT}")
-        refuse_repeated(shown, result, _NAME_IT)
+            raise DataError(f"{display_name}: column {result.index('') + 1} has no name; {_NAME_IT}")
+        refuse_repeated(display_name, result, _NAME_IT)
         return result
 
 
 class Reader(Protocol):
-    """One file, opened as far as its columns are known."""
+    """An opened file or query whose columns are known."""
 
     @property
     def schema(self) -> pa.Schema:
-        """Names and types of the columns, as the file has them."""
+        """Names and types of the columns."""
         ...
 
     @property
     def target(self) -> str | None:
-        """The target column that the format has of its own."""
+        """The target column that the format itself defines, if it does."""
         ...
 
     @property
-    def notices(self) -> tuple[str, ...]:
-        """What deserves a look, as far as it has been read."""
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings about what has been read so far, one sentence each."""
         ...
 
-    def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows from `start` on, in order, in pieces of any size; these columns, in this order."""
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """All rows in order, as tables of any number of rows with these columns in this order."""
         ...
 
 
@@ -67,23 +68,7 @@ def refuse_repeated(where: str, names: Iterable[str], remedy: str) -> None:
 
 
 def without_pandas_index(table: pa.Table) -> pa.Table:
-    """The table without the columns that pandas keeps its index in."""
-    kept_by_pandas = (table.schema.pandas_metadata or {}).get("index_columns", [])
-    index = [name for name in kept_by_pandas if isinstance(name, str) and name in table.column_names]
+    """The table without the columns in which pandas stores the index of a frame."""
+    stored = (table.schema.pandas_metadata or {}).get("index_columns", [])
+    index = [name for name in stored if isinstance(name, str) and name in table.column_names]
     return table.drop_columns(index) if index else table
-
-
-def after(start: int, tables: Iterable[pa.Table], shown: str) -> Iterator[pa.Table]:
-    """The tables of a file without their first `start` rows; DataError where there are fewer."""
-    rows = 0
-    for table in tables:
-        rows += table.num_rows
-        if start < rows:
-            yield table.slice(max(0, start - rows + table.num_rows))
-    refuse_beyond(start, rows, shown)
-
-
-def refuse_beyond(start: int, rows: int, shown: str) -> None:
-    """DataError where reading is to go on after more rows than there are."""
-    if start > rows:
-        raise DataError(f"{shown} has {rows} rows, and {start} were read of it before; it has changed")

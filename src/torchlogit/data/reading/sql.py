@@ -1,4 +1,4 @@
-"""Rows of a query, run by DuckDB: over files, or over a database that the query attaches."""
+"""Rows of a SQL query, run by DuckDB: over files, or over a database that the query attaches."""
 
 from __future__ import annotations
 
@@ -10,40 +10,37 @@ from typing import Any
 
 import pyarrow as pa
 
-from torchlogit.data.reading.reader import Naming, after
+from torchlogit.data.reading.reader import Naming
 from torchlogit.data.wording import one_line
 from torchlogit.errors import DataError, MissingExtraError
 
-PREFIX = "sql:"
-SHOWN = "the query"
-_BATCH_ROWS = 1 << 16
+PREFIX = "sql:"  # of a query among the names of files
+DISPLAY_NAME = "the query"
+_BATCH_ROWS = 1 << 16  # rows that DuckDB returns at a time
 
 
 def open_sql(query: str, naming: Naming) -> SqlReader:
-    """The query's columns; it is not run to its end for that."""
+    """A reader of the query. Its columns are found by running it for no rows."""
     with _running(query) as relation:
         found = relation.limit(0).to_arrow_table().schema
-    names = naming.of(SHOWN, found.names)
+    names = naming.of(DISPLAY_NAME, found.names)
     return SqlReader(query, pa.schema([field.with_name(name) for field, name in zip(found, names, strict=True)]))
 
 
 @dataclass(frozen=True, slots=True)
 class SqlReader:
-    """A query, run anew for each reading: its rows must come in the same order each time.
+    """Runs a query again each time its rows are read; the rows must come in the same order each time.
 
-    DuckDB keeps the order of what it reads; what it groups or joins comes in any order without an ORDER BY.
+    DuckDB keeps the order of the rows of a file. The result of a GROUP BY or a JOIN has a fixed order only with an
+    ORDER BY.
     """
 
     query: str
     schema: pa.Schema
     target: None = None
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
-    def tables(self, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows from `start` on; those before it are computed, too."""
-        return after(start, self._tables(columns), SHOWN)
-
-    def _tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         with _running(self.query) as relation:
             for batch in relation.to_arrow_reader(_BATCH_ROWS):
                 yield pa.Table.from_batches([batch]).rename_columns(self.schema.names).select(columns)
@@ -51,18 +48,19 @@ class SqlReader:
 
 @contextlib.contextmanager
 def _running(query: str) -> Iterator[Any]:
-    """The relation that the last statement makes, after those before it; DuckDB's errors as one line."""
+    """Runs all statements but the last, and yields the DuckDB relation of the last; errors become a DataError."""
     duckdb = _duckdb()
     try:
         with duckdb.connect() as connection:
             statements = connection.extract_statements(query)
             if not statements or statements[-1].type != duckdb.StatementType.SELECT:
-                raise DataError(f"{SHOWN} gives no rows; let it end in a SELECT, such as SELECT * FROM 'a.parquet'")
+                remedy = "let it end in a SELECT, such as SELECT * FROM 'a.parquet'"
+                raise DataError(f"{DISPLAY_NAME} gives no rows; {remedy}")
             for statement in statements[:-1]:
                 connection.execute(statement)
             yield connection.sql(statements[-1].query)
     except (duckdb.Error, pa.ArrowException, OSError) as error:
-        raise DataError(f"{SHOWN} failed: {one_line(str(error))}") from None
+        raise DataError(f"{DISPLAY_NAME} failed: {one_line(str(error))}") from None
 
 
 def _duckdb() -> ModuleType:

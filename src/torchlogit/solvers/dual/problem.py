@@ -14,7 +14,7 @@ ABSORBED = 0.3  # of the columns' give, the share that the intercept gives way b
 
 def obstacle(objective: Objective) -> str | None:
     """Why dual ascent does not take this objective, and what does, or None where it does."""
-    penalty, n_features = objective.penalty, objective.design.shape[1] - objective.design.has_intercept
+    penalty, n_features = objective.penalty, objective.n_features
     if objective.target.device.type != "cpu":
         return f"data on {objective.target.device}: dual ascent runs on the CPU; move them, or use solver='newton'"
     if not bool((penalty.precision(n_features) > 0).all()):

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial, reduce
+from functools import cache, partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from torchlogit.design import DesignMatrix
+from torchlogit.design import DesignMatrix, sum_blocks
 from torchlogit.objective import Objective
 from torchlogit.quadratic import Accept, conjugate_gradients, coordinate_descent, factor, low_rank, rough_factor
 from torchlogit.records import Snapshot
@@ -179,7 +179,7 @@ class Preconditioned:
 
     def step(self, objective: Objective, point: Point, exact: bool) -> Step:
         """The sample's step where that will do; conjugate gradients otherwise; all rows' Hessian where it has to be."""
-        size, kept = objective.n_free, self._kept
+        size, kept = objective.n_parameters, self._kept
         if exact and not _penalised(objective) and size <= self.max_dense:
             return _minimise(objective, point, objective.hessian(point.residual), 0.5, exact=True)
         direct = self.trusted and not exact
@@ -323,8 +323,7 @@ def _at(design: DesignMatrix, rows: Rows) -> DesignMatrix:
 
 def _gram(design: DesignMatrix, weight: Tensor, precision: Tensor) -> Tensor:
     """X' diag(weight) X + diag(precision), roughly."""
-    parts = (block.rough_gram(weight[rows, None])[0] for rows, block in design.blocks())
-    gram = reduce(Tensor.add_, parts)
+    gram = sum_blocks(design, lambda rows, block: block.rough_gram(weight[rows, None])[0])
     gram.diagonal().add_(precision)
     return gram
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from torchlogit.objective import Objective
-from torchlogit.penalties import held, shrunk
+from torchlogit.penalties import clipped, soft_thresholded
 from torchlogit.records import Snapshot
 from torchlogit.solvers.newton.step import NewtonModel, Point, Step
 
@@ -93,7 +93,7 @@ def promising_columns(objective: Objective, point: Point) -> Tensor:
     rates = penalty.l1_rates(n_features).to(coef)[:, None]
     lower, upper = (end.to(coef)[:, None] for end in penalty.box(n_features))
     bend = objective.coef(objective.precision() + STEEPEST * objective.moments[1])[:, None].clamp(min=1e-300)
-    move = coef - held(shrunk(coef - gradient / bend, rates / bend), lower, upper)
+    move = coef - clipped(soft_thresholded(coef - gradient / bend, rates / bend), lower, upper)
     promise = (bend * move.square()).sum(dim=1)
     between = ((lower < coef) & (coef < upper) & ((coef != 0) | (rates == 0))).any(dim=1)
     several = max(AT_FIRST, GROWTH * int(between.sum()))

@@ -1,0 +1,105 @@
+"""The folders of a training run: where encoded rows, arrays with an entry per row, and checkpoints are kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from torchlogit.checkpoints import Checkpoints
+    from torchlogit.cli.train_options import TrainOptions
+    from torchlogit.data.encoded_rows import EncodedRows
+    from torchlogit.data.encoding.encoder import EncoderOptions
+    from torchlogit.data.plan import Plan
+    from torchlogit.data.preparation import Prepared
+    from torchlogit.data.reading.source import Source
+    from torchlogit.storage import Storage, TemporaryArrays
+
+MAX_BYTES_IN_MEMORY = 256 << 20  # of encoded rows: more go to files, which takes longer but bounds the memory
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The folders of a training run.
+
+    scratch: temporary files, removed at exit. cache: encoded rows, kept for the next run (--cache). checkpoint: encoded
+    rows and solver state, so that a killed run can resume (--checkpoint). no_cache: encoded rows are not stored; every
+    pass reads and encodes the source again (--no-cache).
+    """
+
+    scratch: Path
+    cache: Path | None = None
+    checkpoint: Path | None = None
+    resume: bool = False
+    no_cache: bool = False
+
+    @classmethod
+    def of(cls, options: TrainOptions) -> Workspace:
+        """The folders that the options name; usage errors for options that contradict each other."""
+        if options.no_cache and options.cache is not None:
+            raise click.UsageError("--cache keeps encoded rows and --no-cache keeps none; give one of them.")
+        if options.no_cache and options.solver in ("dual", "sgd"):
+            raise click.UsageError(
+                f"--no-cache reads all rows for a pass, and {options.solver} goes by few; leave it out."
+            )
+        if options.resume and options.checkpoint is None:
+            raise click.UsageError("--resume goes on from a checkpoint; name its folder with --checkpoint.")
+        cache, checkpoint = (Path(folder) if folder else None for folder in (options.cache, options.checkpoint))
+        # /tmp may be a RAM disk, so temporary files go beside the model file unless TMPDIR is set.
+        scratch = Path(os.environ["TMPDIR"]) if os.environ.get("TMPDIR") else options.model_path.resolve().parent
+        return cls(scratch, cache, checkpoint, options.resume, options.no_cache)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of files with encoded rows."""
+        return self.cache or self.checkpoint or self.scratch
+
+    def row_arrays(self) -> TemporaryArrays:
+        """Arrays for encoded rows: in RAM, or in files where they take more than MAX_BYTES_IN_MEMORY."""
+        from torchlogit.storage import TemporaryArrays
+
+        return TemporaryArrays(self.folder, MAX_BYTES_IN_MEMORY)
+
+    def storage(self, rows: EncodedRows) -> Storage:
+        """Storage for further arrays with an entry per row: RAM, or files where the encoded rows are in files."""
+        from torchlogit.storage import IN_MEMORY, MappedFiles
+
+        return IN_MEMORY if rows.nbytes <= MAX_BYTES_IN_MEMORY else MappedFiles(self.folder)
+
+    def checkpoints(self, source: Source) -> Checkpoints | None:
+        """The checkpoints of the fit, if any are to be written."""
+        if self.checkpoint is None:
+            return None
+        from torchlogit.checkpoints import Checkpoints
+
+        return Checkpoints(self.checkpoint, resume=self.resume, data=source.fingerprint())
+
+    @contextmanager
+    def prepared(self, source: Source, encoder_options: EncoderOptions, plan: Plan) -> Iterator[Prepared]:
+        """The encoded rows of the source; the folder is locked as long as they are used."""
+        from torchlogit.atomic import locked
+        from torchlogit.data.cache import Cache
+        from torchlogit.data.preparation import prepare
+
+        if self.no_cache:
+            yield prepare(source, encoder_options, plan, None)
+            return
+        if self.folder is self.scratch:
+            arrays = self.row_arrays()
+            prepared = prepare(source, encoder_options, plan, arrays)
+            if arrays.spilled:
+                size = f"the encoded rows take {arrays.n_bytes / 1e9:.1f} GB"
+                click.echo(f"torchlogit: {size}, in files in {self.folder}, gone at the end", err=True)
+            yield prepared
+            return
+        with locked(self.folder / "rows.lock"):
+            cache = Cache(self.folder)
+            yield cache.prepared(source, encoder_options, plan)
+            if self.cache is None:
+                cache.clear()

@@ -1,0 +1,121 @@
+"""Learns what columns hold from blocks of rows: one reading, and a second of columns that turn out to hold text.
+
+A column whose values are numbers so far is learned as numbers. Where a later value is not, the column is categorical,
+and it is read again, with other such columns, from the first row on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeAlias
+
+import pyarrow as pa
+
+from torchlogit.data.block import Block, Locate
+from torchlogit.data.encoding.categorical import CategoricalColumn, CategoricalLearner
+from torchlogit.data.encoding.column_kind import (
+    LIMITS,
+    ColumnLearner,
+    ConstantColumn,
+    DroppedColumn,
+    Learned,
+    LearningLimits,
+)
+from torchlogit.data.encoding.crosses import with_crosses
+from torchlogit.data.encoding.features import FEW_ROWS, in_threads
+from torchlogit.data.encoding.hashing import HashedColumn
+from torchlogit.data.encoding.kinds import learner_of
+from torchlogit.data.encoding.numeric_or_categorical import NumericOrCategoricalLearner
+from torchlogit.data.encoding.schema import Schema
+from torchlogit.errors import DataError
+
+Read: TypeAlias = Callable[[Sequence[str]], Iterator[Block]]
+"""read(names): the columns of these names, block by block, from the first row on."""
+
+
+def learn_schema(
+    read: Read,
+    names: Sequence[str],
+    roles: Mapping[str, str],
+    crosses: Sequence[tuple[str, str]],
+    hash_bits: int | None,
+    limits: LearningLimits = LIMITS,
+) -> tuple[Schema, tuple[str, ...]]:
+    """The schema of the columns of these names, learned from all rows; and warnings, one sentence each.
+
+    roles: by column, where it is not left to its values: numeric, categorical, text or drop. Raises DataError.
+    """
+    crossed = {f"{first}:{second}": (first, second) for first, second in crosses}
+    roles = {**roles, **dict.fromkeys(crossed, "categorical")}
+    every = [*names, *crossed]
+    kept = [name for name in every if roles.get(name) != "drop"]
+    hashed = hash_bits is not None
+
+    def first(types: pa.Schema) -> dict[str, ColumnLearner]:
+        return {name: learner_of(name, types.field(name).type, roles.get(name, ""), hash_bits, limits) for name in kept}
+
+    def second(types: pa.Schema) -> dict[str, ColumnLearner]:
+        return {name: CategoricalLearner(name, limits, forced=False, hashed=hashed) for name in changed}
+
+    learners = _learners_after(read(_columns_to_read(kept, crossed)), crosses, first)
+    changed = [
+        name
+        for name, learner in learners.items()
+        if isinstance(learner, NumericOrCategoricalLearner) and learner.changed
+    ]
+    if changed:
+        learners |= _learners_after(read(changed), (), second)
+    results = [
+        _without_constants(learners[name].result(), hashed=hashed)
+        if name in learners
+        else Learned(DroppedColumn(name, "left out on request"))
+        for name in every
+    ]
+    columns = [result.column for result in results if not isinstance(result.column, DroppedColumn | ConstantColumn)]
+    dropped = [result.column for result in results if isinstance(result.column, DroppedColumn)]
+    schema = Schema(tuple(columns), tuple(dropped), tuple(crosses), hash_bits)
+    return schema, tuple(warning for result in results for warning in result.warnings)
+
+
+def _columns_to_read(names: Iterable[str], crossed: Mapping[str, tuple[str, str]]) -> list[str]:
+    """These columns, each cross replaced by the two columns that it is made of."""
+    return list(dict.fromkeys(part for name in names for part in crossed.get(name, (name,))))
+
+
+def _learners_after(
+    blocks: Iterable[Block],
+    crosses: Sequence[tuple[str, str]],
+    learners_of: Callable[[pa.Schema], dict[str, ColumnLearner]],
+) -> dict[str, ColumnLearner]:
+    """The learners, by column, after one reading."""
+    learners: dict[str, ColumnLearner] | None = None
+    with ThreadPoolExecutor(pa.cpu_count()) as pool:
+        for block in blocks:
+            table = with_crosses(block.table, crosses)
+            learners = learners_of(table.schema) if learners is None else learners
+            update = partial(_update, learners, table, block.location)
+            with block.locating_errors():
+                in_threads(update, list(learners), pool if len(block) > FEW_ROWS else None)
+    if learners is None:
+        raise DataError("the table has no rows; give at least one")
+    return learners
+
+
+def _update(learners: Mapping[str, ColumnLearner], table: pa.Table, locate: Locate, name: str) -> None:
+    learners[name].update(table.column(name), locate)
+
+
+def _without_constants(learned: Learned, *, hashed: bool) -> Learned:
+    """A constant column is dropped, or, where it has missing values, kept as a feature that says which are missing."""
+    match learned.column:
+        case ConstantColumn(name, value, has_missing=False):
+            warning = f"column {name!r} holds one value only, {value}, and is left out"
+            return Learned(DroppedColumn(name, "one value only"), (warning,))
+        case ConstantColumn(name) if hashed:
+            return Learned(HashedColumn(name, 2))
+        case ConstantColumn(name, value):
+            warning = f"column {name!r} holds one value only, {value}: what is kept is whether it is missing"
+            return Learned(CategoricalColumn(name, (), has_missing=True), (warning,))
+    return learned

@@ -1,0 +1,106 @@
+"""Labelled rows from what `fit` is given: X, y, sample_weight and offset, checked as scikit-learn does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_consistent_length
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight
+
+from torchlogit.data.targets import ClassWeight, Targets, probabilities
+from torchlogit.design import as_csr
+from torchlogit.errors import InputError
+from torchlogit.estimator.inputs import Given, as_array, read, validated, validated_pair
+from torchlogit.estimator.targets import check_class_weight, checked_among, checked_labels
+from torchlogit.training.rows import Array, Features, LabelledRows, plain_label
+
+EvalSet = tuple[Any, Any] | tuple[Any, Any, ArrayLike]
+
+
+def training_rows(
+    estimator: Any, given: Given, sample_weight: Any, offset: Any, class_weight: ClassWeight
+) -> LabelledRows:
+    """The rows to fit the estimator to; its `n_features_in_` and `feature_names_in_` are set."""
+    targets = None if given.y is None else probabilities(given.y)
+    if targets is not None:
+        features = validated(estimator, given, reset=True)
+        check_consistent_length(features, given.y)
+    else:
+        features, labels = validated_pair(estimator, given)
+        targets = checked_labels(labels)
+    weight = _weights(sample_weight, features.shape[0])
+    check_class_weight(class_weight, targets)
+    return LabelledRows.of(_canonical(features), targets, weight, as_array(offset))
+
+
+def validation_rows(estimator: Any, eval_set: EvalSet, classes: NDArray[Any]) -> LabelledRows:
+    """The rows of eval_set; their columns have to be those that the estimator is being fitted on."""
+    if not isinstance(eval_set, tuple) or len(eval_set) not in (2, 3):
+        raise InputError("eval_set: expected a tuple, (X, y) or (X, y, sample_weight); give one such set of rows")
+    X, y, sample_weight = (*eval_set, None)[:3]
+    given = read(X, y, tuple(getattr(estimator, "feature_names_in_", ())))
+    features = _canonical(validated(estimator, given, reset=False))
+    check_consistent_length(features, given.y)
+    weight = _weights(sample_weight, features.shape[0])
+    return LabelledRows.of(features, checked_among(given.y, classes), weight)
+
+
+def further_rows(estimator: Any, X: Any, y: Any, classes: ArrayLike | None, sample_weight: Any) -> LabelledRows:
+    """The rows that partial_fit is given.
+
+    The classes are those of the estimator, where it has some, else those announced, else those of these rows.
+    """
+    first = not hasattr(estimator, "coef_")
+    given = read(X, y, () if first else tuple(getattr(estimator, "feature_names_in_", ())))
+    features, labels = validated_pair(estimator, given, reset=first)
+    check_classification_targets(labels)
+    known = _known_classes(getattr(estimator, "classes_", None), labels, classes)
+    targets = Targets(known, _codes(labels, known), None)
+    return LabelledRows.of(_canonical(features), targets, _weights(sample_weight, len(labels)))
+
+
+def _canonical(X: Any) -> Features:
+    return as_csr(X) if scipy.sparse.issparse(X) else X
+
+
+def _weights(sample_weight: Any, n: int) -> Array:
+    """The weight of each of n rows, (n,), checked; ones where none are given."""
+    ones: Array = np.broadcast_to(1.0, n)
+    if sample_weight is None:
+        return ones
+    checked: Array = _check_sample_weight(as_array(sample_weight), ones, dtype=np.float64, ensure_non_negative=True)
+    return checked
+
+
+def _known_classes(fitted: NDArray[Any] | None, labels: NDArray[Any], announced: ArrayLike | None) -> NDArray[Any]:
+    known = fitted
+    if announced is not None:
+        given = np.unique(np.asarray(announced))
+        if known is not None and not np.array_equal(given, known):
+            raise InputError(f"classes={given.tolist()}: the model knows {known.tolist()}; start anew for others")
+        known = given
+    if known is None:
+        known = np.unique(labels)
+    if len(known) < 2:
+        only = plain_label(known[0])
+        raise InputError(
+            f"y has one class only, {only!r}: announce all that may come, partial_fit(X, y, classes=[{only!r}, ...])"
+        )
+    return known
+
+
+def _codes(labels: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:
+    """The index of each label among the known classes; InputError for one that is none of them."""
+    codes = np.searchsorted(known, labels).clip(0, len(known) - 1)
+    unknown = known[codes] != labels
+    if unknown.any():
+        label = plain_label(labels[unknown][0])
+        raise InputError(
+            f"y holds {label!r}, which is none of the classes {known.tolist()}: announce every class with the first "
+            f"call of partial_fit, classes=[{label!r}, ...]"
+        )
+    return np.asarray(codes, dtype=np.int64)

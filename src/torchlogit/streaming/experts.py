@@ -1,0 +1,57 @@
+"""The weights of a stream's experts: each is judged by its losses on rows that it has not learned from yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Fixed-share switching rates, one for each mixture: the fraction of all weight that is spread evenly after every row.
+# Larger: a change of the best expert is followed sooner, but a steady stream is predicted worse. 0 stands for
+# 1 / (rows so far). With 1e-3 alone one pass over cover types ends at 1.4e-4 nats a row above the optimum, with both
+# at 9e-6 (docs/decisions/0017-streams.md).
+SWITCHING_RATES = np.array([1e-3, 0.0])
+
+
+@dataclass(slots=True, eq=False)
+class ExpertWeights:
+    """Weights of e experts in each of two mixtures (2, e), of the mixtures (2,), and the answer's weights (e,).
+
+    The last are the experts' overall weights averaged over about the last 4,096 rows: at one moment a few lucky rows
+    can lend an expert a tenth. See kernels/expert_loops.py.
+    """
+
+    of_experts: Array
+    of_mixtures: Array
+    recent: Array
+
+    @classmethod
+    def even(cls, n_experts: int) -> ExpertWeights:
+        """All experts alike, as before the first row."""
+        mixtures = len(SWITCHING_RATES)
+        even = np.full((mixtures, n_experts), 1 / n_experts)
+        return cls(even, np.full(mixtures, 1 / mixtures), np.full(n_experts, 1 / n_experts))
+
+    def arrays(self) -> dict[str, Array]:
+        """The arrays by their names in model files."""
+        return {"belief": self.of_experts, "trust": self.of_mixtures, "recent": self.recent}
+
+    def mix(self, raws: Array, target: Array, weight: Array, rows_before: float) -> tuple[Array, Array]:
+        """The averaged raw predictions (n, outputs) and their losses (n,); the weights are updated row by row.
+
+        raws (e, n, outputs): the experts' predictions. rows_before: the number of rows before these.
+        """
+        from torchlogit.kernels import expert_loops
+
+        raw, loss = np.empty_like(target), np.empty(len(target))
+        weights = self.of_experts, self.of_mixtures, self.recent
+        expert_loops.mix(raws, target, weight, SWITCHING_RATES, rows_before, *weights, raw, loss)
+        return raw, loss
+
+    def by_name(self, names: Sequence[str]) -> dict[str, float]:
+        """The weights that the answer is formed with."""
+        return dict(zip(names, self.recent.tolist(), strict=True))

@@ -1,0 +1,45 @@
+"""What a certificate means, and one next step: for a warning or a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torchlogit.records import Certificate, Separation, Status
+
+MOST_NAMED = 12  # columns named in a message
+
+
+def explain(certificate: Certificate, names: Sequence[str], outputs: Sequence[object]) -> str:
+    """What a certificate that is none means, and one next step: for a warning or a report.
+
+    >>> from torchlogit.records import StopReason
+    >>> spent = StopReason("the budget of 3 passes is spent")
+    >>> explain(Certificate(Status.BUDGET, 1.0, None, reason=spent), [], [])
+    'not certified: the budget of 3 passes is spent; no bound yet. Give it more passes (max_iter) or time'
+    """
+    if certificate.separation is not None:
+        shown = _columns_that_separate(certificate.separation, names, outputs)
+        whole = "perfectly" if certificate.separation.complete else "for some of the rows"
+        return (
+            f"separated: the classes can be told apart {whole} by {shown}, so that no finite coefficients fit best: "
+            f"the values shown are where fitting stopped, and mean nothing for these columns. "
+            f"Use a penalty (l2 > 0), or leave these columns out"
+        )
+    if certificate.status is Status.DIVERGED:
+        return f"diverged: {certificate.message}"
+    remedy = {
+        Status.BUDGET: "Give it more passes (max_iter) or time",
+        Status.UNCERTIFIABLE: "A larger tol, or a small penalty (l2 > 0) where columns are nearly collinear, helps",
+    }[certificate.status]
+    return f"not certified: {certificate.message}. {remedy}"
+
+
+def _columns_that_separate(separation: Separation, names: Sequence[str], outputs: Sequence[object]) -> str:
+    """The columns and the signs in which their coefficients run off: "x (+)", or "x (a +, b -)" for several classes."""
+    signs: dict[int, list[str]] = {}
+    for feature, output, sign in separation.directions:
+        label = f"{outputs[output]} " if len(outputs) > 1 else ""
+        signs.setdefault(feature, []).append(label + ("+" if sign > 0 else "-"))
+    columns = [f"{names[feature]} ({', '.join(found)})" for feature, found in signs.items()]
+    more = f" and {len(columns) - MOST_NAMED} more" if len(columns) > MOST_NAMED else ""
+    return (", ".join(columns[:MOST_NAMED]) + more) or "the intercept"

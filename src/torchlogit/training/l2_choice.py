@@ -1,0 +1,89 @@
+"""The choice of l2: a number is taken as it is; "auto" and an L2Choice are answered from the rows."""
+
+from __future__ import annotations
+
+import numbers
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from torchlogit.data.targets import Targets
+from torchlogit.errors import InputError
+from torchlogit.objective import Objective
+from torchlogit.path import L2Choice, PenaltyPath, choose
+from torchlogit.training.problem import Problem
+from torchlogit.training.rows import LabelledRows
+
+
+def choice_of(l2: Any) -> L2Choice | None:
+    """How l2 is to be chosen; None where it is a number; InputError for anything else."""
+    if isinstance(l2, L2Choice):
+        return l2
+    if isinstance(l2, str) and l2 == "auto":
+        return L2Choice()
+    if isinstance(l2, numbers.Real):
+        return None
+    raise InputError(f"l2={l2!r}: expected a number that is not negative, 'auto', or an L2Choice")
+
+
+def number_or(l2: Any, chosen: float) -> float:
+    """l2 where it is a number, else the one that was chosen."""
+    return float(l2) if choice_of(l2) is None else chosen
+
+
+def choose_l2(choice: L2Choice, problem: Problem, *, seed: int, validation: LabelledRows | None) -> PenaltyPath:
+    """The path of penalties, with the l2 that is chosen; validation: rows to choose by, where the choice allows it."""
+    objective, rows = problem.objective, problem.rows
+    observation_weight = objective.weight / torch.from_numpy(np.maximum(rows.counts, 1.0)).to(objective.weight)
+    make_folds = partial(folds, objective, rows.targets, choice.cv, seed)
+    others = None
+    if validation is not None and choice.by in (None, "validation"):
+        others = problem.losses_of(validation).centered(torch.from_numpy(problem.center).to(objective.target))
+    return choose(
+        objective,
+        choice,
+        observation_weight=observation_weight,
+        folds=make_folds,
+        validation=others,
+        seed=seed,
+    )
+
+
+def folds(objective: Objective, targets: Targets, cv: Any, seed: int) -> torch.Tensor:
+    """The fold of every row, (n,), with the classes alike in all folds.
+
+    -1 for rows without weight, and for the only row of a class: a fit without it would lack the class.
+    """
+    if not isinstance(cv, int | np.integer):
+        return _given_folds(objective, targets, cv)
+    if cv < 2:
+        raise InputError(f"cv={cv}: expected at least 2 folds, or a splitter of scikit-learn")
+    fold = np.full(objective.design.shape[0], -1)
+    random = np.random.default_rng(seed)
+    weighted = objective.weight.cpu().numpy() > 0
+    codes = np.zeros(len(fold), dtype=np.int64) if targets.codes is None else targets.codes
+    n_dealt = 0
+    for code in np.unique(codes[weighted]):
+        rows = random.permutation(np.flatnonzero(weighted & (codes == code)))
+        if len(rows) > 1:
+            fold[rows] = (n_dealt + np.arange(len(rows))) % cv
+            n_dealt += len(rows)
+    if len(np.unique(fold[fold >= 0])) < 2:
+        raise InputError(f"cv={cv}: {np.count_nonzero(weighted)} rows make no two folds; give more, or l2 as a number")
+    return torch.from_numpy(fold).to(objective.target.device)
+
+
+def _given_folds(objective: Objective, targets: Targets, cv: Any) -> torch.Tensor:
+    """The test sets of a scikit-learn splitter, each of whose training sets has to be all other rows."""
+    from sklearn.model_selection import check_cv
+
+    n = objective.design.shape[0]
+    fold, y = np.full(n, -1), targets.codes
+    splits = check_cv(cv, y, classifier=y is not None).split(np.zeros((n, 1)), np.zeros(n) if y is None else y)
+    for k, (train, test) in enumerate(splits):
+        if (fold[test] >= 0).any() or len(train) + len(test) != n or np.isin(test, train).any():
+            raise InputError("cv: expected folds, each row tested at most once, by a fit of all rows outside its fold")
+        fold[test] = k
+    return torch.from_numpy(fold).to(objective.target.device)

@@ -1,0 +1,123 @@
+"""Training by one reading of the rows: each row is predicted, learned from, and not kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from torchlogit.errors import InputError
+from torchlogit.inference import Refusal
+from torchlogit.losses import loss_for
+from torchlogit.records import Monitor, Params
+from torchlogit.streaming.loop import StreamBlock, StreamProgress, statement, stream
+from torchlogit.streaming.stream import Start
+from torchlogit.training.fitted import Fitted, StartingPoint
+from torchlogit.training.l2_choice import choice_of, number_or
+from torchlogit.training.rows import Array, LabelledRows, one_hot
+from torchlogit.training.running_stream import RunningStream
+from torchlogit.training.settings import Settings
+
+NO_ERRORS = Refusal("rows that were read once prove no optimum that errors could be taken at")
+
+
+def train_one_pass(
+    settings: Settings,
+    blocks: Iterable[LabelledRows],
+    n_features: int,
+    classes: NDArray[Any],
+    *,
+    start: StartingPoint | None = None,
+    monitors: Sequence[Monitor[StreamProgress]] = (),
+) -> Fitted:
+    """Learns from blocks of rows in their order, until they end, a monitor asks for the end, or Ctrl-C.
+
+    The rows' codes are indices of `classes`. Class weights are those of the rows so far. start: a stream goes on as if
+    it had never stopped; of any other model the coefficients are what the stream begins from. monitors: called after
+    each block.
+    """
+    running = _running(settings, n_features, len(classes), start)
+    weighted = (_weighted(settings, running, rows) for rows in blocks)
+    stream(weighted, running.stream, monitors=monitors)
+    return _fitted(settings, running, classes, start)
+
+
+def train_further(settings: Settings, rows: LabelledRows, start: StartingPoint | None) -> Fitted:
+    """Learns from one block of rows; a refused block leaves the stream as it was, and Ctrl-C is the caller's."""
+    running = _running(settings, rows.n_features, len(rows.classes), start)
+    running.stream.learn(*_weighted(settings, running, rows))
+    return _fitted(settings, running, rows.classes, start)
+
+
+def train_rows_once(settings: Settings, rows: LabelledRows) -> Fitted:
+    """Learns from rows that are all at hand, once and in their order, each by its own weight."""
+    n_classes = len(rows.classes)
+    n_outputs = loss_for(n_classes).n_outputs
+    running = _running(settings, rows.n_features, n_classes, None)
+    offset, target = rows.offsets(n_outputs), rows.target(n_outputs)
+    running.counts += target.sum(axis=0) if n_classes > 2 else np.array([(1 - target).sum(), target.sum()])
+    running.stream.learn(_on_cpu(rows.features), target, rows.weight, offset)
+    return _fitted(settings, running, rows.classes, None)
+
+
+def _running(settings: Settings, n_features: int, n_classes: int, start: StartingPoint | None) -> RunningStream:
+    """The stream of the start, or a new one."""
+    if start is not None and start.stream is not None:
+        return start.stream
+    begin = None
+    if start is not None:
+        if start.weight is None:
+            raise InputError("taken over from torch: no rows tell how firmly these coefficients hold; use fit first")
+        begin = Start(Params(torch.tensor(start.coef), torch.tensor(start.intercept)), start.weight)
+    return RunningStream.begin(settings, n_features, n_classes, _l2(settings, start), begin)
+
+
+def _l2(settings: Settings, start: StartingPoint | None) -> float:
+    """The l2 of the penalty; where it is to be chosen, the one that was chosen for the start."""
+    if choice_of(settings.l2) is not None and (start is None or start.l2 is None):
+        raise InputError("l2 is to be chosen, which rows that are read once cannot do: give a number, or fit first")
+    return number_or(settings.l2, 0.0 if start is None or start.l2 is None else start.l2)
+
+
+def _weighted(settings: Settings, running: RunningStream, rows: LabelledRows) -> StreamBlock:
+    """A block as the stream takes it, its rows counted and weighted by the classes so far."""
+    codes, classes = rows.targets.codes, rows.classes
+    assert codes is not None
+    weight = running.class_weights(settings.class_weight, classes, codes) * rows.weight
+    return _on_cpu(rows.features), one_hot(codes, loss_for(len(classes)).n_outputs), weight
+
+
+def _on_cpu(features: Any) -> Any:
+    return features.cpu().numpy() if isinstance(features, torch.Tensor) else features
+
+
+def _fitted(settings: Settings, running: RunningStream, classes: NDArray[Any], start: StartingPoint | None) -> Fitted:
+    """The answer of the stream so far."""
+    answer = running.stream.answer()
+    coef: Array = answer.params.coef.numpy().copy()
+    digest = hashlib.sha256()
+    for name, array in sorted(running.stream.record().arrays.items()):
+        digest.update(name.encode() + array.tobytes())
+    weight = answer.progressive.weight
+    return Fitted(
+        coef=coef,
+        intercept=answer.params.intercept.numpy().copy(),
+        center=np.zeros(len(coef)),
+        classes=classes,
+        certificate=statement(answer),
+        history=(),
+        passes=1.0,
+        penalty=settings.penalty(len(coef), _l2(settings, start)),
+        has_intercept=settings.fit_intercept,
+        tol=settings.tol,
+        solver=running.solver,
+        rows={"rows": running.stream.rows, "weight": weight, "fingerprint": digest.hexdigest()},
+        covariance=NO_ERRORS,
+        stream=running,
+        progressive=answer.progressive,
+        expected_excess=answer.excess,
+    )

@@ -1,0 +1,96 @@
+"""The objective of labelled rows, with columns far from zero centred."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+from numpy.typing import NDArray
+
+from torchlogit.data.encoded_rows import ReadAnew
+from torchlogit.design import Dense, DesignMatrix, Sparse, Streamed
+from torchlogit.errors import InputError
+from torchlogit.losses import loss_for
+from torchlogit.objective import Objective
+from torchlogit.path import with_l2
+from torchlogit.penalties import ElasticNet
+from torchlogit.storage import IN_MEMORY, Storage
+from torchlogit.training.rows import Array, Features, LabelledRows
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """The objective of some rows; center (n_features,): what was subtracted from each of their columns."""
+
+    rows: LabelledRows
+    objective: Objective
+    center: Array
+
+    @classmethod
+    def of(
+        cls,
+        rows: LabelledRows,
+        penalty: ElasticNet,
+        *,
+        intercept: bool,
+        device: torch.device,
+        storage: Storage = IN_MEMORY,
+    ) -> Problem:
+        """The objective of these rows; arrays with an entry per row live in the storage."""
+        objective = objective_of(rows, penalty, intercept=intercept, device=device, storage=storage)
+        if isinstance(rows.features, ReadAnew):  # encoded columns are near zero: spares a pass over the rows
+            return cls(rows, objective, np.zeros(rows.n_features))
+        center = objective.center()
+        return cls(rows, objective.centered(center), center.cpu().numpy())
+
+    def with_l2(self, l2: float) -> Problem:
+        """The same problem under another l2."""
+        return replace(self, objective=with_l2(self.objective, l2))
+
+    def losses_of(self, others: LabelledRows) -> Objective:
+        """The sum of the losses of other rows, without a penalty; their columns are not centred."""
+        intercept, device = self.objective.design.has_intercept, self.objective.target.device
+        return objective_of(others, ElasticNet(), intercept=intercept, device=device)
+
+
+def objective_of(
+    rows: LabelledRows,
+    penalty: ElasticNet,
+    *,
+    intercept: bool,
+    device: torch.device,
+    storage: Storage = IN_MEMORY,
+) -> Objective:
+    """The objective of these rows, their columns as they are."""
+    loss = loss_for(len(rows.classes))
+    offset = rows.offsets(loss.n_outputs)
+    return Objective.of(
+        _design(rows.features, intercept, device),
+        torch.from_numpy(rows.target(loss.n_outputs, storage)).to(device),
+        loss=loss,
+        penalty=penalty,
+        weight=None if (rows.weight == 1).all() else _tensor(rows.weight),
+        offset=None if offset is None else torch.from_numpy(offset),
+        storage=storage,
+    )
+
+
+def _design(X: Features, intercept: bool, device: torch.device) -> DesignMatrix:
+    if isinstance(X, ReadAnew):
+        return Streamed.of(X.read, intercept=intercept)
+    if not scipy.sparse.issparse(X):
+        return Dense.of((X if isinstance(X, torch.Tensor) else _tensor(X)).to(device), intercept=intercept)
+    if device.type != "cpu":
+        raise InputError(f"device={str(device)!r}: X is sparse, which only the CPU takes; use 'auto', or X.toarray()")
+    return Sparse.of(X, intercept=intercept)
+
+
+def _tensor(array: NDArray[Any]) -> torch.Tensor:
+    """The array as a tensor that shares its memory; it is only read, so torch's warning of read-only ones is off."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(array)

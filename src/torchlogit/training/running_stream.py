@@ -1,0 +1,70 @@
+"""A stream under way: one pass that can go on with further rows, in this process or from a saved model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchlogit.data.targets import ClassWeight
+from torchlogit.errors import InputError
+from torchlogit.records import StreamState
+from torchlogit.streaming.newton import MAX_PARAMETERS, StreamingNewton
+from torchlogit.streaming.scale_free import ScaleFree
+from torchlogit.streaming.stream import Start, Stream
+from torchlogit.training.rows import Array
+from torchlogit.training.settings import OnePassSolver, Settings
+
+SOLVERS: dict[str, type[StreamingNewton | ScaleFree]] = {"StreamingNewton": StreamingNewton, "ScaleFree": ScaleFree}
+
+
+class RunningStream:
+    """A stream under way, with the solver that began it and the number of rows of each class so far, (n_classes,)."""
+
+    def __init__(self, solver: OnePassSolver, stream: Stream, counts: Array) -> None:
+        self.solver, self.stream, self.counts = solver, stream, counts
+
+    @classmethod
+    def begin(
+        cls, settings: Settings, n_features: int, n_classes: int, l2: float, start: Start | None = None
+    ) -> RunningStream:
+        """A new stream, which begins from the coefficients of the start where there is one."""
+        if isinstance(settings.solver, OnePassSolver):
+            solver = settings.solver
+        else:
+            solver = StreamingNewton() if (n_features + 1) * (n_classes - 1) <= MAX_PARAMETERS else ScaleFree()
+        penalty, intercept = settings.penalty(n_features, l2), settings.fit_intercept
+        stream = solver.begin(n_features, n_classes, penalty, intercept=intercept, start=start)
+        return cls(solver, stream, np.zeros(n_classes))
+
+    @classmethod
+    def resume(cls, state: StreamState) -> RunningStream:
+        """The stream that goes on from its record."""
+        kind = SOLVERS.get(state.facts.get("learner", ""))
+        if kind is None:
+            raise InputError(f"learner {state.facts.get('learner')!r}: expected one of {', '.join(SOLVERS)}")
+        solver = kind(**{name: tuple(state.facts[name]) for name in kind.__dataclass_fields__})
+        return cls(solver, solver.resume(state), state.arrays["class_counts"].copy())
+
+    def record(self) -> StreamState:
+        """The state to resume from, copied."""
+        state = self.stream.record()
+        return StreamState(state.facts, {**state.arrays, "class_counts": self.counts.copy()})
+
+    def class_weights(self, class_weight: ClassWeight, classes: NDArray[Any], codes: NDArray[np.integer[Any]]) -> Array:
+        """The class weight of each of the next rows, (n,); the rows are counted.
+
+        "balanced": n_seen / (K n_k), the numbers of rows up to and with this one, each class's count beginning at 1.
+        """
+        counts = self.counts + np.cumsum(np.eye(len(classes))[codes], axis=0)
+        own = counts[np.arange(len(codes)), codes]
+        self.counts[:] = counts[-1]
+        if class_weight is None:
+            return np.ones(len(codes))
+        if isinstance(class_weight, str):
+            if class_weight != "balanced":
+                raise InputError(f"class_weight={class_weight!r}: expected None, 'balanced' or a dict")
+            return np.asarray((counts.sum(axis=1) + len(classes)) / (len(classes) * (own + 1)))
+        by_class = [class_weight.get(label, 1.0) for label in classes.tolist()]
+        return np.asarray(np.array(by_class)[codes])

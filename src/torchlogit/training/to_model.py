@@ -1,0 +1,115 @@
+"""to_model: from a Fitted to the LogisticModel that a model file holds; and back, to a point to begin from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+
+from torchlogit.data.encoding.encoder import Encoder
+from torchlogit.errors import InputError
+from torchlogit.inference import Covariance
+from torchlogit.model import Facts, LogisticModel, intercept_at
+from torchlogit.penalties import ElasticNet
+from torchlogit.records import Certificate
+from torchlogit.training.fitted import Fitted, StartingPoint
+from torchlogit.training.rows import plain_label
+
+LIBRARIES = ("torchlogit", "torch", "numpy", "scikit-learn", "pyarrow")  # whose versions a model file records
+
+
+def to_model(
+    fitted: Fitted,
+    encoder: Encoder | None = None,
+    *,
+    feature_names: Sequence[str] | None = None,
+    target: str | None = None,
+) -> LogisticModel:
+    """The model of a fit.
+
+    encoder: of the table that the features come from. feature_names: where there is none; x0, x1, ... by default.
+    target: the column that is predicted. InputError for classes that are no text, numbers or truths, and for
+    coefficients that no data has measured.
+    """
+    if fitted.rows is None:
+        raise InputError("taken over from torch, and not fitted: a model needs data and a certificate; fit it first")
+    if encoder is not None:
+        feature_names = encoder.schema.feature_names
+    elif feature_names is None:
+        feature_names = [f"x{j}" for j in range(len(fitted.coef))]
+    facts = Facts(
+        target=target,
+        penalty=_penalty_facts(fitted.penalty),
+        solver={"name": fitted.solver_name, "passes": fitted.passes, "tol": fitted.tol},
+        certificate=_certificate_facts(fitted.certificate),
+        training_data=fitted.rows,
+        standard_errors=_standard_errors(fitted, encoder),
+        versions={name: version(name) for name in LIBRARIES},
+    )
+    return LogisticModel(
+        coef=fitted.coef.copy(),
+        intercept=fitted.intercept.copy(),
+        classes=tuple(plain_label(label) for label in fitted.classes),
+        feature_names=tuple(str(name) for name in feature_names),
+        encoder=encoder,
+        facts=facts,
+        state=None if fitted.stream is None else fitted.stream.record(),
+    )
+
+
+def starting_point(model: LogisticModel) -> StartingPoint:
+    """The model as a point that training can begin from; InputError for the record of an unknown stream."""
+    from torchlogit.training.running_stream import RunningStream
+
+    return StartingPoint(
+        model.coef,
+        model.intercept,
+        np.array(model.classes, dtype=object),
+        weight=float(model.facts.training_data["weight"]),
+        l2=model.facts.penalty["l2"],
+        stream=None if model.state is None else RunningStream.resume(model.state),
+    )
+
+
+def _certificate_facts(certificate: Certificate) -> dict[str, Any]:
+    separation = certificate.separation
+    return {
+        "status": str(certificate.status),
+        "objective": certificate.objective,
+        "bound": certificate.bound,
+        "relative_bound": certificate.relative_bound,
+        "standard_errors": certificate.standard_errors,
+        "message": certificate.message,
+        "separation": None
+        if separation is None
+        else {"complete": separation.complete, "directions": [list(place) for place in separation.directions]},
+    }
+
+
+def _penalty_facts(penalty: ElasticNet) -> dict[str, Any]:
+    """The strengths, and the factors and bounds by column where they were given; None stands for no bound."""
+    facts: dict[str, Any] = {"l1": penalty.l1, "l2": penalty.l2}
+    for name in ("factors", "lower", "upper"):
+        values = getattr(penalty, name)
+        if values is not None:
+            facts[name] = [value if np.isfinite(value) else None for value in values.tolist()]
+    return facts
+
+
+def _standard_errors(fitted: Fitted, encoder: Encoder | None) -> dict[str, Any]:
+    """Of the coefficients for encoded features and of the intercept at the table's zero, as lists; or the reason."""
+    covariance, n_features = fitted.covariance, len(fitted.coef)
+    if not isinstance(covariance, Covariance):
+        return {"reason": covariance.reason}
+    combinations = torch.eye(n_features + int(fitted.has_intercept), dtype=torch.float64)
+    if fitted.has_intercept:
+        zero = np.zeros(n_features) if encoder is None else intercept_at(encoder)
+        combinations[-1, :-1] = torch.from_numpy(zero - fitted.center)
+    errors = covariance.errors_of(combinations)
+    listed = [[None if np.isnan(value) else value for value in row] for row in errors.tolist()]
+    if not fitted.has_intercept:
+        return {"coef": listed, "intercept": [None] * errors.shape[1]}
+    return {"coef": listed[:-1], "intercept": listed[-1]}

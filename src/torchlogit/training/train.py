@@ -1,0 +1,119 @@
+"""train: from settings and labelled rows to a Fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from torchlogit.checkpoints import Checkpoints
+from torchlogit.fit import fit
+from torchlogit.inference import covariance
+from torchlogit.path import certified
+from torchlogit.records import FitProgress, Monitor, Params
+from torchlogit.storage import IN_MEMORY, Storage
+from torchlogit.training.fitted import Fitted, StartingPoint, in_own_units
+from torchlogit.training.l2_choice import choice_of, choose_l2, number_or
+from torchlogit.training.problem import Problem
+from torchlogit.training.progress import ProgressLine
+from torchlogit.training.rows import Array, LabelledRows
+from torchlogit.training.settings import Settings
+from torchlogit.training.validation import Validation, no_worse, value_at
+
+PLACEHOLDER = 1.0  # the l2 of an objective before l2 is chosen: no number of it is used until then
+
+
+def train(
+    settings: Settings,
+    rows: LabelledRows,
+    *,
+    start: StartingPoint | None = None,
+    validation: LabelledRows | None = None,
+    choose_l2_by: LabelledRows | None = None,
+    monitors: Sequence[Monitor[FitProgress]] = (),
+    storage: Storage = IN_MEMORY,
+    checkpoints: Checkpoints | None = None,
+) -> Fitted:
+    """Fits a model to the rows.
+
+    start: its classes and columns are those of the rows; the fit ends no worse than it. validation: rows that end the
+    fit once it no longer improves on them. choose_l2_by: rows to choose l2 by. monitors: called after each step, with
+    the parameters for the columns' own units. storage: for arrays with an entry per row.
+
+    >>> from torchlogit.data.targets import labels
+    >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array(["no", "yes", "no", "yes"])
+    >>> fitted = train(Settings(l2=1.0), LabelledRows.of(X, labels(y), np.ones(4)))
+    >>> fitted.coef.round(2).tolist(), str(fitted.certificate.status)
+    ([[0.45]], 'certified')
+    """
+    choice = choice_of(settings.l2)
+    rows = rows.class_weighted(settings.class_weight)
+    if settings.one_pass:
+        from torchlogit.training.one_pass import train_rows_once  # imported where it is used: it takes .1 s
+
+        return train_rows_once(settings, rows)
+    penalty = settings.penalty(rows.n_features, number_or(settings.l2, PLACEHOLDER))
+    device, intercept = settings.device_for(rows.features), settings.fit_intercept
+    problem = Problem.of(rows, penalty, intercept=intercept, device=device, storage=storage)
+    path = None if choice is None else choose_l2(choice, problem, seed=settings.seed, validation=choose_l2_by)
+    if path is not None:
+        problem, penalty = problem.with_l2(path.l2), replace(penalty, l2=path.l2)
+    objective, center = problem.objective, problem.center
+
+    solver = settings.solver_for(objective)
+    begin = None if start is None else _begin(problem, start)
+    validator = None if validation is None else Validation.of(problem, validation)
+    line = ProgressLine(objective.total_weight) if settings.verbose else None
+    own = [monitor for monitor in (validator, line) if monitor is not None]
+    watching = [*own, *(_InOwnUnits(monitor, center) for monitor in monitors)]
+    result = fit(objective, solver, settings.goal(), start=begin, monitors=watching, checkpoints=checkpoints)
+    if line is not None:
+        line.end()
+    if validator is not None:
+        result = validator.best_of(result)
+    if begin is not None:
+        result = no_worse(result, objective, begin)
+
+    coef, intercepts = in_own_units(result.params, center)
+    return Fitted(
+        coef=coef,
+        intercept=intercepts,
+        center=center,
+        classes=rows.classes,
+        certificate=result.certificate,
+        history=result.history,
+        passes=result.passes,
+        penalty=penalty,
+        has_intercept=intercept,
+        tol=settings.tol,
+        solver=solver,
+        rows=rows.summary(),
+        covariance=covariance(objective, result.params, result.certificate),
+        path=None if path is None else certified(path.points, path.l2, result.certificate),
+        chosen_by=None if path is None else path.by,
+        validation_history=None if validator is None else validator.history,
+        stopped_early=validator is not None and validator.gave_up,
+    )
+
+
+def _begin(problem: Problem, start: StartingPoint) -> Params | None:
+    """The start as a feasible point of the centred problem; None where F is no lower there than for coefficients 0."""
+    objective = problem.objective
+    shift = np.ascontiguousarray(start.coef.T) @ problem.center
+    centred = Params(torch.tensor(start.coef), torch.tensor(start.intercept + shift))
+    points = (objective.theta(centred), objective.start())
+    begin, empty = (objective.params(objective.feasible(theta)) for theta in points)
+    return begin if value_at(objective, begin) < value_at(objective, empty) else None
+
+
+class _InOwnUnits:
+    """Shows a monitor the parameters for columns that are not centred."""
+
+    def __init__(self, monitor: Monitor[FitProgress], center: Array) -> None:
+        self.monitor, self.center = monitor, center
+
+    def __call__(self, progress: FitProgress) -> bool | None:
+        coef, intercept = in_own_units(progress.params, self.center)
+        return self.monitor(FitProgress(progress.step, Params(torch.from_numpy(coef), torch.from_numpy(intercept))))

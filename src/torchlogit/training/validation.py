@@ -1,0 +1,85 @@
+"""Validation: a monitor that measures every step of a fit on other rows, and ends a fit that no longer improves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from torchlogit.objective import Objective
+from torchlogit.records import Certificate, FitProgress, FitResult, Params, Status
+from torchlogit.training.fitted import ValidationStep
+from torchlogit.training.problem import Problem
+from torchlogit.training.rows import LabelledRows
+
+PATIENCE = 5  # steps without a lower log loss on the validation rows after which the fit ends
+
+
+class Validation:
+    """Measures every step on the validation rows, remembers the best, and asks for the end after PATIENCE others."""
+
+    def __init__(self, objective: Objective, center: torch.Tensor) -> None:
+        self.objective, self.center = objective, center
+        self.history = list[ValidationStep]()
+        self.best: FitProgress | None = None
+        self.least = float("inf")
+        self.waited = 0
+
+    @classmethod
+    def of(cls, problem: Problem, others: LabelledRows) -> Validation:
+        """Measures a fit of the problem on other rows, whose columns are not centred."""
+        objective = problem.losses_of(others)
+        return cls(objective, torch.from_numpy(problem.center).to(objective.target.device))
+
+    def __call__(self, progress: FitProgress) -> bool:
+        """Measures a step; whether the fit should end."""
+        params, step = progress.params, progress.step
+        theta = self.objective.theta(Params(params.coef, params.intercept - self.center.to(params.coef) @ params.coef))
+        loss = self.objective.value(theta, self.objective.raw(theta)) / self.objective.total_weight
+        self.history.append(ValidationStep(step.passes, step.seconds, loss))
+        if self.best is None or loss < self.least:
+            self.best, self.least, self.waited = progress, loss, 0
+        else:
+            self.waited += 1
+        return self.gave_up
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the log loss has not fallen for PATIENCE steps."""
+        return self.waited >= PATIENCE
+
+    def best_of(self, result: FitResult) -> FitResult:
+        """The result where it is certified or separated; else the best step on the validation rows."""
+        best = self.best
+        if best is None or result.certificate.status is not Status.BUDGET or not self.waited:
+            return result
+        reason = result.certificate.reason
+        assert reason is not None, "a fit that is not certified has a reason to end"
+        reason = replace(reason, answer=f"the best step on eval_set, after {best.step.passes:g} passes, is kept")
+        if self.gave_up:
+            reason = replace(reason, cause=f"stopped early: no better log loss on eval_set in {PATIENCE} steps")
+        certificate = replace(certificate_at(result.certificate, best.step.objective), reason=reason)
+        return replace(result, params=best.params, certificate=certificate)
+
+
+def no_worse(result: FitResult, objective: Objective, start: Params) -> FitResult:
+    """The result, or the start where F is lower there."""
+    value = value_at(objective, start)
+    if result.certificate.objective <= value or result.certificate.status is Status.SEPARATED:
+        return result
+    return replace(result, params=start, certificate=certificate_at(result.certificate, value))
+
+
+def certificate_at(certificate: Certificate, objective: float) -> Certificate:
+    """The certificate of another point v, of which F is known: F(v) - min F = F(v) - F(w) + F(w) - min F."""
+    if certificate.bound is None:
+        return replace(certificate, objective=objective)
+    rounding = 4 * torch.finfo(torch.float64).eps * (abs(objective) + abs(certificate.objective))
+    bound = max(0.0, certificate.bound + objective - certificate.objective) + rounding
+    return replace(certificate, objective=objective, bound=bound)
+
+
+def value_at(objective: Objective, params: Params) -> float:
+    """F at a point."""
+    theta = objective.theta(params)
+    return objective.value(theta, objective.raw(theta))

@@ -1,0 +1,126 @@
+"""Models of streams as files of an earlier day hold them: they load, predict the same, and go on learning.
+
+tests/golden/stream-*.safetensors were written once, each by
+
+    save(make_pipeline(TableEncoder(), LogisticRegression(solver=SOLVER)).fit(first_rows(), TARGET), path)
+
+and must never be written again: a later format gets files of its own beside them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+from commands import torchlogit
+from places import GOLDEN
+from torchlogit import load
+
+NEW = {"weight": [3.0, 25.0, None, 6.0], "indoors": ["yes", "no", None, "yes"]}
+ROWS = {"pet": ["cat", "dog", "rabbit", "rabbit", "cat"], "small": ["yes", "no", "yes", "yes", "yes"]}
+MORE = "weight,indoors,{target}\n4.1,yes,{0}\n21,no,{1}\n1.2,,{2}\n2.3,no,{3}\n,yes,{4}\n"
+
+
+def first_rows(target: str, n: int = 300) -> dict[str, list[object]]:
+    """The table that both models were trained on, with pets of three kinds that are small or not."""
+    rng = np.random.default_rng(1)
+    kind = rng.integers(0, 3, n)
+    weight = np.round(np.array([4.0, 15.0, 2.0])[kind] * rng.lognormal(0, 0.6, n), 1)
+    indoors = np.array(["yes", "no"])[(rng.random(n) < np.array([0.3, 0.7, 0.6])[kind]).astype(int)]
+    pet = np.array(["cat", "dog", "rabbit"])[kind]
+    labels = pet if target == "pet" else np.where(weight + rng.logistic(size=n) < 5, "yes", "no")
+    return {
+        "weight": [None if row % 11 == 0 else value for row, value in enumerate(weight.tolist())],
+        "indoors": indoors.tolist(),
+        target: labels.tolist(),
+    }
+
+
+PREDICTED = {
+    "newton": [
+        [0.3478809390, 0.0168139046, 0.6353051564],
+        [0.0009523025, 0.9990159237, 0.0000317738],
+        [0.5030242080, 0.2929180833, 0.2040577087],
+        [0.4714225613, 0.0605791429, 0.4679982959],
+    ],
+    "scale-free": [
+        [0.2424165190, 0.7575834810],
+        [0.9982106429, 0.0017893571],
+        [0.5193705952, 0.4806294048],
+        [0.4584911505, 0.5415088495],
+    ],
+}
+UPDATED = {
+    "newton": [
+        [0.4836053656, 0.0168794582, 0.4995151762],
+        [0.0007543062, 0.9992059414, 0.0000397523],
+        [0.5712334584, 0.2501261550, 0.1786403866],
+        [0.6070040201, 0.0566737253, 0.3363222546],
+    ],
+    "scale-free": [
+        [0.2210960256, 0.7789039744],
+        [0.9981832583, 0.0018167417],
+        [0.4908882923, 0.5091117077],
+        [0.4316069376, 0.5683930624],
+    ],
+}
+TARGETS = {"newton": "pet", "scale-free": "small"}
+IN_BOTH = {"coef", "intercept"} | {f"state.{name}" for name in (
+    "belief", "trust", "recent", "class_counts", "coef", "precision", "weight",
+    "progressive_batches", "progressive_histogram", "progressive_totals", "progressive_waiting")}  # fmt: skip
+NAMES = {
+    "newton": IN_BOTH | {f"state.{name}" for name in (
+        "A", "X", "b", "center", "effective", "intercept", "mean", "mean_weight", "moment", "offset", "seen", "target",
+        "theta", "trace", "typical")},
+    "scale-free": IN_BOTH | {f"state.{name}" for name in (
+        "drawn", "lost", "said", "scale", "squares", "totals", "wanted")},
+}  # fmt: skip
+
+pytestmark = [
+    pytest.mark.parametrize("name", TARGETS),
+    pytest.mark.filterwarnings("ignore:column 'indoors'. 1 row is missing:torchlogit.TorchlogitWarning"),
+]
+
+
+def golden(name: str) -> Path:
+    return GOLDEN / f"stream-{name}.safetensors"
+
+
+def tensors(path: Path) -> dict[str, NDArray[np.generic]]:
+    with safe_open(path, "np") as file:
+        return {tensor: file.get_tensor(tensor) for tensor in file.keys()}  # noqa: SIM118
+
+
+def test_it_loads_and_predicts_the_same(name: str) -> None:
+    model = load(golden(name))
+    assert model.facts.target == TARGETS[name]
+    assert model.facts.training_data["rows"] == 300
+    np.testing.assert_allclose(model.predict_proba(NEW), PREDICTED[name], rtol=0, atol=5e-9)
+
+
+def test_saved_again_it_holds_the_same_tensors(name: str, tmp_path: Path) -> None:
+    load(golden(name)).save(tmp_path / "again")
+    before, after = tensors(golden(name)), tensors(tmp_path / "again")
+    assert set(before) == set(after) == NAMES[name]
+    assert all(before[tensor].tobytes() == after[tensor].tobytes() for tensor in before)
+
+
+def test_it_goes_on_learning(name: str, tmp_path: Path) -> None:
+    table = MORE.format(*ROWS[TARGETS[name]], target=TARGETS[name])
+    (tmp_path / "more.csv").write_text(table, encoding="utf-8")
+    done = torchlogit(tmp_path, "train", "more.csv", "--update", str(golden(name)), "-o", "new.safetensors", "--quiet")
+    assert done.code == 0, done.stderr
+    new = load(tmp_path / "new.safetensors")
+    assert new.facts.training_data["rows"] == 305
+    np.testing.assert_allclose(new.predict_proba(NEW), UPDATED[name], rtol=0, atol=5e-9)
+    assert set(tensors(tmp_path / "new.safetensors")) == NAMES[name]
+
+
+def test_the_table_is_the_one_that_it_was_trained_on(name: str) -> None:
+    labels = first_rows(TARGETS[name])[TARGETS[name]]
+    counts = tensors(golden(name))["state.class_counts"].tolist()
+    assert counts == [labels.count(label) for label in load(golden(name)).classes]
