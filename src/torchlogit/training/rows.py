@@ -117,7 +117,7 @@ def plain_label(label: Any) -> Label:
     value = label.item() if isinstance(label, np.generic) else label
     if not isinstance(value, str | int | float | bool):
         kind = type(value).__name__
-        raise InputError(f"class {value!r} is of type {kind}: a model file holds text, numbers and truths as classes")
+        raise InputError(f"class {value!r} is of type {kind}: a model file holds text, numbers and booleans as classes")
     return value
 
 

@@ -31,8 +31,8 @@ def to_model(
     """The model of a fit.
 
     encoder: of the table that the features come from. feature_names: where there is none; x0, x1, ... by default.
-    target: the column that is predicted. InputError for classes that are no text, numbers or truths, and for
-    coefficients that no data has measured.
+    target: the column that is predicted. InputError for classes that are not text, numbers or booleans, and
+    for a model without data.
     """
     if fitted.rows is None:
         raise InputError("taken over from torch, and not fitted: a model needs data and a certificate; fit it first")
