@@ -145,7 +145,7 @@ def test_a_ladder_holds_all_that_is_in_its_room(room: str) -> None:
 @pytest.mark.parametrize("room", [FACE, f"{FACE}.data"])
 def test_the_ladder_is_shown_to_contributors(room: str) -> None:
     ladder = "\n".join("    " + "  ".join(names) for names in LADDERS[room])
-    assert ladder in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"), f"the page does not show:\n{ladder}"
+    assert ladder in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"), f"not shown:\n{ladder}"
 
 
 @pytest.mark.parametrize(
