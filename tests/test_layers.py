@@ -1,4 +1,7 @@
-"""Imports go strictly down DESIGN's ladder of rooms, wherever in a file they stand."""
+"""Imports go strictly down the ladder of rooms, in every room that has one, and never in a circle.
+
+An import counts wherever it stands in a file: in functions and under TYPE_CHECKING too.
+"""
 
 from __future__ import annotations
 
@@ -6,98 +9,143 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from places import ROOT
 
-SOURCE = ROOT / "src" / "torchlogit"
-
-LADDER = [
-    ["__main__"],
-    ["cli"],
-    ["estimator", "nn", "report", "export", "tutorial"],
-    ["training"],
-    ["path"],
-    ["fit", "streaming"],
-    ["checkpoints"],
-    ["fingerprint"],
-    ["solvers"],
-    ["certificate", "separation", "inference", "summary"],
-    ["quadratic", "metrics", "model"],
-    ["objective", "prediction"],
-    ["losses", "penalties", "design", "data", "distributed"],
-    ["kernels"],
-    ["records", "storage", "atomic"],
-    ["errors", "pictures"],
-]
-STEP = {room: step for step, rooms in enumerate(LADDER) for room in rooms}
 FACE = "torchlogit"  # __init__.py: the public names, above every room; no room may import it
+SOURCE = ROOT / "src" / FACE
+
+# Top to bottom, the files and folders in a room: each may import what stands on a lower line of its room's ladder.
+# "__init__" is the room's own __init__.py. A room without a ladder here asks for no order, but for no circles either.
+LADDERS = {
+    "torchlogit": [
+        ["__main__"],
+        ["cli"],
+        ["estimator", "nn", "tutorial"],
+        ["training"],
+        ["path"],
+        ["fit", "streaming"],
+        ["checkpoints"],
+        ["fingerprint"],
+        ["solvers"],
+        ["certificate", "separation", "inference", "summary"],
+        ["quadratic", "metrics", "model"],
+        ["objective", "prediction"],
+        ["losses", "penalties", "design", "data"],
+        ["kernels"],
+        ["records", "storage", "atomic"],
+        ["errors", "pictures"],
+    ],
+    "torchlogit.data": [
+        ["cache"],
+        ["preparation"],
+        ["learning", "loading", "encoded_rows"],
+        ["encoding", "reading"],
+        ["labels", "targets", "weights", "plan"],
+        ["block", "columns", "concurrency", "sparse_vectors"],
+        ["wording"],
+        ["__init__"],
+    ],
+    "torchlogit.solvers": [
+        ["choice"],
+        ["newton", "dual", "stochastic"],
+        ["__init__"],
+    ],
+}
+STEPS = {room: {name: step for step, names in enumerate(ladder) for name in names} for room, ladder in LADDERS.items()}
 
 
-def room_of(path: Path) -> str:
-    """The room that a file of the package belongs to: its own name, or its folder's."""
-    first = path.relative_to(SOURCE).parts[0].removesuffix(".py")
-    return FACE if first == "__init__" else first
+def module_of(path: Path) -> str:
+    """The dotted name of a file's module, that of an __init__.py being its folder's."""
+    return ".".join([FACE, *path.relative_to(SOURCE).with_suffix("").parts]).removesuffix(".__init__")
 
 
-def imported_rooms(tree: ast.AST, package: str) -> Iterator[tuple[int, str]]:
-    """(line, room) of every import of torchlogit: in functions and under TYPE_CHECKING too, relative ones included.
+FILES = {module_of(path): path for path in sorted(SOURCE.rglob("*.py"))}
 
-    `package`: the dotted name of the package that the file is in.
-    """
-    for node in ast.walk(tree):
+
+def imports(source: str, module: str) -> Iterator[tuple[int, str]]:
+    """(line, module) of every import of torchlogit in a module's source, relative ones included."""
+    is_folder = module in FILES and FILES[module].name == "__init__.py"
+    package = module.split(".") if is_folder else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            module = ".".join([*base, node.module] if node.module else base)
-            names = [f"{module}.{alias.name}" for alias in node.names] if module == FACE else [module]
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, node.module] if node.module else base)
+            names = [f"{origin}.{alias.name}" for alias in node.names]
+            names = [name if name in FILES else origin for name in names if name != f"{FACE}.__version__"]
         elif isinstance(node, ast.Call) and _called(node) in ("import_module", "__import__"):
-            names = [str(a.value) for a in node.args[:1] if isinstance(a, ast.Constant)]
+            names = [str(argument.value) for argument in node.args[:1] if isinstance(argument, ast.Constant)]
         else:
             continue
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == FACE:
-                yield node.lineno, parts[1] if len(parts) > 1 else FACE
+        yield from ((node.lineno, name) for name in dict.fromkeys(names) if name.split(".")[0] == FACE)
 
 
 def _called(node: ast.Call) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
-def faults(source: str, room: str, package: str = FACE) -> list[str]:
-    """What is wrong with the imports of a file in this room."""
+def parting(one: str, other: str) -> tuple[str, str, str]:
+    """The smallest room that holds both modules, and the name in it of each or of the room it is in."""
+    first, second = ([*name.split("."), "__init__"] for name in (one, other))
+    depth = next(k for k, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
+    return ".".join(first[:depth]), first[depth], second[depth]
+
+
+def faults(source: str, module: str) -> list[str]:
+    """What is wrong with the imports of this module's source."""
     wrong = []
-    for line, other in imported_rooms(ast.parse(source), package):
-        if room == FACE or other == room:
+    for line, other in imports(source, module):
+        if module == FACE or other == module:
             continue
-        if other == "__version__":
+        if other not in FILES:
+            wrong.append(f"line {line}: {module} imports {other}, which is no module")
             continue
-        if other not in STEP:
-            wrong.append(f"line {line}: {room} imports {other}, which is no room of the ladder")
-        elif STEP[other] <= STEP[room]:
-            wrong.append(f"line {line}: {room} imports {other}, which is not below it")
+        room, ours, theirs = parting(module, other)
+        steps = STEPS.get(room)
+        if steps is not None and steps.get(theirs, -1) <= steps.get(ours, -1):
+            wrong.append(f"line {line}: {module} imports {other}, and in {room} {theirs} is not below {ours}")
     return wrong
 
 
-def files() -> list[Path]:
-    return sorted(SOURCE.rglob("*.py"))
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of modules that import each other, directly or by way of others."""
+    names = sorted(graph)
+    edges = np.array([(names.index(one), names.index(other)) for one in names for other in graph[one]]).reshape(-1, 2)
+    matrix = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(names), len(names)))
+    count, group = connected_components(matrix.tocsr(), connection="strong")
+    groups = [[name for name, own in zip(names, group, strict=True) if own == number] for number in range(count)]
+    return [members for members in groups if len(members) > 1]
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_imports_go_down_the_ladder(path: Path) -> None:
-    package = ".".join([FACE, *path.relative_to(SOURCE).parts[:-1]])
-    assert faults(path.read_text(encoding="utf-8"), room_of(path), package) == []
+@pytest.mark.parametrize("module", FILES)
+def test_imports_go_down_the_ladder(module: str) -> None:
+    assert faults(FILES[module].read_text(encoding="utf-8"), module) == []
 
 
-def test_every_room_is_on_the_ladder() -> None:
-    rooms = {room_of(path) for path in files()} - {FACE}
-    assert rooms <= STEP.keys(), f"not on the ladder: {sorted(rooms - STEP.keys())}"
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    found = {module: imports(path.read_text(encoding="utf-8"), module) for module, path in FILES.items()}
+    assert circles({module: {name for _, name in those} - {module} for module, those in found.items()}) == []
 
 
-def test_no_room_is_on_the_ladder_twice() -> None:
-    assert len(STEP) == sum(len(rooms) for rooms in LADDER)
+@pytest.mark.parametrize("room", LADDERS)
+def test_a_ladder_holds_all_that_is_in_its_room(room: str) -> None:
+    depth = len(room.split("."))
+    inside = {[*module.split("."), "__init__"][depth] for module in FILES if f"{module}.".startswith(f"{room}.")}
+    if room == FACE:
+        inside.remove("__init__")
+    assert sorted(name for names in LADDERS[room] for name in names) == sorted(inside)
+
+
+@pytest.mark.parametrize("room", [FACE, f"{FACE}.data"])
+def test_the_ladder_is_shown_to_contributors(room: str) -> None:
+    ladder = "\n".join("    " + "  ".join(names) for names in LADDERS[room])
+    assert ladder in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"), f"not shown:\n{ladder}"
 
 
 @pytest.mark.parametrize(
@@ -121,25 +169,45 @@ def test_no_room_is_on_the_ladder_twice() -> None:
 )
 def test_a_wrong_import_is_caught(source: str) -> None:
     """In inference, say: upwards, sideways, to the public face, or to no room at all."""
-    assert len(faults(source, "inference")) == 1
+    assert len(faults(source, "torchlogit.inference")) == 1
 
 
 @pytest.mark.parametrize(
-    "source",
+    ("module", "source"),
     [
-        "from torchlogit.objective import Objective",
-        "from torchlogit.records import Params",
-        "from torchlogit import errors",
-        "from .errors import InputError",
-        "import torch",
-        "from torchlogit.inference import something",
+        ("torchlogit.solvers.newton.step", "from torchlogit.solvers.dual.problem import LinearTerm"),
+        ("torchlogit.solvers.newton.step", "from ..choice import automatic"),
+        ("torchlogit.solvers", "from torchlogit.solvers.choice import automatic"),
+        ("torchlogit.data.encoding.text", "from torchlogit.data.reading.source import open_source"),
+        ("torchlogit.data.encoding.text", "from torchlogit.data import learning"),
+        ("torchlogit.data.reading.reader", "from torchlogit.data.encoding import encoder"),
+        ("torchlogit.data.wording", "from torchlogit.data.block import Block"),
     ],
 )
-def test_a_right_import_is_not(source: str) -> None:
-    assert faults(source, "inference") == []
+def test_a_wrong_import_within_a_room_is_caught(module: str, source: str) -> None:
+    assert len(faults(source, module)) == 1
 
 
-def test_files_of_a_room_may_import_each_other() -> None:
-    assert faults("from torchlogit.solvers.newton.step import Iterate", "solvers", "torchlogit.solvers") == []
-    assert faults("from .step import Iterate", "solvers", "torchlogit.solvers") == []
-    assert faults("from ..fit import fit", "solvers", "torchlogit.solvers") != []
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("torchlogit.inference", "from torchlogit.objective import Objective"),
+        ("torchlogit.inference", "from torchlogit.records import Params"),
+        ("torchlogit.inference", "from torchlogit import errors"),
+        ("torchlogit.inference", "from .errors import InputError"),
+        ("torchlogit.inference", "import torch"),
+        ("torchlogit.inference", "from torchlogit.inference import something"),
+        ("torchlogit.cli.main", "from torchlogit import __version__"),
+        ("torchlogit.solvers.choice", "from torchlogit.solvers.newton.step import step"),
+        ("torchlogit.solvers.newton.step", "from torchlogit.solvers import Solver"),
+        ("torchlogit.solvers.newton.step", "from .sampling import draw"),
+        ("torchlogit.data.encoding.text", "from torchlogit.data.block import Block"),
+    ],
+)
+def test_a_right_import_is_not(module: str, source: str) -> None:
+    assert faults(source, module) == []
+
+
+def test_a_circle_is_caught() -> None:
+    graph = {"a": {"b", "e"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": set[str]()}
+    assert circles(graph) == [["a", "b", "c"]]

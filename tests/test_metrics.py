@@ -180,7 +180,7 @@ def test_the_exact_area_is_within_the_stated_error_of_the_joined_bins(
         *(np.split(each, sorted(min(c, len(score)) for c in cuts)) for each in (score, positive, weight)), strict=True
     )
     merged = reduce(add, [Ranking.of(*part, most) for part in parts])
-    for name in ("shift", "least", "greatest", "up", "down"):
+    for name in ("shift", "least", "greatest", "positive", "negative"):
         assert np.array_equal(getattr(merged, name), getattr(whole, name)), name
     expected = area_by_pairs(score, positive, weight)
     if expected is None:
@@ -197,14 +197,14 @@ def test_a_score_that_many_rows_have_is_a_tie_in_a_joined_bin_too() -> None:
     rng = np.random.default_rng(0)
     score = np.where(rng.random(4000) < 0.5, 0.7, rng.permutation(4000) + 1000.0)
     positive = rng.random(4000) < 0.3
-    found = Ranking.of(score, positive, np.ones(4000), most=8)
+    found = Ranking.of(score, positive, np.ones(4000), max_bins=8)
     alone = found.least == found.greatest
     assert found.area()[1] < 0.5 * 0.25  # type: ignore[index]
-    assert (found.up + found.down)[alone].max() == np.count_nonzero(score == 0.7)
+    assert (found.positive + found.negative)[alone].max() == np.count_nonzero(score == 0.7)
 
 
 def test_scores_all_the_same_give_one_half_exactly() -> None:
-    assert Ranking.of(np.full(9, -3.5), np.arange(9) < 4, np.ones(9), most=2).area() == (0.5, 0.0)
+    assert Ranking.of(np.full(9, -3.5), np.arange(9) < 4, np.ones(9), max_bins=2).area() == (0.5, 0.0)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
@@ -217,14 +217,14 @@ def test_a_million_scores_are_ranked_within_the_stated_error(scale: float) -> No
     found = Ranking.of(score[:0], positive[:0], np.ones(0))
     for part in parts:
         found += Ranking.of(score[part], positive[part], np.ones(len(score))[part])
-        assert len(found.least) <= found.most
+        assert len(found.least) <= found.max_bins
     area, error = found.area()  # type: ignore[misc]
     assert abs(area - roc_auc_score(positive, score)) <= error
     assert 0 < error < 5e-5
 
 
 def test_metrics_of_more_scores_than_bins_say_how_exact_the_auc_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torchlogit.metrics.ranking.MOST", 1)
+    monkeypatch.setattr("torchlogit.metrics.ranking.MAX_BINS", 1)
     for n_classes in (2, 4):
         loss, raw, codes, weights = rows(3, n_classes, 10_000)
         found, exact = measured(loss, raw, codes, weights), roc_auc(raw, codes, weights)

@@ -1,4 +1,4 @@
-"""Standard errors: where they are valid, and the reason where they are not."""
+"""Standard errors of the coefficients, or the reason why there are none."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from torchlogit.objective import Objective
 from torchlogit.quadratic import factor
 from torchlogit.records import Certificate, Params, Status
 
-CLOSE = 0.05  # standard errors from the optimum at which an answer is exact enough for its own errors
-MAX_PARAMETERS = 2500
+CLOSE = 0.05  # standard errors that the answer may be from the optimum; larger: errors of a less exact answer
+DETERMINED = 1e-6  # |diagonal of H^+ H - 1| of a coefficient, up to which the data determine it
+MAX_PARAMETERS = 2500  # above which the covariance, a square matrix of them, is not formed
 
 
 @dataclass(frozen=True, slots=True)
 class Covariance:
     """The covariance of the coefficients: H^-1 at the optimum, H the Hessian of the negative log-likelihood.
 
-    `inverse` (n_free p, n_free p) in free coordinates; `determined` (p,): whether the data determine the entry.
+    inverse (n_free p, n_free p): in the free coordinates of objective.py. determined (p,): whether the data determine
+    the coefficients of a column. basis (n_outputs, n_free): of the free coordinates.
     """
 
     inverse: Tensor
@@ -27,7 +29,7 @@ class Covariance:
     basis: Tensor
 
     def errors_of(self, combinations: Tensor) -> Tensor:
-        """Standard errors (m, n_outputs) of m linear combinations (m, p) of theta's rows; NaN where undetermined."""
+        """Standard errors (m, n_outputs) of m linear combinations (m, p) of theta's rows, NaN where undetermined."""
         n_free, p = self.basis.shape[1], combinations.shape[1]
         blocks = self.inverse.reshape(n_free, p, n_free, p)
         middle = torch.einsum("mj,kjli,mi->mkl", combinations, blocks, combinations)
@@ -38,23 +40,23 @@ class Covariance:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why there are no standard errors, in one sentence."""
+    """Why there are no standard errors, as a phrase."""
 
     reason: str
 
 
 def covariance(objective: Objective, params: Params, certificate: Certificate) -> Covariance | Refusal:
-    """The covariance of a maximum-likelihood answer (one reading of X), or why there is none.
+    """The covariance of a maximum-likelihood answer, or why there is none; X is read once.
 
-    Valid without a penalty alone: a penalty biases the answer, a separated answer is infinite, and far from the
-    optimum the curvature is another. Source: the inverse of the observed information, McCullagh and Nelder 1989, 4.4.
+    It is the inverse of the observed information (McCullagh and Nelder 1989, section 4.4). That is valid without a
+    penalty only, which would bias the answer, for classes that are not separated, and close to the optimum.
     """
     reason = _refusal(objective, certificate)
     if reason:
         return Refusal(reason)
     hessian = objective.hessian(objective.residual(objective.raw(objective.theta(params))))
     factored = factor(hessian)
-    entries = (factored.solve(hessian).diagonal() - 1).abs() < 1e-6
+    entries = (factored.solve(hessian).diagonal() - 1).abs() < DETERMINED
     determined = entries.reshape(-1, objective.design.shape[1]).all(dim=0)
     return Covariance(factored.inverse(), determined, objective.basis())
 

@@ -1,9 +1,11 @@
-"""The losses: per row, unreduced, finite for any float, every quantity without cancellation.
+"""The losses of single rows: finite for any finite raw prediction, without cancellation.
 
-Conventions. `raw` is the raw prediction x W + b, shape (n, n_outputs); `target` the wanted
-probabilities, same shape (hard labels are 0 and 1). A probability q is carried as its *residual*
-q - target: where a hard label is predicted well, the small one of q and 1 - q is then exact, however
-small, and with it every curvature and entropy below. The mean of the raw prediction is the case residual(raw, target).
+Conventions. `raw` is the raw prediction x W + b, (n, n_outputs). `target` holds the probabilities of the
+labels, of the same shape: 0 and 1 for hard labels. A probability q is carried as its *residual* q - target.
+Where a hard label is predicted well, the smaller of q and 1 - q is then exact, however small, and with it
+every curvature and entropy below. `residual(raw, target)` carries the model's own probability.
+
+`Loss` documents the methods; `Logistic` and `Softmax` add their formulas.
 """
 
 from __future__ import annotations
@@ -16,27 +18,28 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-INSIDE = 1.0 / 16.0  # a dual point keeps at least this share of the model's own probability
+INSIDE = 1 / 16  # the least share of the model's probability in a dual point; smaller: nearer to the simplex's edge
+TINY = 1e-300  # probabilities below it count as this in logarithms that only have to be finite
 
 
 class Loss(Protocol):
-    """A generalised linear loss in its canonical parameter: gradient = residual, curvature = variance."""
+    """The negative log-likelihood of a label in its canonical parameter: gradient = residual, Hessian = variance."""
 
     @property
     def n_outputs(self) -> int:
-        """Columns of the raw prediction."""
+        """The number of raw predictions of a row."""
         ...
 
     def basis(self) -> Tensor:
-        """Orthonormal (n_outputs, n_free): the directions of the raw prediction that the loss can see."""
+        """An orthonormal basis of the directions of the raw prediction that change the loss, (n_outputs, n_free)."""
         ...
 
     def value(self, raw: Tensor, target: Tensor) -> Tensor:
-        """Loss of each row, (n,)."""
+        """The loss of each row, (n,)."""
         ...
 
     def residual(self, raw: Tensor, target: Tensor) -> Tensor:
-        """Derivative of the loss by the raw prediction, probability - target, (n, n_outputs)."""
+        """The derivative of the loss by the raw prediction, probability - target, (n, n_outputs)."""
         ...
 
     def evaluate(self, raw: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,54 +47,54 @@ class Loss(Protocol):
         ...
 
     def curvature_product(self, residual: Tensor, target: Tensor, vector: Tensor) -> Tensor:
-        """The variance of the probability that `residual` carries, times `vector`, row by row."""
+        """The variance of the label at the probability in `residual`, times `vector`, (n, n_outputs), row by row."""
         ...
 
     def negative_entropy(self, residual: Tensor, target: Tensor) -> Tensor:
-        """sum q ln q of the probability that `residual` carries, (n,): value(raw, q) + this = KL(q || p(raw))."""
+        """sum q ln q at the probability q in `residual`, (n,): value(raw, q) + sum q ln q = KL(q || p(raw))."""
         ...
 
     def canonical(self, residual: Tensor, target: Tensor) -> Tensor:
-        """A raw prediction with the probability that `residual` carries, (n, n_outputs)."""
+        """A raw prediction whose probability is the one in `residual`, (n, n_outputs)."""
         ...
 
     def total_variance(self, residual: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """The weighted sum of the rows' variances of the probability in `residual`, (n_outputs, n_outputs)."""
+        """The weighted sum of the rows' variances at the probabilities in `residual`, (n_outputs, n_outputs)."""
         ...
 
     def curvature(self, residual: Tensor, target: Tensor, weight: Tensor) -> Callable[[slice, Tensor], Tensor]:
-        """`curvature_product` times the rows' weights (n,), as a function of some rows and their vector.
+        """`curvature_product` times the rows' weights (n,), as a function of a slice of rows and their vector.
 
-        What does not depend on the vector is worked out once.
+        What does not depend on the vector is computed once.
         """
         ...
 
     def dual_point(self, residual: Tensor, target: Tensor, raw_step: Tensor) -> Tensor:
-        """The residual of p + variance * raw_step, moved inside the simplex where it leaves it."""
+        """The residual of p + variance * raw_step, p the probability in `residual`; moved inside the simplex."""
         ...
 
     def spread(self, raw_step: Tensor) -> Tensor:
-        """How far a step in the raw prediction moves the log-odds of a row, (n,)."""
+        """By how much a step in the raw prediction changes the log-odds of any two classes at most, (n,)."""
         ...
 
     def margin(self, raw: Tensor, target: Tensor) -> Tensor:
-        """By how much the raw prediction favours the target, (n,); never positive where the target is not one class."""
+        """By how much the raw prediction favours the label, (n,); not positive for a target that is not one class."""
         ...
 
     def contrasts(self, target: Tensor) -> Tensor:
-        """The directions of the raw prediction in which the margin of a hard target grows, (n, m, n_outputs)."""
+        """The directions of the raw prediction in which the margin of a hard label grows, (n, m, n_outputs)."""
         ...
 
 
 def _q_log_q(residual: Tensor, target: Tensor) -> Tensor:
-    """q ln q at q = target + residual; near 1 from 1 - q = (1 - target) - residual, which is exact there."""
+    """q ln q at q = target + residual; for q > 1/2 from 1 - q = (1 - target) - residual, which is exact there."""
     q, other = (target + residual).clamp(min=0), ((1 - target) - residual).clamp(0, 0.5)
     return torch.where(q > 0.5, q * torch.log1p(-other), torch.xlogy(q, q))
 
 
 def _log(q: Tensor) -> Tensor:
-    """ln q, finite at 0, where nothing hangs on it."""
-    return torch.log(q.clamp(min=1e-300))
+    """ln q, finite at 0: there it is multiplied by a variance of 0."""
+    return torch.log(q.clamp(min=TINY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +115,15 @@ class Logistic:
         return torch.ones(1, 1, dtype=torch.float64)
 
     def value(self, raw: Tensor, target: Tensor) -> Tensor:
-        """log(1 + e^-|z|) + a |z|, a the target's share of the side that z is not on: no term is negative."""
+        """log(1 + e^-|z|) + a |z|, a the target's probability of the class that z speaks against: no negative term."""
         return self.evaluate(raw, target)[0]
 
     def residual(self, raw: Tensor, target: Tensor) -> Tensor:
-        """(a - sigma(-|z|)) sign z, which is exactly -sigma(-|z|) or its opposite where the label is z's."""
+        """(a - sigma(-|z|)) sign z, which is exactly -sigma(-|z|) sign z where z is on the label's side."""
         return self.evaluate(raw, target)[1]
 
     def evaluate(self, raw: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Both, from the same e^-|z|."""
+        """Both, from one e^-|z|."""
         side = torch.ge(raw, 0).to(raw.dtype)
         size, other = raw.abs(), (side - target).abs_()
         small = size.neg().exp_()
@@ -167,12 +170,12 @@ class Logistic:
         return torch.where(between, -raw.abs(), (2 * target - 1) * raw).squeeze(1)
 
     def contrasts(self, target: Tensor) -> Tensor:
-        """+1 for class 1, -1 for class 0."""
+        """[[1]] for class 1, [[-1]] for class 0."""
         return (2 * target - 1)[:, None, :]
 
 
-def _varied(q: Tensor, likeliest: Tensor, vector: Tensor) -> Tensor:
-    """(diag q - q q') v, with v measured from the likeliest class, so that nothing cancels."""
+def _variance_product(q: Tensor, likeliest: Tensor, vector: Tensor) -> Tensor:
+    """(diag q - q q') v, v less its entry of the likeliest class, which changes nothing but avoids cancellation."""
     relative = vector - vector.gather(1, likeliest)
     return relative.sub_((q * relative).sum(dim=1, keepdim=True)).mul_(q)
 
@@ -189,11 +192,11 @@ class Softmax:
 
     @property
     def n_outputs(self) -> int:
-        """K."""
+        """The number of classes, K."""
         return self.n_classes
 
     def basis(self) -> Tensor:
-        """Helmert contrasts: orthonormal columns, each orthogonal to the all-ones vector the loss cannot see."""
+        """Helmert contrasts: orthonormal columns orthogonal to the vector of ones, which does not change the loss."""
         columns = torch.zeros(self.n_classes, self.n_classes - 1, dtype=torch.float64)
         for k in range(1, self.n_classes):
             columns[:k, k - 1] = 1 / math.sqrt(k * (k + 1))
@@ -201,15 +204,15 @@ class Softmax:
         return columns
 
     def value(self, raw: Tensor, target: Tensor) -> Tensor:
-        """log(1 + sum of the others' e^(z_k - max)) + sum_k y_k (max - z_k)."""
+        """log(1 + sum of e^(z_k - max) over all k but the largest) + sum_k y_k (max - z_k)."""
         return self.evaluate(raw, target)[0]
 
     def residual(self, raw: Tensor, target: Tensor) -> Tensor:
-        """p_k (1 - y_k) - y_k (1 - p_k), with 1 - p_k summed from the others' terms."""
+        """p_k (1 - y_k) - y_k (1 - p_k), with 1 - p_k of the largest summed from the other classes' terms."""
         return self.evaluate(raw, target)[1]
 
     def evaluate(self, raw: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Both, from the same e^(z_k - max)."""
+        """Both, from one e^(z_k - max)."""
         top, arg = raw.max(dim=1, keepdim=True)
         below = raw - top
         e = torch.exp(below)
@@ -220,9 +223,9 @@ class Softmax:
         return value, e.mul_(1 - target).sub_(others.mul_(target)).div_(total)
 
     def curvature_product(self, residual: Tensor, target: Tensor, vector: Tensor) -> Tensor:
-        """(diag q - q q') v, as q_k (v_k - sum_l q_l v_l) with v measured from the likeliest class."""
+        """(diag q - q q') v."""
         q = target + residual
-        return _varied(q, q.argmax(dim=1, keepdim=True), vector)
+        return _variance_product(q, q.argmax(dim=1, keepdim=True), vector)
 
     def negative_entropy(self, residual: Tensor, target: Tensor) -> Tensor:
         """sum_k q_k ln q_k."""
@@ -233,7 +236,7 @@ class Softmax:
         return _log(target + residual)
 
     def total_variance(self, residual: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """sum s (diag q - q q'), its diagonal from the products with the others: rows sum to zero."""
+        """sum s (diag q - q q'), its diagonal summed from the other entries, so that rows sum to zero exactly."""
         q = target + residual
         products = (q * weight[:, None]).T @ q
         products.fill_diagonal_(0.0)
@@ -242,18 +245,18 @@ class Softmax:
     def curvature(self, residual: Tensor, target: Tensor, weight: Tensor) -> Callable[[slice, Tensor], Tensor]:
         """s (diag q - q q') v."""
         likeliest = (target + residual).argmax(dim=1, keepdim=True)
-        return lambda rows, vector: _varied(target[rows] + residual[rows], likeliest[rows], vector).mul_(
+        return lambda rows, vector: _variance_product(target[rows] + residual[rows], likeliest[rows], vector).mul_(
             weight[rows, None]
         )
 
     def dual_point(self, residual: Tensor, target: Tensor, raw_step: Tensor) -> Tensor:
-        """p_k (1 + step_k - mean step), each factor at least 1/16, renormalised."""
+        """p_k (1 + step_k - sum_l p_l step_l), each factor at least 1/16, renormalised."""
         p = target + residual
         step = self.curvature_product(residual, target, raw_step)
         moved = residual + step
         floor = INSIDE * p - target
         lifted = torch.maximum(moved, floor)
-        excess = (lifted - moved).sum(dim=1, keepdim=True)  # what lifting added; taken from all in proportion
+        excess = (lifted - moved).sum(dim=1, keepdim=True)  # q sums to 1 + excess: all are divided by that
         return torch.where(excess > 0, (lifted - excess * target) / (1 + excess), lifted)
 
     def spread(self, raw_step: Tensor) -> Tensor:
@@ -261,11 +264,11 @@ class Softmax:
         return raw_step.amax(dim=1) - raw_step.amin(dim=1)
 
     def margin(self, raw: Tensor, target: Tensor) -> Tensor:
-        """The smallest z of a wanted class less the largest of the others; of all, where several are wanted."""
-        wanted = target > 0
-        hard = wanted.sum(dim=1, keepdim=True) == 1
-        own = raw.masked_fill(~wanted, math.inf).amin(dim=1)
-        return own - raw.masked_fill(wanted & hard, -math.inf).amax(dim=1)
+        """z_y less the largest other z; for a soft target the smallest z of its classes less the largest of all."""
+        possible = target > 0
+        hard = possible.sum(dim=1, keepdim=True) == 1
+        own = raw.masked_fill(~possible, math.inf).amin(dim=1)
+        return own - raw.masked_fill(possible & hard, -math.inf).amax(dim=1)
 
     def contrasts(self, target: Tensor) -> Tensor:
         """e_y - e_k for every other class k."""
@@ -275,8 +278,5 @@ class Softmax:
 
 
 def loss_for(n_classes: int) -> Loss:
-    """The loss for this many classes: one logit for two, softmax for more."""
+    """The loss for so many classes: `Logistic` for two, `Softmax` for more."""
     return Logistic() if n_classes == 2 else Softmax(n_classes)
-
-
-LOSSES: dict[str, Loss] = {"logistic": Logistic(), "softmax": Softmax(3)}

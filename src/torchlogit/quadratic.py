@@ -1,4 +1,4 @@
-"""The Newton model solved: factored, by conjugate gradients, or, with kinks and bounds, by coordinate descent."""
+"""Minima of quadratic models: by factors, by conjugate gradients, or, with l1 and bounds, by coordinate descent."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from torch import Tensor
 
 from torchlogit.penalties import clipped, soft_thresholded
 
-Accept = Callable[[Tensor, Tensor, float], bool]
-PIVOT = 1e-12  # smallest squared pivot, with unit diagonal, that still counts as independent of the columns before it
-ROUNDING = 4 * torch.finfo(torch.float64).eps  # per absolute term of a gradient
-DAMPING = 1e-13  # per coordinate, with unit diagonal: what gives a singular matrix a Cholesky factor
-ROUGH_DAMPING = 1e-5  # the same in single precision
-SWEEPS = 50  # before a Newton step: about what that costs
+Accept = Callable[[Tensor, Tensor, float], bool]  # of x, the residual, and the share of the energy that is left
+PIVOT = 1e-12  # squared pivots, of a unit diagonal, at or below which a column depends on those before it
+ROUNDING = 4 * torch.finfo(torch.float64).eps  # error of a gradient, relative to the sum of its absolute terms
+DAMPING = (
+    1e-13  # times the size, relative to the diagonal: added to it, so that a singular matrix has a Cholesky factor
+)
+ROUGH_DAMPING = 1e-5  # the same in single precision, whatever the size
+SWEEPS = 50  # the most sweeps of coordinate descent before a Newton step, which costs about as much
+TINY = 1e-300  # in place of a zero that is divided by
 
 
 @dataclass(frozen=True, slots=True)
 class Factor:
     """A factored positive semi-definite matrix A = S C S, S = diag(scale), C of unit diagonal.
 
-    C is held as a Cholesky factor, or, where it is singular, as the pseudo-inverse's square root: then
-    `rank` is less than the size and `solve` gives the smallest scaled solution.
+    root: the Cholesky factor of C where it is `triangular`. Where C is singular, the square root of its pseudo-inverse:
+    then `rank` is less than the size, and `solve` gives the solution x with the smallest |S x|.
     """
 
     scale: Tensor
@@ -43,11 +46,11 @@ class Factor:
 
 
 def factor(matrix: Tensor) -> Factor:
-    """The factor of a positive semi-definite matrix, whatever the units of its rows and columns.
+    """The factor of a positive semi-definite matrix.
 
-    The diagonal is scaled to one first (columns in metres or in light years make no difference), then
-    Cholesky; where a pivot shows a dependent column, the eigendecomposition, with what lies below
-    1e-12 of the largest eigenvalue left out.
+    The diagonal is scaled to one first, so that the units of columns make no difference. The matrix is then factored by
+    Cholesky, or, where a pivot shows that a column depends on others, by its eigendecomposition; eigenvalues below
+    1e-12 n of the largest count as zero, n their number.
     """
     diagonal = matrix.diagonal()
     scale = torch.where(diagonal > 0, diagonal, torch.ones_like(diagonal)).sqrt()
@@ -56,25 +59,25 @@ def factor(matrix: Tensor) -> Factor:
     if int(info) == 0 and bool((root.diagonal().square() > PIVOT).all()):
         return Factor(scale, root, len(scale), True)
     values, vectors = torch.linalg.eigh(unit)
-    kept = values > PIVOT * float(values[-1].clamp(min=1e-300)) * len(values)
-    return Factor(scale, vectors[:, kept] / values[kept].sqrt(), int(kept.sum()), False)
+    positive = values > PIVOT * float(values[-1].clamp(min=TINY)) * len(values)
+    return Factor(scale, vectors[:, positive] / values[positive].sqrt(), int(positive.sum()), False)
 
 
 @dataclass(frozen=True, slots=True)
 class RoughFactor:
-    """A positive semi-definite matrix, nearly: a Cholesky factor in single precision, to precondition with."""
+    """A Cholesky factor in single precision of a slightly damped positive semi-definite matrix: a preconditioner."""
 
     scale: Tensor
     root: Tensor
 
     def solve(self, right: Tensor) -> Tensor:
-        """About its inverse times `right`, (size, columns)."""
+        """Approximately A^-1 right, for (size, columns)."""
         scaled = (right / self.scale[:, None]).to(self.root.dtype)
         return _solved(self.root, scaled).to(right) / self.scale[:, None]
 
 
 def rough_factor(matrix: Tensor) -> RoughFactor:
-    """The factor of a matrix with a little added to its diagonal, as much as it takes."""
+    """The factor of a matrix whose diagonal is raised by 1e-5 of itself, or by as much more as Cholesky needs."""
     scale = torch.where(matrix.diagonal() > 0, matrix.diagonal(), 1.0).sqrt()
     unit, damping = (matrix / scale[:, None]).div_(scale).to(torch.float32), ROUGH_DAMPING
     while True:
@@ -93,19 +96,33 @@ def conjugate_gradients(
     max_iter: int,
     start: Tensor | None = None,
 ) -> tuple[Tensor, int]:
-    """An approximate solution of A x = right, and the products with A it took.
+    """An approximate solution of A x = right by preconditioned conjugate gradients, and the number of products with A.
 
-    Preconditioned conjugate gradients (Hestenes and Stiefel 1952, doi:10.6028/jres.049.044), from `start` or 0,
-    until accept(x, residual, energy left as a share of that at 0) or max_iter. x, right and what the two functions take
-    and return are of one shape, whichever; they return tensors of their own.
+    Parameters
+    ----------
+    product, precondition : callable
+        Multiply by A, and by an approximate inverse of A. They return new tensors.
+    right : Tensor
+        Of any shape; x, and what the functions take and return, have the same.
+    accept : callable
+        Ends the iteration where it returns True: of x, the residual, and the residual's energy r' precondition(r) as a
+        share of that at x = 0.
+    max_iter : int
+        The most products with A.
+    start : Tensor, optional
+        The first x; zero by default. Another costs a product.
+
+    References
+    ----------
+    Hestenes and Stiefel 1952, doi:10.6028/jres.049.044.
     """
     x = torch.zeros_like(right) if start is None else start.clone()
     residual = right.clone() if start is None else right - product(start)
     z = precondition(residual)
     direction, rz = z.clone(), _product(residual, z)
-    whole = rz if start is None else _product(right, precondition(right))
+    energy = rz if start is None else _product(right, precondition(right))
     for iteration in range(int(start is not None), max_iter):
-        if rz <= 0 or accept(x, residual, rz / whole):
+        if rz <= 0 or accept(x, residual, rz / energy):
             return x, iteration
         image = product(direction)
         curvature = _product(direction, image)
@@ -127,23 +144,23 @@ def _product(first: Tensor, second: Tensor) -> float:
 
 @dataclass(frozen=True, slots=True)
 class LowRank:
-    """diag(d) + S'S, of few rows S (m, size), through the (m, m) matrix 1 + S diag(1/d) S' (Woodbury 1950)."""
+    """diag(d) + S'S for few rows S (m, size), inverted through the (m, m) matrix 1 + S diag(1/d) S' (Woodbury 1950)."""
 
     rows: Tensor
     inverse_diagonal: Tensor
     root: Tensor
 
     def solve(self, right: Tensor) -> Tensor:
-        """Its inverse times `right`, (size, columns)."""
+        """The inverse times `right`, for (size, columns)."""
         scaled = right * self.inverse_diagonal[:, None]
         inner = _solved(self.root, self.rows @ scaled)
         return scaled - self.inverse_diagonal[:, None] * (self.rows.T @ inner)
 
 
 def low_rank(rows: Tensor, diagonal: Tensor) -> LowRank:
-    """The factor of diag(diagonal) + rows' rows; where the diagonal is 0, the size of the column takes its place."""
-    size = rows.square().sum(dim=0)
-    inverse = 1 / torch.where(diagonal > 0, diagonal, size.clamp(min=1e-300))
+    """The factor of diag(diagonal) + rows' rows; a zero of the diagonal is replaced by its column's sum of squares."""
+    squares = rows.square().sum(dim=0)
+    inverse = 1 / torch.where(diagonal > 0, diagonal, squares.clamp(min=TINY))
     inner = (rows * inverse) @ rows.T
     inner.diagonal().add_(1.0)
     return LowRank(rows, inverse, _damped_root(inner, 0.0))
@@ -151,7 +168,7 @@ def low_rank(rows: Tensor, diagonal: Tensor) -> LowRank:
 
 @dataclass(frozen=True, slots=True)
 class Descent:
-    """Where coordinate descent ended. violation: what is left of the optimality conditions, see `_Boxed.violation`."""
+    """The result of coordinate descent. violation: of the optimality conditions at the end, see `_Boxed.violation`."""
 
     solution: Tensor
     violation: float
@@ -169,15 +186,30 @@ def coordinate_descent(
     tol: float,
     max_sweeps: int,
 ) -> Descent:
-    """The minimiser of 1/2 x'Hx + linear'x + sum_j l1_j |x_j| where lower <= x <= upper, zeros and bounds exact.
+    """The minimiser of 1/2 x'Hx + linear'x + sum_j l1_j |x_j| with lower <= x <= upper; zeros and bounds are exact.
 
-    H (size, size), positive semi-definite, may be singular: then one of the minimisers. All others (size,). Ends once
-    the violation is no more than tol of that at the start, or than rounding; or after max_sweeps.
+    Rounds of coordinate descent, over the coordinates that are not at rest at zero or on a bound, are each followed by
+    Newton steps of the coordinates between zero and their bounds. Where columns are correlated, those end what descent
+    alone would take many sweeps for.
 
-    Rounds of coordinate descent over the coordinates that are not at rest on a kink or a bound (Friedman, Hastie and
-    Tibshirani 2010, doi:10.18637/jss.v033.i01), each followed by a Newton step of those between kinks and bounds, which
-    ends what descent alone draws out where columns are correlated (after Bertsekas 1982, doi:10.1137/0320018).
+    Parameters
+    ----------
+    hessian : (size, size)
+        H, positive semi-definite. Where it is singular, one of the minimisers is returned.
+    linear, start, l1, lower, upper : (size,)
+        The linear term, the first x, and the rates and bounds of the coordinates, which may be infinite.
+    tol : float
+        The descent ends when the violation is at most tol times that at the start, or within rounding.
+    max_sweeps : int
+        The most sweeps.
 
+    References
+    ----------
+    Friedman, Hastie and Tibshirani 2010, doi:10.18637/jss.v033.i01 (coordinate descent over an active set);
+    Bertsekas 1982, doi:10.1137/0320018 (projected Newton steps).
+
+    Examples
+    --------
     >>> hessian = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
     >>> zero, free = torch.zeros(2, dtype=torch.float64), torch.full((2,), torch.inf, dtype=torch.float64)
     >>> coordinate_descent(hessian, zero - 1, zero, zero + 0.5, -free, free, tol=0, max_sweeps=100).solution
@@ -197,8 +229,8 @@ def coordinate_descent(
     while sweeps < max_sweeps and float(violation.max()) > max(goal, _rounding(x, linear)):
         moving = (model.between(x) | (violation > 0)).nonzero()[:, 0]
         part, rounds = model.part(moving), rounds + 1
-        x[moving], taken = part.descend(x[moving], gradient[moving], goal, max_sweeps - sweeps, 1 + rounds // 4)
-        sweeps += taken
+        x[moving], swept = part.descend(x[moving], gradient[moving], goal, max_sweeps - sweeps, 1 + rounds // 4)
+        sweeps += swept
         gradient = model.hessian @ x + linear
         violation = model.violation(x, gradient)
     solution = torch.where(x <= model.lower, lower, torch.where(x >= model.upper, upper, x / scale))
@@ -207,7 +239,7 @@ def coordinate_descent(
 
 @dataclass(frozen=True, slots=True)
 class _Boxed:
-    """The quadratic, kinks and bounds of coordinate descent in units that make the Hessian's diagonal one."""
+    """The problem of `coordinate_descent` in units that make the Hessian's diagonal one. |x| has a kink at zero."""
 
     hessian: Tensor
     rates: Tensor
@@ -216,46 +248,46 @@ class _Boxed:
 
     @classmethod
     def of(cls, hessian: Tensor, rates: Tensor, lower: Tensor, upper: Tensor, scale: Tensor) -> _Boxed:
-        """In units of 1 / scale, the root of the diagonal; coordinates without curvature are given some."""
+        """The problem in units of 1 / scale, the root of the diagonal; a zero of the diagonal becomes 1, too."""
         unit = (hessian / scale[:, None]).div_(scale).contiguous()
         unit.diagonal().fill_(1.0)
         return cls(unit, rates / scale, lower * scale, upper * scale)
 
     def part(self, moving: Tensor) -> _Boxed:
-        """These coordinates, all others staying where they are."""
+        """The problem in these coordinates alone; the others stay where they are."""
         if len(moving) == len(self.rates):
             return self
         hessian = self.hessian.index_select(0, moving).index_select(1, moving)
         return _Boxed(hessian, self.rates[moving], self.lower[moving], self.upper[moving])
 
     def violation(self, x: Tensor, gradient: Tensor) -> Tensor:
-        """How far each coordinate would move, alone; half its square is about what F would lose. 0 at the minimum."""
+        """How far each coordinate alone would move to its minimum: zero for all of them exactly at the minimum."""
         return (x - clipped(soft_thresholded(x - gradient, self.rates), self.lower, self.upper)).abs()
 
     def between(self, x: Tensor) -> Tensor:
-        """Whether each coordinate is on neither a kink nor a bound."""
+        """Booleans: whether a coordinate is neither on its kink nor on a bound."""
         return (self.lower < x) & (x < self.upper) & ((x != 0) | (self.rates == 0))
 
     def descend(self, x: Tensor, gradient: Tensor, goal: float, max_sweeps: int, max_steps: int) -> tuple[Tensor, int]:
-        """x after some sweeps, and Newton steps until one is not stopped; and the number of sweeps."""
+        """x after sweeps, and Newton steps until one meets no kink or bound; and the number of sweeps."""
         from torchlogit.kernels.coordinate_loops import sweep
 
         arrays = [part.numpy() for part in (self.hessian, x, gradient, self.rates, self.lower, self.upper)]
-        for taken in range(1, min(max_sweeps, SWEEPS) + 1):
+        for swept in range(1, min(max_sweeps, SWEEPS) + 1):
             if sweep(*arrays) <= goal and float(self.violation(x, gradient).max()) <= goal:
-                return x, taken
+                return x, swept
         for _ in range(max_steps):
             end, stopped = self.newton(x, gradient)
             gradient, x = gradient + self.hessian @ (end - x), end
             if not stopped:
                 break
-        return x, taken
+        return x, swept
 
     def newton(self, x: Tensor, gradient: Tensor) -> tuple[Tensor, bool]:
-        """x after a Newton step of the coordinates between kinks and bounds, and whether one of those stopped it.
+        """x after a Newton step of the coordinates between kinks and bounds, and whether the step met one of these.
 
-        Coordinates may arrive at a kink or a bound but not cross it: each is stopped there alone where that lowers the
-        function, else the step ends where the first one arrives.
+        No coordinate crosses its kink or a bound. Those that would are stopped there, if the function falls by the step
+        that results; otherwise the whole step ends where the first of them arrives.
         """
         between = self.between(x).nonzero()[:, 0]
         slope = gradient[between] + self.rates[between] * x[between].sign()
@@ -274,7 +306,7 @@ class _Boxed:
         return torch.where(share == first, edge, x + first * step), True
 
     def _rise(self, x: Tensor, change: Tensor, gradient: Tensor) -> float:
-        """By how much the change raises the function."""
+        """The change of the function from x to x + change."""
         kinks = self.rates @ ((x + change).abs() - x.abs())
         return float(gradient @ change + 0.5 * change @ (self.hessian @ change) + kinks)
 
@@ -282,9 +314,10 @@ class _Boxed:
 def _flat_settled(
     flat: Tensor, linear: Tensor, rates: Tensor, lower: Tensor, upper: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """linear, lower and upper with every flat coordinate, one without curvature, fixed where its slope drives it.
+    """linear, lower and upper with the flat coordinates, those without curvature, fixed at the bound they descend to.
 
-    Where that is no bound, linear is zero: the coordinate then goes to zero, or as near as its bounds let it.
+    A coordinate that does not descend, or meets no bound, gets a linear term of zero: it goes to zero, or to the bound
+    nearest to it.
     """
     slope = soft_thresholded(linear, rates)
     end = torch.where(slope > 0, lower, torch.where(slope < 0, upper, torch.inf))
@@ -293,19 +326,22 @@ def _flat_settled(
 
 
 def _rounding(x: Tensor, linear: Tensor) -> float:
-    """A violation that is no more than rounding in the gradient."""
+    """The largest violation that rounding errors of the gradient can cause."""
     return ROUNDING * float(x.abs().sum() + linear.abs().max())
 
 
 def _damped_solve(matrix: Tensor, right: Tensor) -> Tensor:
-    """(matrix + a little I)^-1 right, refined once: close to a solution where there is one, else far along the way."""
+    """(matrix + damping I)^-1 right, refined once.
+
+    It is close to a solution where there is one; elsewhere it is a long step along the directions without curvature.
+    """
     root = _damped_root(matrix, DAMPING * len(right))
     solved = _solved(root, right[:, None])
     return (solved + _solved(root, right[:, None] - matrix @ solved))[:, 0]
 
 
 def _damped_root(matrix: Tensor, damping: float) -> Tensor:
-    """The Cholesky factor, with this share of the largest entry added to the diagonal, or as much more as it takes."""
+    """The Cholesky factor with damping * (the largest entry) added to the diagonal, or more where it is needed."""
     largest = matrix.diagonal().max()
     while True:
         damped = matrix.clone()
@@ -318,7 +354,7 @@ def _damped_root(matrix: Tensor, damping: float) -> Tensor:
 
 
 def _solved(root: Tensor, right: Tensor) -> Tensor:
-    """(L L')^-1 right, L = root: by triangles, many times as fast for a vector as torch.cholesky_solve."""
+    """(L L')^-1 right, L = root. For a vector two triangular solves are many times as fast as torch.cholesky_solve."""
     halfway = torch.linalg.solve_triangular(root, right, upper=False)
     solved: Tensor = torch.linalg.solve_triangular(root.mT, halfway, upper=True)
     return solved

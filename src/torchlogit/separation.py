@@ -1,15 +1,16 @@
-"""Does a finite minimum exist? If not, which columns say no.
+"""Separation: does a finite minimum exist, and if not, which coefficients run off to infinity?
 
-Without a penalty F has no finite minimum exactly when some direction v != 0 classifies every row no worse than
-a tie and some row better: x_i' (v_y - v_k) >= 0 for every row i of class y and every other class k (Albert and
-Anderson 1984, doi:10.1093/biomet/71.1.1). Along it F falls for ever. Whether there is one is a linear program:
+Without a penalty F has no finite minimum exactly when some direction v != 0 separates the classes: no row is on its
+wrong side, x_i' (v_y - v_k) >= 0 for every row i of class y and every other class k, and some row is on its right side,
+> 0 (Albert and Anderson 1984, doi:10.1093/biomet/71.1.1). Along v F falls for ever. The separation is complete where
+all rows are on their right sides, and quasi-complete otherwise. A linear program finds v:
 
     maximise the sum of all margins,  subject to every margin >= 0 and |v_j| <= 1 in units of the column's size,
 
-v_j = 0 where a penalty or bounds hold a coefficient, and of one sign where it is free to grow on that side only.
+where v_j = 0 if a penalty or bounds limit the coefficient, and has one sign if it may grow on that side only.
 
-The columns with v_j != 0 in its solution are those whose coefficients run off (Konis 2007). Where columns are
-collinear v is not unique; the solution named is then the one of least sum |v_j| that separates the same rows.
+The columns with v_j != 0 in the solution are those whose coefficients run off (Konis 2007). Where columns are
+collinear v is not unique; then the one of least sum |v_j| that separates the same rows is named.
 """
 
 from __future__ import annotations
@@ -26,27 +27,28 @@ from torchlogit.objective import Objective
 from torchlogit.quadratic import factor
 from torchlogit.records import Separation
 
-TIED = 1e-8  # margins and coefficients of a direction below this share of the largest are ties and zeros
-ROWS_PER_COLUMN = 20
-ROUNDS = 60
-PRECISE = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}  # the least that HiGHS takes
+TIED = 1e-8  # margins and entries of a direction up to this share of the largest count as zero
+NAMED = 1e-6  # entries of the direction up to this share of the largest are not named
+ROWS_PER_COLUMN = 20  # rows for each coefficient that the program has at first, and that are added in each round
+ROUNDS = 60  # the most programs that are solved
+PRECISE = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}  # the smallest that HiGHS takes
 
 Array = NDArray[np.float64]
 Program = Callable[[Array, Tensor], Array | None]
 
 
 def all_classified(objective: Objective, raw: Tensor) -> bool:
-    """Whether this raw prediction has every row on its right side: a proof of complete separation, free of charge."""
+    """Whether this raw prediction has every row on its right side, which proves complete separation: no pass."""
     linear = raw if objective.offset is None else raw - objective.offset
     margin = objective.loss.margin(linear, objective.target)
     return bool((margin[objective.weight > 0] > 0).all())
 
 
 def find_separation(objective: Objective, raw: Tensor) -> Separation | None:
-    """The separation of these classes along unpenalised columns, or None where there is none.
+    """The separation of the classes along unpenalised columns, or None where none is found.
 
-    `raw` is any raw prediction, the better the quicker: the program starts from the rows that it classifies
-    worst. Targets that are not labels are not searched (None).
+    raw: any raw prediction (n, n_outputs). The program starts from the rows that it classifies worst, so a good one
+    saves time. For soft targets none is looked for.
     """
     labels = bool(((objective.target == 0) | (objective.target == 1)).all())
     if not labels:
@@ -60,15 +62,18 @@ def find_separation(objective: Objective, raw: Tensor) -> Separation | None:
         separated = found.margin > TIED * found.largest
         found = search.solve(search.least_size(separated), separated) or found
     direction = objective.coef(objective.visible(found.direction))
-    places = (direction.abs() > 1e-6 * direction.abs().max().clamp(min=1e-300)).nonzero()
-    signs = tuple((int(j), int(k), 1 if float(direction[j, k]) > 0 else -1) for j, k in places)
+    named = (direction.abs() > NAMED * direction.abs().max().clamp(min=1e-300)).nonzero()
+    signs = tuple((int(j), int(k), 1 if float(direction[j, k]) > 0 else -1) for j, k in named)
     classified = bool((found.margin > 0).all()) or (search.all_free and all_classified(objective, raw))
     return Separation(complete=classified or search.separates_all(), directions=signs)
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A direction (p, n_outputs) in units of the columns' sizes, and the margin of every row along it."""
+    """A direction (p, n_outputs) in units of the columns' sizes, and the margin of every row along it.
+
+    largest: the largest spread of a row's raw prediction along it, by which margins are judged.
+    """
 
     direction: Tensor
     margin: Tensor
@@ -76,7 +81,11 @@ class _Found:
 
 
 class _Search:
-    """A linear program over all rows, solved on few: those its last solution got wrong are added until none is left."""
+    """Linear programs over all rows, solved on a few of them; those that a solution gets wrong are added until none is.
+
+    gain: the derivative of the sum of all margins by the direction, scaled. lower, upper: the bounds of the direction,
+    -1, 0 or 1. count: how many rows are taken at a time.
+    """
 
     def __init__(self, objective: Objective, raw: Tensor) -> None:
         self.objective = objective
@@ -91,9 +100,9 @@ class _Search:
         self.rows = self._worst(self._margin(raw))
 
     def solve(self, program: Program, separated: Tensor) -> _Found | None:
-        """The program's solution, checked on every row; None where it has none, or none that can be told from a tie.
+        """The program's solution, checked on every row, or None where there is none beyond rounding.
 
-        A row is wrong where its margin is negative, or where it is to be separated and is not.
+        separated: the rows that the solution has to have on their right side; all others may be tied.
         """
         for _ in range(ROUNDS):
             solution = program(self._constraints(), self.rows)
@@ -108,19 +117,19 @@ class _Search:
                 return _Found(direction, margin, largest)
             more = torch.unique(torch.cat([self.rows, self._worst(torch.where(wrong, margin, torch.inf))]))
             if len(more) == len(self.rows):
-                return None  # the solver's tolerance leaves rows wrong that it was told of
+                return None  # within its tolerance the solver gets rows wrong that the program contains
             self.rows = more
         return None
 
     def most_gain(self, constraints: Array, rows: Tensor) -> Array | None:
-        """max gain' v: A v >= 0, |v| <= 1."""
+        """max gain' v subject to A v >= 0 and the bounds; None where the gain is zero up to rounding."""
         solution = _minimise(-self.gain, constraints, np.zeros(len(constraints)), self.lower, self.upper)
         if solution is None or self.gain @ solution <= TIED * np.abs(self.gain).sum():
             return None
         return solution
 
     def least_size(self, separated: Tensor) -> Program:
-        """min |v|_1: A v >= 1 on the separated rows, >= 0 on the others."""
+        """The program min |v|_1 subject to A v >= 1 on the separated rows and A v >= 0 on the others."""
 
         def program(constraints: Array, rows: Tensor) -> Array | None:
             per_row = len(constraints) // len(rows)
@@ -133,12 +142,12 @@ class _Search:
         return program
 
     def separates_all(self) -> bool:
-        """Whether some direction leaves no row tied, though the one of most gain may."""
+        """Whether some direction has all rows on their right sides, even if the one of most gain leaves ties."""
         every = torch.ones_like(self.objective.weight, dtype=torch.bool)
         return self.solve(self.least_size(every), every) is not None
 
     def _constraints(self) -> Array:
-        """The rows' margins as linear functions of v, each row scaled to a largest entry of 1."""
+        """A: the margins of the program's rows as linear functions of v, rows scaled to a largest entry of 1."""
         design = self.objective.design.take(self.rows).dense() / self.scale
         design = design / design.abs().amax(dim=1, keepdim=True).clamp(min=1e-300)
         contrasts = self.objective.loss.contrasts(self.objective.target[self.rows])
@@ -150,7 +159,7 @@ class _Search:
         return torch.where(self.objective.weight > 0, margin, torch.inf)
 
     def _worst(self, margin: Tensor) -> Tensor:
-        """The rows of smallest margin, those of margin infinity left out."""
+        """The indices of the `count` rows of smallest margin, without those of infinite margin."""
         rows = torch.topk(margin, self.count, largest=False).indices
         return rows[margin[rows] < torch.inf]
 

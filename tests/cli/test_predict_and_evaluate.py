@@ -117,7 +117,7 @@ def model(request: pytest.FixtureRequest, folder: Path) -> LogisticModel:
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> int:
     """Pieces of 64 rows, so that small tables have many."""
-    monkeypatch.setattr(measuring, "MOST_ROWS", 64)
+    monkeypatch.setattr(measuring, "MAX_ROWS", 64)
     return 64
 
 
@@ -183,7 +183,7 @@ def test_what_training_says_of_its_rows_is_what_evaluate_says_of_the_file(folder
 
 def test_a_piece_is_smaller_where_a_row_has_many_values(model: LogisticModel) -> None:
     assert measuring.block_rows(model) == 65_536
-    with patch.object(measuring, "MOST_VALUES", 1000):
+    with patch.object(measuring, "MAX_VALUES", 1000):
         rows = measuring.block_rows(model)
     assert rows & (rows - 1) == 0
     assert 100 < rows * (2 + len(model.classes)) <= 1000  # a number and a level, at least, and the predictions
@@ -434,7 +434,7 @@ def test_adult_in_pieces_of_any_size_gives_the_same_metrics(
 
     train, test = ADULT / "adult-train.csv.gz", ADULT / "adult-test.csv.gz"
     assert torchlogit(tmp_path, "train", str(train), "--target", "income", "--quiet", "-o", "m").code == 0
-    monkeypatch.setattr(measuring, "MOST_ROWS", rows)
+    monkeypatch.setattr(measuring, "MAX_ROWS", rows)
     model, table = load(tmp_path / "m"), read_table([test]).table
     found = evaluate.evaluate(model, options.source([str(test)], False, None), "income", None)
     truth, p = np.array(table.column("income").to_pylist()) == ">50K", model.predict_proba(table)[:, 1]
@@ -466,7 +466,7 @@ def test_a9a_is_predicted_and_measured_in_pieces_as_scikit_learn_measures_it(
 
     (tmp_path / "a9a.svm").symlink_to(A9A / "a9a")
     assert torchlogit(tmp_path, "train", "a9a.svm", "--quiet").code == 0
-    monkeypatch.setattr(measuring, "MOST_ROWS", 4096)
+    monkeypatch.setattr(measuring, "MAX_ROWS", 4096)
     assert torchlogit(tmp_path, "predict", "a9a.safetensors", "a9a.svm", "-o", "p.parquet").code == 0
     p = pq.read_table(tmp_path / "p.parquet").column("probability_1").to_numpy()
     _, truth = load_svmlight_file(str(A9A / "a9a"))

@@ -21,7 +21,7 @@ from cut_source import Cut, beside, bits, of
 from places import DATA
 from profiles import examples
 from torchlogit import TableEncoder
-from torchlogit.data.block import Block, recut, whole
+from torchlogit.data.block import Block, as_block, recut
 from torchlogit.data.encoding.categorical import CategoricalColumn
 from torchlogit.data.encoding.column_kind import ColumnKind
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions, learn_encoder
@@ -96,7 +96,7 @@ def in_memory(table: pa.Table, options: dict[str, Any]) -> tuple[Encoder, tuple[
     features = table.drop_columns([name for name in table.column_names if name in ("y", "w")])
 
     def blocks(names: Sequence[str]) -> Iterator[Block]:
-        return recut([whole(features.select(names))], BLOCK_ROWS)
+        return recut([as_block(features.select(names))], BLOCK_ROWS)
 
     return learn_encoder(blocks, features.column_names, EncoderOptions(**options))
 

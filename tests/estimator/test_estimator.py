@@ -690,7 +690,7 @@ def test_only_what_a_model_file_can_hold_is_saved(tmp_path: Path) -> None:
     with pytest.raises(NotFittedError):
         torchlogit.save(LogisticRegression(), tmp_path / "m")
     days = np.array(["2024-01-01", "2024-01-02"], "datetime64[D]")
-    message = r"^class datetime\.date\(2024, 1, 1\) is of type date: a model file holds text, numbers and truths as "
+    message = r"^class datetime\.date\(2024, 1, 1\) is of type date: a model file holds text, numbers and booleans as "
     with pytest.raises(InputError, match=message):
         torchlogit.save(LogisticRegression().fit(X, days[y]), tmp_path / "m")
     assert list(tmp_path.iterdir()) == []

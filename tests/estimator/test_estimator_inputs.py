@@ -144,7 +144,7 @@ def test_a_file_with_text_is_loaded_for_a_pipeline(tmp_path: Path) -> None:
     X, y = torchlogit.load_table(tmp_path / "people.csv", "y")
     assert (X.column_names, y.dtype.kind, y.tolist()) == (["age", "job"], "i", [0, 1, 1, 0] * 5)
     message = (
-        r"^column 'job' holds text: LogisticRegression takes tables of numbers and truths; put TableEncoder\(\) in "
+        r"^column 'job' holds text: LogisticRegression takes tables of numbers and booleans; put TableEncoder\(\) in "
     )
     with pytest.raises(InputError, match=message):
         LogisticRegression().fit(tmp_path / "people.csv", "y")

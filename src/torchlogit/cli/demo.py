@@ -1,4 +1,4 @@
-"""torchlogit demo: the notebook's experiment, and what the notebook could not do."""
+"""torchlogit demo: the tutorial's experiment, compared with the exact fit of the same rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from torchlogit.estimator import LogisticRegression
+    from torchlogit.training.fitted import Fitted
     from torchlogit.tutorial import Experiment
 
 
@@ -34,7 +34,7 @@ def command(picture: str) -> None:
     )
     best = _maximum_likelihood(run)
     click.echo(f"\n{_distance(run, best)}\n{_slope(run, best)}")
-    weight, bias = float(best.coef_[0, 0]), float(best.intercept_[0])
+    weight, bias = float(best.coef[0, 0]), float(best.intercept[0])
     write_atomically(Path(picture), picture_of(run, Curve("maximum likelihood", weight, bias)).encode())
     click.echo(f"\npicture      {picture}")
 
@@ -46,12 +46,17 @@ def _epochs(run: Experiment) -> str:
     return "\n".join(lines)
 
 
-def _maximum_likelihood(run: Experiment) -> LogisticRegression:
-    """The same rows, by the default solver, without a penalty."""
-    from torchlogit.estimator import LogisticRegression
+def _maximum_likelihood(run: Experiment) -> Fitted:
+    """The fit of the same rows without a penalty."""
+    import numpy as np
 
-    data = run.training_data
-    return LogisticRegression(l2=0.0).fit(data.x.numpy(), data.y.numpy().ravel())
+    from torchlogit.data.targets import labels
+    from torchlogit.training.rows import LabelledRows
+    from torchlogit.training.settings import Settings
+    from torchlogit.training.train import train
+
+    X, y = run.training_data.x.numpy(), run.training_data.y.numpy().ravel()
+    return train(Settings(l2=0.0), LabelledRows.of(X, labels(y), np.ones(len(y))))
 
 
 def _total_loss(run: Experiment, weight: float, bias: float) -> float:
@@ -62,21 +67,21 @@ def _total_loss(run: Experiment, weight: float, bias: float) -> float:
     return float(Logistic().value(bias + weight * data.x.double(), data.y.double()).sum())
 
 
-def _distance(run: Experiment, best: LogisticRegression) -> str:
-    """How far the 20 epochs were from the optimum: in mean loss, and in weight."""
-    n, certificate, weight = len(run.training_data.x), best.certificate_, float(best.coef_[0, 0])
+def _distance(run: Experiment, best: Fitted) -> str:
+    """How far the 20 epochs ended from the optimum, in mean loss and in weight."""
+    n, certificate, weight = len(run.training_data.x), best.certificate, float(best.coef[0, 0])
     reached, optimum = _total_loss(run, run.weight, run.bias) / n, certificate.objective / n
     return (
-        f"The exact fit of the same rows, without a penalty, took {best.n_iter_:.0f} passes and is "
+        f"The exact fit of the same rows, without a penalty, took {best.passes:.0f} passes and is "
         f"{certificate.status}:\n{certificate.message}. Its mean loss is {optimum:.6f}.\n"
         f"The {run.settings.n_epochs} epochs ended at {reached:.6f}, {(reached - optimum) / optimum:.0%} above it, "
         f"with weight {run.weight:.2f} where {weight:.2f} is best."
     )
 
 
-def _slope(run: Experiment, best: LogisticRegression) -> str:
+def _slope(run: Experiment, best: Fitted) -> str:
     """How well the data determine the slope, in one sentence."""
-    low, high = _likelihood_interval(run, float(best.coef_[0, 0]), best.certificate_.objective)
+    low, high = _likelihood_interval(run, float(best.coef[0, 0]), best.certificate.objective)
     return (
         f"These {len(run.training_data.x)} rows hardly constrain the slope: any weight from {low:.1f} to {high:.1f} "
         f"explains them well enough (95%, by likelihood)."
@@ -84,7 +89,7 @@ def _slope(run: Experiment, best: LogisticRegression) -> str:
 
 
 def _likelihood_interval(run: Experiment, weight: float, optimum: float) -> tuple[float, float]:
-    """The weights at which twice the loss, the bias refitted, is no more than 3.84 above its minimum (Wilks 1938)."""
+    """The weights at which twice the loss, minimised over the bias, is at most 3.84 above its minimum (Wilks 1938)."""
     from scipy.optimize import brentq, minimize_scalar
     from scipy.special import gammaincinv
 

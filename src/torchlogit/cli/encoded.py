@@ -1,4 +1,4 @@
-"""A source's rows as a model's features, block by block."""
+"""The rows of a source, encoded for a model block by block."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class Encoding:
-    """A model's way through a source, and what deserved a look on it."""
+class EncodedBlocks:
+    """The blocks of a source, encoded for a model, and the warnings about them so far.
+
+    also: columns to read besides those of the model.
+    """
 
     model: LogisticModel
     source: Source
-    also: Sequence[str] = ()  # columns to read besides the model's
+    also: Sequence[str] = ()
     warnings: RowWarnings = ()
 
     def __post_init__(self) -> None:
@@ -37,13 +40,13 @@ class Encoding:
             raise InputError("the model was trained on an array, not on a table; use it from Python")
 
     def map(self, job: Callable[[Block, Matrix], T]) -> Generator[T, None, None]:
-        """What the job makes of each block and its features, in order; reading, this and what follows overlap."""
+        """job(block, features) for each block, in order; reading, encoding and the caller's work overlap."""
         from torchlogit.data.concurrency import prefetched
 
         return prefetched(self._encoded(job))
 
-    def tell(self) -> None:
-        """Says on standard error what deserves a look, once for all rows."""
+    def print_warnings(self) -> None:
+        """Prints the warnings on standard error, each once for all rows."""
         from torchlogit.data.encoding.row_warnings import messages
 
         for warning in (*self.source.warnings, *(f"{self.source.files}: {one}" for one in messages(self.warnings))):
@@ -58,12 +61,12 @@ class Encoding:
         encoder = self.model.encoder
         assert encoder is not None
         try:
-            with closing(prefetched(blocks_of(self.source, encoder, self.also, block_rows(self.model)))) as read:
-                for block in read:
+            with closing(prefetched(blocks_of(self.source, encoder, self.also, block_rows(self.model)))) as blocks:
+                for block in blocks:
                     with block.locating_errors():
                         encoded = encoder.encode(block.table)
-                        made = job(block, encoded.values)
+                        result = job(block, encoded.values)
                     self.warnings = added(self.warnings, encoded.warnings) if self.warnings else encoded.warnings
-                    yield made
+                    yield result
         except DataError as error:
             raise error.at(self.source.files) from None

@@ -1,4 +1,4 @@
-"""torchlogit evaluate: how well a model predicts rows, in memory that does not grow with them."""
+"""torchlogit evaluate: how well a model predicts a table's rows; memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from torchlogit.cli.encoded import Encoding
+from torchlogit.cli.encoded import EncodedBlocks
 from torchlogit.cli.measuring import sums_of
 from torchlogit.cli.options import DATA, MODEL, header_options, source
 
@@ -60,7 +60,7 @@ def command(
 
 
 def evaluate(model: LogisticModel, rows: Source, target: str, weight: str | None) -> Metrics:
-    """The model's metrics on a source's rows; what deserves a look goes to standard error."""
+    """The model's metrics on a source's rows; warnings go to standard error."""
     from torchlogit.data.encoded_rows import EncodedRows
     from torchlogit.data.labels import check_labels
     from torchlogit.data.weights import no_weight, weights_in
@@ -70,13 +70,13 @@ def evaluate(model: LogisticModel, rows: Source, target: str, weight: str | None
         codes = check_labels(block.table, target, model.classes)
         return EncodedRows(features, codes, None if weight is None else weights_in(block.table, weight))
 
-    encoding = Encoding(model, rows, also=[target] if weight is None else [target, weight])
-    with closing(encoding.map(checked)) as parts:
+    blocks = EncodedBlocks(model, rows, also=[target] if weight is None else [target, weight])
+    with closing(blocks.map(checked)) as parts:
         first = next(parts, None)
         if first is None:
             raise DataError(f"{rows.files} has no rows; give a file with rows")
         sums = reduce(add, (sums_of(model, part) for part in parts), sums_of(model, first))
     if weight is not None and not sums.weight:
         raise no_weight(weight).at(rows.files)
-    encoding.tell()
+    blocks.print_warnings()
     return sums.result()

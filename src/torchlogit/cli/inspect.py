@@ -1,4 +1,4 @@
-"""torchlogit inspect: what a model holds."""
+"""torchlogit inspect: the contents of a model file."""
 
 from __future__ import annotations
 
@@ -49,5 +49,5 @@ def _as_json(model: LogisticModel) -> dict[str, Any]:
 
 
 def _finite(record: dict[str, Any]) -> dict[str, Any]:
-    """The record with null for numbers beyond the floats, an odds ratio say: JSON has no infinity."""
+    """The record with None for infinite numbers, which JSON does not have; an odds ratio may be one."""
     return {key: None if value in (math.inf, -math.inf) else value for key, value in record.items()}

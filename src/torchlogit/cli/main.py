@@ -1,4 +1,4 @@
-"""The command `torchlogit`: one file per subcommand, imported when it is called."""
+"""The command `torchlogit`: each subcommand has a file, which is imported when it is called."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-ENDED_BY_SIGPIPE = 128 + 13  # as a shell reports it
+ENDED_BY_SIGPIPE = 128 + 13  # the exit code that a shell reports for a process ended by SIGPIPE
 
 COMMANDS = {
     "demo": "The tutorial's experiment: 400 rows, 20 epochs of SGD, and how far they end from the optimum.",
@@ -22,7 +22,7 @@ COMMANDS = {
 
 
 class _Commands(click.Group):
-    """The subcommands, each known by name and one line until it is called."""
+    """The subcommands; --help shows them without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -37,7 +37,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # whoever read the output has seen enough; click would call that a failure
+        except BrokenPipeError:  # the reader of the output closed it, as `head` does; click would exit with 1
             _discard_output()
             sys.exit(ENDED_BY_SIGPIPE)
 
@@ -53,7 +53,7 @@ def cli() -> None:
 
 
 class _WithoutPandas:
-    """An import hook for which pandas is not installed."""
+    """An import hook that makes `import pandas` fail as if it were not installed."""
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> None:
@@ -63,14 +63,14 @@ class _WithoutPandas:
 
 def run() -> None:
     """Runs the command line in a process of its own."""
-    # Where pandas is installed, pyarrow imports it to recognise its types: .3 s, and no command is given any.
+    # pyarrow imports pandas, where it is installed, to recognise its types: .3 s, and no command uses it.
     sys.meta_path.insert(0, _WithoutPandas)
     main()
 
 
 def main() -> None:
     """Runs the command line; bad input ends in one line on standard error and exit code 1, never in a traceback."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads that spin slow small steps a hundredfold
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning idle threads make small steps 100 times slower
     from torchlogit.errors import TorchlogitError
 
     try:
@@ -96,6 +96,6 @@ def main() -> None:
 
 
 def _discard_output() -> None:
-    """What is still to be written to standard output goes nowhere: else Python tries again at its end, and says so."""
+    """Discards buffered output: Python would try to write it at exit, and print an error."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

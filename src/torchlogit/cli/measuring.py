@@ -1,4 +1,4 @@
-"""Encoded rows measured: the same sums whether they come as one table or as a stream of blocks."""
+"""Metrics of a model on encoded rows: the same bits whether they are one table or a stream of blocks."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
     from torchlogit.metrics import Metrics, MetricSums
     from torchlogit.model import LogisticModel
 
-MOST_ROWS = 1 << 16
-MOST_VALUES = 1 << 23  # of the features of a block, and of its predictions: 32 and 64 MiB
+MAX_ROWS = 1 << 16  # of a block
+MAX_VALUES = 1 << 23  # of a block's features and predictions together: at most 32 MiB in float32, 64 MiB in float64
 
 
 def block_rows(model: LogisticModel) -> int:
-    """How many rows a block has: a power of two that the model alone decides."""
+    """The number of rows of a block: a power of two that depends on the model alone, so that sums do, too."""
     assert model.encoder is not None
     schema = model.encoder.schema
     width = int(min(len(model.feature_names), 2 * schema.filled)) + len(model.classes)
-    return 1 << (min(MOST_ROWS, max(1, MOST_VALUES // width)).bit_length() - 1)
+    return 1 << (min(MAX_ROWS, max(1, MAX_VALUES // width)).bit_length() - 1)
 
 
 def measure(model: LogisticModel, rows: EncodedRows) -> Metrics:
-    """The model's metrics on these rows, summed over the same blocks as a stream of them."""
+    """The model's metrics on these rows, summed over blocks as `evaluate` sums them."""
     return reduce(add, (sums_of(model, part) for part in rows.parts(block_rows(model)))).result()
 
 
 def sums_of(model: LogisticModel, rows: EncodedRows) -> MetricSums:
-    """What the metrics of these rows, a block, add to those of others."""
+    """The sums that these rows, one block, add to the metrics."""
     import numpy as np
     import torch
 

@@ -19,7 +19,7 @@ MODEL = click.argument("model", metavar="MODEL")
 
 
 def header_options(command: F) -> F:
-    """--no-header and --names, for files that do not name their columns."""
+    """Adds --no-header and --names, for files that do not name their columns."""
     no_header = click.option("--no-header", is_flag=True, help="The files have no header line.")
     names = click.option("--names", metavar="A,B,...", help="The columns' names, in place of the header's.")
     return no_header(names(command))
@@ -42,13 +42,13 @@ def split(names: str | None) -> list[str]:
 
 
 def refuse_overwriting(output: Path, inputs: Sequence[str]) -> None:
-    """Refuses to write over a file that is read, by whatever name, glob or folder."""
+    """Refuses to overwrite an input file, whether it was given by name, glob or folder."""
     if output.exists() and any(output.samefile(path) for given in inputs for path in _files(given)):
         raise click.UsageError(f"{output} is among the files to read; write elsewhere with -o.")
 
 
 def _files(given: str) -> list[Path]:
-    """The files that exist under a name, a folder's name or a glob."""
+    """The existing files that a name, a folder or a glob stands for."""
     path = Path(given)
     if path.is_dir():
         return [child for child in path.iterdir() if child.exists()]

@@ -1,4 +1,4 @@
-"""Where tables are written, piece by piece: CSV to standard output, or a file, whole or not at all, by its suffix."""
+"""Writers of predictions, table by table: CSV to standard output, or a file that is replaced when it is complete."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 class TableWriter(Protocol):
-    """Takes tables of one schema."""
+    """Writes tables of one schema."""
 
     def write(self, table: pa.Table) -> None:
-        """Writes the rows of a table below those written before."""
+        """Appends the rows of a table."""
         ...
 
     def close(self) -> None:
-        """Writes what comes after all rows."""
+        """Writes the end of the file."""
         ...
 
 
 class CsvWriter:
-    """CSV, every piece a member of its own where it is packed: `gzip`, `zstd` or None."""
+    """CSV; with a codec, `gzip` or `zstd`, every table is a compressed member of its own."""
 
     def __init__(self, file: IO[bytes], schema: pa.Schema, codec: str | None) -> None:
         self._file, self._codec = file, codec
@@ -49,7 +49,7 @@ class CsvWriter:
 
 
 class ParquetWriter:
-    """Parquet, a row group for each piece."""
+    """Parquet, with a row group for each table."""
 
     def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
         import pyarrow.parquet as pq
@@ -73,7 +73,7 @@ STANDARD_OUTPUT = "-"
 
 
 def check_suffix(output: str) -> None:
-    """Refuses a name that does not say how to write."""
+    """Refuses a file name whose suffix is none of WRITERS."""
     from torchlogit.errors import InputError
 
     if output != STANDARD_OUTPUT and not output.endswith(tuple(WRITERS)):
@@ -83,7 +83,7 @@ def check_suffix(output: str) -> None:
 
 @contextmanager
 def writing(output: str, schema: pa.Schema) -> Iterator[TableWriter]:
-    """A writer of tables of this schema, in whose place nothing is changed where anything fails."""
+    """A writer of tables of this schema; where anything fails, the file is left as it was."""
     from torchlogit.atomic import replacing
 
     if output == STANDARD_OUTPUT:
@@ -98,6 +98,6 @@ def writing(output: str, schema: pa.Schema) -> Iterator[TableWriter]:
             yield to_file
         except BaseException:
             with suppress(Exception):
-                to_file.close()  # else Parquet's writer would do so later, when there is no file
+                to_file.close()  # else Parquet's writer closes itself later, when the file is gone
             raise
         to_file.close()

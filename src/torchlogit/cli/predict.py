@@ -1,4 +1,4 @@
-"""torchlogit predict: a model and rows in, predictions out, in order, in memory that does not grow with the rows."""
+"""torchlogit predict: predictions for a table's rows, in order; memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from torchlogit.cli.encoded import Encoding
+from torchlogit.cli.encoded import EncodedBlocks
 from torchlogit.cli.options import DATA, MODEL, header_options, refuse_overwriting, source
 from torchlogit.cli.output import STANDARD_OUTPUT, check_suffix, writing
 
@@ -42,21 +42,21 @@ def command(model: str, data: tuple[str, ...], output: str, no_header: bool, nam
 
 
 def predict(model: LogisticModel, rows: Source, output: str) -> None:
-    """Writes the predictions of a source's rows; what deserves a look goes to standard error."""
+    """Writes the predictions of a source's rows; warnings go to standard error."""
     import numpy as np
 
     empty = predictions(model, np.empty((0, len(model.outputs))))
-    encoding = Encoding(model, rows)
-    with closing(encoding.map(lambda _, features: predictions(model, model.raw_of(features)))) as tables:
-        first = next(tables, empty)  # before anything is written: most faults show in the first rows
+    blocks = EncodedBlocks(model, rows)
+    with closing(blocks.map(lambda _, features: predictions(model, model.raw_of(features)))) as tables:
+        first = next(tables, empty)  # before the output is opened: most bad input shows in the first rows
         with writing(output, empty.schema) as out:
             for table in chain([first], tables):
                 out.write(table)
-    encoding.tell()
+    blocks.print_warnings()
 
 
 def predictions(model: LogisticModel, raw: NDArray[np.float64]) -> pa.Table:
-    """Columns: prediction, and probability_CLASS for every class."""
+    """A table with the columns prediction, and probability_CLASS for every class."""
     import pyarrow as pa
 
     from torchlogit.prediction import likeliest, probabilities

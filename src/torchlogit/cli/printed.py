@@ -1,11 +1,10 @@
-"""The readable report of a training report."""
+"""The report of a training run, as text."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torchlogit.cli.penalty import chosen
 from torchlogit.records import Status
 
 if TYPE_CHECKING:
@@ -16,16 +15,17 @@ if TYPE_CHECKING:
     from torchlogit.model import LogisticModel
     from torchlogit.training.fitted import Fitted
 
-WIDTH = 100
-NAME = 12  # columns for what a line is about
-SHOWN = 8  # names of a kind before "and N more"
+WIDTH = 100  # characters of a line
+NAME = 12  # characters of a line's heading
+SHOWN = 8  # names of one kind that are listed before "and N more"
 
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """What a training run reports.
+    """What a training run has to report.
 
-    files: the data's name. counts: training rows of each class. metrics: by set of rows. path: of the model file.
+    files: the name of the data. counts: the number of rows of each class. metrics: by the name of the rows, "train" or
+    "valid". path: of the model file.
     """
 
     files: str
@@ -38,7 +38,7 @@ class TrainReport:
 
 
 def printed(report: TrainReport) -> str:
-    """What was trained, how certain the answer is, how well it predicts, and where it is."""
+    """The report: the data, the answer and its certificate, the metrics, the warnings, and the model file."""
     answer = _stream(report) if report.fitted.progressive is not None else _answer(report)
     measured = metrics_table(report.metrics) if report.metrics else ""
     parts = [_data(report), answer, measured, _notes(report), f"model        {report.path}"]
@@ -63,9 +63,8 @@ def _data(report: TrainReport) -> str:
         lines.append(f"left out     {_some([f'{column.name} ({column.reason})' for column in schema.dropped])}")
     used = f", {int((model.coef != 0).any(axis=1).sum())} of them used" if model.facts.penalty["l1"] else ""
     lines.append(f"features     {len(model.feature_names)}{used}")
-    shares = [
-        f"{label} {count:,} ({count / rows:.1%})" for label, count in zip(model.classes, report.counts, strict=True)
-    ]
+    counts = zip(model.classes, report.counts, strict=True)
+    shares = [f"{label} {count:,} ({count / rows:.1%})" for label, count in counts]
     lines.append(f"target       {model.facts.target}: {_some(shares)}")
     return "\n".join(lines)
 
@@ -100,7 +99,7 @@ def _gaps(column: CategoricalColumn) -> str:
 
 
 def _hashing(schema: Schema) -> list[str]:
-    """How crowded the hashed features are."""
+    """How many hashed levels share their feature with another level."""
     if not schema.hashed:
         return []
     share = schema.share_that_collides
@@ -108,7 +107,7 @@ def _hashing(schema: Schema) -> list[str]:
 
 
 def _some(names: list[str]) -> str:
-    """The first names, wrapped under each other."""
+    """The first names, wrapped at WIDTH and indented below the heading."""
     shown = names[:SHOWN] + ([f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else [])
     lines = [""]
     for name in shown:
@@ -127,7 +126,7 @@ def _answer(report: TrainReport) -> str:
     first = f" + {l1:g} / {weight:g} |coef|" if l1 else ""
     second = f" + {l2:g} / (2 * {weight:g}) |coef|^2" if l2 else ""
     penalty = f"mean log loss{first}{second}" if first or second else "mean log loss, no penalty"
-    lines = chosen(report.fitted)
+    lines = _l2_choice(report.fitted)
     lines += [f"objective    {certificate.objective / weight:.8f}  ({penalty})"]
     if certificate.status is Status.CERTIFIED:
         assert certificate.bound is not None
@@ -148,16 +147,30 @@ def _answer(report: TrainReport) -> str:
     return "\n".join(lines)
 
 
+def _l2_choice(fitted: Fitted) -> list[str]:
+    """How l2 was chosen, and the log loss that is expected on new rows; nothing where l2 was given."""
+    if fitted.path is None or fitted.chosen_by is None:
+        return []
+    from torchlogit.path import MEASURE_NAMES
+
+    l2, measure = fitted.penalty.l2, MEASURE_NAMES[fitted.chosen_by]
+    point = next(point for point in fitted.path if point.l2 == l2)
+    return [
+        f"l2           {l2:g}, chosen by {measure} among {len(fitted.path)}: "
+        f"log loss {point.loss:.4f} +- {point.standard_error:.4f} on rows not seen"
+    ]
+
+
 def _stream(report: TrainReport) -> str:
-    """What one reading can say."""
-    seen, excess = report.fitted.progressive, report.fitted.expected_excess
-    assert seen is not None
-    error = "" if seen.log_loss_error is None else f" +- {seen.log_loss_error:.4f}"
-    auc = "" if seen.auc is None else f", AUC {seen.auc:.4f}"
+    """The answer of one pass: losses on rows that it had not learned from yet."""
+    losses, excess = report.fitted.progressive, report.fitted.expected_excess
+    assert losses is not None
+    error = "" if losses.log_loss_error is None else f" +- {losses.log_loss_error:.4f}"
+    auc = "" if losses.auc is None else f", AUC {losses.auc:.4f}"
     lines = [
-        f"in one pass  {seen.rows:,} rows, each predicted before it was learned from ({report.fitted.solver_name})",
-        f"log loss     {seen.log_loss:.4f}{error} over all of them, {seen.recent_log_loss:.4f} of late; "
-        f"accuracy {seen.accuracy:.4f}{auc}",
+        f"in one pass  {losses.rows:,} rows, each predicted before it was learned from ({report.fitted.solver_name})",
+        f"log loss     {losses.log_loss:.4f}{error} over all of them, {losses.recent_log_loss:.4f} of late; "
+        f"accuracy {losses.accuracy:.4f}{auc}",
     ]
     if excess is not None:
         lines += [
@@ -168,7 +181,7 @@ def _stream(report: TrainReport) -> str:
 
 
 def metrics_table(metrics: dict[str, Metrics]) -> str:
-    """A line of metrics for each set of rows, and how exact an AUC is that is not."""
+    """A line of metrics for each set of rows, and the error of an AUC that is not exact."""
     width = max(NAME, *map(len, metrics))
     lines = [f"{'':<{width}} {'rows':>10} {'log loss':>10} {'accuracy':>10} {'AUC':>10} {'Brier':>10} {'ECE':>10}"]
     for name, values in metrics.items():
@@ -184,7 +197,7 @@ def metrics_table(metrics: dict[str, Metrics]) -> str:
 
 
 def _notes(report: TrainReport) -> str:
-    return "\n".join(f"note         {note}" for note in report.warnings)
+    return "\n".join(f"note         {warning}" for warning in report.warnings)
 
 
 def _short(value: float | None) -> str:

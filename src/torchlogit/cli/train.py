@@ -1,4 +1,4 @@
-"""torchlogit train: a table in, a certified model out."""
+"""torchlogit train: from a table to a model file and a report."""
 
 from __future__ import annotations
 
@@ -11,15 +11,29 @@ import click
 from click.core import ParameterSource
 
 from torchlogit.cli.options import DATA, header_options
-from torchlogit.cli.penalty import Strength
 from torchlogit.cli.train_options import TrainOptions
 from torchlogit.cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from torchlogit.cli.printed import TrainReport
 
-SOLVERS = ["auto", "newton", "dual", "streaming", "sgd"]
-MOST_THREADS = 1024  # tens of thousands crash OpenMP
+SOLVERS = ["auto", "newton", "dual", "streaming", "sgd"]  # those of training.settings, which --help does not import
+MAX_THREADS = 1024  # OpenMP crashes at tens of thousands
+
+
+class Strength(click.FloatRange):
+    """The type of --l2: a number that is not negative, or auto."""
+
+    name = "NUMBER|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, or auto."""
+        if value == "auto":
+            return value
+        try:
+            return super().convert(float(value), param, ctx)
+        except ValueError:
+            self.fail(f"{value!r}: expected a number that is not negative, or auto.", param, ctx)
 
 
 @click.command("train", short_help="Train a model on a table.")
@@ -62,7 +76,7 @@ MOST_THREADS = 1024  # tens of thousands crash OpenMP
 @click.option("--resume", is_flag=True, help="Go on from what --checkpoint has kept, if there is any.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
               help="Of the holdout and the solver's samples.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="Threads to compute with [default: all].")
+@click.option("--threads", type=click.IntRange(1, MAX_THREADS), help="Threads to compute with [default: all].")
 @click.option("--device", metavar="DEVICE", default="auto", show_default=True, help="To compute on: cpu, cuda, cuda:1.")
 @click.option("--require-certificate", is_flag=True, help="Exit with 3 where the answer is not certified.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
@@ -102,15 +116,15 @@ def _train(options: TrainOptions) -> TrainReport:
         import torch
 
         torch.set_num_threads(options.threads)
-    notes = [] if options.no_header or options.names else _warn_of_missing_header(table.column_names)
+    warnings = [] if options.no_header or options.names else _warn_of_missing_header(table.column_names)
     if options.update is not None:
         _refuse_with_update(click.get_current_context(), options)
-        return update_model(options, table, notes)
+        return update_model(options, table, warnings)
     plan = options.plan(options.target_in(table))
     if options.solver == "streaming":
         _refuse_with_streaming(options)
-        return stream_table(options, table, plan, notes)
-    return fit_table(options, table, plan, workspace, notes)
+        return stream_table(options, table, plan, warnings)
+    return fit_table(options, table, plan, workspace, warnings)
 
 
 def _as_json(report: TrainReport) -> dict[str, Any]:

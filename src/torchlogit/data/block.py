@@ -1,7 +1,7 @@
-"""Blocks of rows as they were read, each of which knows the files and rows that it came from.
+"""Blocks of rows. Each knows the files that its rows came from, so that an error can name the file and the row.
 
-Learners and encoders work on blocks of a fixed size, whatever pieces a reader returns. Sums are taken block by block,
-in order, so the same rows give the same bits however the files were read.
+A reader returns any number of rows at a time; learners and encoders work on blocks of a fixed size. Sums are taken
+block by block, in order, so the same rows give the same bits however the files were read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BLOCK_ROWS = 65_536
 
 
 class Location(NamedTuple):
-    """A row, counted from 0, of a file; of a table in memory where `file` is None."""
+    """A row of a file, counted from 0; if `file` is None, of a table in memory."""
 
     file: str | None
     row: int
@@ -35,7 +35,7 @@ Locate: TypeAlias = Callable[[int], Location]
 
 @dataclass(frozen=True, slots=True)
 class FileRows:
-    """Rows of one file, by their indices in it; of a table in memory where `file` is None."""
+    """Rows of one file, given by their indices in it; if `file` is None, of a table in memory."""
 
     file: str | None
     rows: range | NDArray[np.int64]
@@ -55,11 +55,11 @@ class Block:
     table
         The rows.
     origin
-        The rows of files that they came from, in order.
+        Which rows of which files these are, in order.
     first
-        Index in the source of the first row. Rows that `where` removes are counted.
+        Index of the first row among all rows of the source; `where` does not change it.
     last
-        Whether no rows follow in the source.
+        Whether this is the last block of the source.
     """
 
     table: pa.Table
@@ -72,7 +72,7 @@ class Block:
         return n_rows
 
     def location(self, row: int) -> Location:
-        """The file that a row of the block came from, and its index there."""
+        """The file that a row of the block came from, and the row's index in that file."""
         index = row
         for part in self.origin:
             if 0 <= index < len(part.rows):
@@ -82,7 +82,7 @@ class Block:
 
     @contextmanager
     def locating_errors(self) -> Iterator[None]:
-        """A DataError raised inside about a row of the block names the file that the row came from, and its number."""
+        """Adds the file and the number of the row to a DataError that is raised inside about a row of the block."""
         try:
             yield
         except DataError as error:
@@ -105,7 +105,7 @@ class Block:
         return replace(self, table=self.table.filter(pa.array(mask)), origin=tuple(origin))
 
     def between(self, start: int, stop: int) -> Block:
-        """The rows from index `start` up to but without `stop`."""
+        """The rows with indices from `start` to `stop` - 1."""
         origin, before = [], 0
         for part in self.origin:
             rows = part.rows[max(0, start - before) : max(0, stop - before)]
@@ -116,13 +116,13 @@ class Block:
         return Block(self.table.slice(start, stop - start), tuple(origin), self.first + start, is_last)
 
 
-def whole(table: pa.Table) -> Block:
+def as_block(table: pa.Table) -> Block:
     """A table in memory as one block."""
     return Block(table, (FileRows(None, range(table.num_rows)),), last=True)
 
 
 def joined(blocks: Sequence[Block], first: int = 0, *, last: bool = True) -> Block:
-    """Consecutive blocks as one; their columns are not copied."""
+    """Consecutive blocks as one. Columns are not copied: each may have several Arrow chunks."""
     filled = [block for block in blocks if len(block)] or blocks[:1]
     tables = [block.table for block in filled]
     table = tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="permissive")
@@ -132,7 +132,7 @@ def joined(blocks: Sequence[Block], first: int = 0, *, last: bool = True) -> Blo
 def recut(blocks: Iterable[Block], rows: int = BLOCK_ROWS) -> Iterator[Block]:
     """The same rows in blocks of `rows` rows, the last one of fewer; each column of a block is one Arrow chunk.
 
-    >>> small = [whole(pa.table({"x": [1, 2, 3]})), whole(pa.table({"x": [4]})), whole(pa.table({"x": [5]}))]
+    >>> small = [as_block(pa.table({"x": [1, 2, 3]})), as_block(pa.table({"x": [4]})), as_block(pa.table({"x": [5]}))]
     >>> [(block.first, block.last, block.table.column("x").to_pylist()) for block in recut(small, 2)]
     [(0, False, [1, 2]), (2, False, [3, 4]), (4, True, [5])]
     """
@@ -140,7 +140,7 @@ def recut(blocks: Iterable[Block], rows: int = BLOCK_ROWS) -> Iterator[Block]:
     n_waiting, first = 0, 0
     for block in blocks:
         start = 0
-        while n_waiting + len(block) - start > rows:  # a full block waits for one more row: it may be the last one
+        while n_waiting + len(block) - start > rows:  # not >=: with no row after it, a full block is the last one
             stop = start + rows - n_waiting
             yield _in_one_chunk(joined([*waiting, block.between(start, stop)], first, last=False))
             waiting, n_waiting, start, first = [], 0, stop, first + rows

@@ -1,7 +1,7 @@
-"""A source's encoded rows kept in a folder, with what was learned of it: a later process need not read it again.
+"""A folder of encoded rows, and of what was learned of their source: a later process need not read the source again.
 
-What is kept is good for the same source, unchanged, the same plan and the same encoder; for anything else it is made
-anew. The note that says so, `rows.json`, is written last.
+The rows are used again for the same source, unchanged, with the same plan and encoder options; for anything else they
+are made anew. `rows.json`, which says what they were made from, is written last.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from torchlogit.data.reading.source import Source
 from torchlogit.errors import CheckpointError, InputError
 from torchlogit.storage import SavedArrays
 
-NOTE, FORMAT = "rows.json", 2
+NOTE = "rows.json"  # what the rows were made from, the sizes of their files, and what was learned
+FORMAT = 2  # of the folder; rows of another format are made anew
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """A folder of encoded rows, made where it is missing.
+    """A folder of encoded rows, which is made if it is missing.
 
     >>> import tempfile
     >>> from torchlogit.data.reading.source import open_source
@@ -48,16 +49,16 @@ class Cache:
     folder: Path
 
     def prepared(self, source: Source, options: EncoderOptions, plan: Plan) -> Prepared:
-        """The source's rows: those that are kept, where they are still good; else made and kept."""
+        """The source, prepared: from the folder, if it holds the same rows; otherwise anew, and saved in the folder."""
         key = _key(source, options, plan)
-        return self._kept(key, plan) or self._made(key, source, options, plan)
+        return self._loaded(key, plan) or self._made(key, source, options, plan)
 
     def clear(self) -> None:
-        """Removes what is kept."""
+        """Removes the rows from the folder."""
         for path in [self.folder / NOTE, *self.folder.glob("rows-*")]:
             path.unlink(missing_ok=True)
 
-    def _kept(self, key: str, plan: Plan) -> Prepared | None:
+    def _loaded(self, key: str, plan: Plan) -> Prepared | None:
         note = self.folder / NOTE
         if not note.exists():
             return None
@@ -67,7 +68,7 @@ class Cache:
                 return None
             return _prepared(facts, SavedArrays.opened(self.folder, facts["sizes"]), plan)
         except (CheckpointError, LookupError, TypeError):
-            return None  # damaged, or of a version that kept other things: it is made anew
+            return None  # damaged, or of another version: made anew
 
     def _made(self, key: str, source: Source, options: EncoderOptions, plan: Plan) -> Prepared:
         try:
@@ -78,13 +79,13 @@ class Cache:
         arrays = SavedArrays(self.folder)
         facts = _facts(prepare(source, options, plan, arrays))
         save_json(self.folder / NOTE, {"key": key, "sizes": arrays.sizes(), **facts})
-        # The first time too, the rows are read from the folder, so that every run uses the same.
+        # The first run uses the encoder as it is read back from JSON, as later runs do.
         return _prepared(facts, arrays, plan)
 
 
 def _key(source: Source, options: EncoderOptions, plan: Plan) -> str:
-    asked = {"format": FORMAT, "source": source.fingerprint(), "encoder": asdict(options), "plan": asdict(plan)}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=list).encode()).hexdigest()
+    made_from = {"format": FORMAT, "source": source.fingerprint(), "encoder": asdict(options), "plan": asdict(plan)}
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True, default=list).encode()).hexdigest()
 
 
 def _facts(prepared: Prepared) -> dict[str, Any]:

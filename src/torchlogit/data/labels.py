@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from torchlogit.data.block import Block, whole
+from torchlogit.data.block import Block, as_block
 from torchlogit.data.columns import Levels, as_levels, as_numbers
 from torchlogit.data.wording import examples, suggestion
 from torchlogit.errors import DataError
@@ -41,7 +41,7 @@ def learn_labels(table: pa.Table, target: str, positive: str | None = None) -> L
     Labels(classes=('no', 'yes'), codes=array([0, 1, 0]))
     """
     learner = LabelLearner(target, positive)
-    learner.update(whole(table), np.ones(table.num_rows, np.bool_))
+    learner.update(as_block(table), np.ones(table.num_rows, np.bool_))
     classes = learner.result().classes
     return Labels(classes, check_labels(table, target, classes))
 

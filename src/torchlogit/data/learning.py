@@ -1,4 +1,4 @@
-"""What a source of rows is about, learned in one reading: its columns, its classes and its weights."""
+"""Learns from a source what its columns hold, the classes of its target, and their weights."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from torchlogit.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class LearnedTable:
-    """What was learned from the rows that are trained on: the encoder, and the number and weight of each class's rows.
+    """The encoder, learned from the training rows; the classes; and warnings, one sentence each.
 
-    The classes are those of all rows, held out or not. warnings: one sentence each.
+    The classes are those of all rows, held out or not; their counts and weights are those of the training rows.
     """
 
     encoder: Encoder
@@ -40,19 +40,19 @@ def learn_table(
 ) -> LearnedTable:
     """Learns the encoder from all columns but the target and the weight; and the classes and their weights.
 
-    One reading, and another of the columns that looked like numbers and turned out to hold text. Raises DataError,
-    which names the file and the row where there is one.
+    Reads the source once, and columns that looked numeric and turned out to hold text a second time. Raises DataError
+    for rows that cannot be used; it names the file and, if there is one, the row.
     """
     columns = source.column_names
     try:
         _refuse_lacking(columns, plan)
-        reading = _Reading(source, plan, plan.keep, LabelLearner(plan.target, plan.positive), block_rows)
+        reader = _TrainingRowReader(source, plan, plan.keep, LabelLearner(plan.target, plan.positive), block_rows)
         names = [name for name in columns if name not in plan.own_columns]
-        encoder, warnings = learn_encoder(reading.blocks, names, options, limits)
+        encoder, warnings = learn_encoder(reader.blocks, names, options, limits)
     except DataError as error:
         raise error.at(source.files) from None
-    assert reading.totals is not None
-    return LearnedTable(encoder, reading.totals, (*reading.warnings, *warnings))
+    assert reader.totals is not None
+    return LearnedTable(encoder, reader.totals, (*reader.warnings, *warnings))
 
 
 def _refuse_lacking(columns: Sequence[str], plan: Plan) -> None:
@@ -62,8 +62,8 @@ def _refuse_lacking(columns: Sequence[str], plan: Plan) -> None:
 
 
 @dataclass(slots=True)
-class _Reading:
-    """The kept rows of a source, in blocks; in the first reading, what is learned of the target and the weights."""
+class _TrainingRowReader:
+    """Reads the training rows of a source; in the first reading, the target and the weights are learned as well."""
 
     source: Source
     plan: Plan
@@ -74,12 +74,12 @@ class _Reading:
     warnings: list[str] = field(default_factory=list)
 
     def blocks(self, names: Sequence[str]) -> Iterator[Block]:
-        """The rows to learn from, with the columns of these names."""
-        kept = self._first_reading(names) if self.totals is None else self._second_reading(names)
-        return kept if self.keep is None else recut(kept, self.block_rows)
+        """The training rows, with the columns of these names."""
+        rows = self._first_reading(names) if self.totals is None else self._second_reading(names)
+        return rows if self.keep is None else recut(rows, self.block_rows)
 
     def _sampled(self, names: Sequence[str]) -> Iterator[Block]:
-        """The source's blocks up to the number of rows that the plan asks for."""
+        """The source's blocks, up to the plan's sample_rows."""
         stop = self.plan.sample_rows
         for block in self.source.blocks(names, self.block_rows):
             end = block.first + len(block)
@@ -92,25 +92,25 @@ class _Reading:
             return
 
     def _mask(self, block: Block) -> NDArray[np.bool_]:
-        """Which rows of the block are trained on."""
+        """A mask of the block's training rows."""
         return np.ones(len(block), np.bool_) if self.keep is None else self.keep(block.first, len(block))
 
     def _first_reading(self, names: Sequence[str]) -> Iterator[Block]:
-        """Yield the rows to learn from. Labels and weights of all rows are counted; totals are checked at the end."""
+        """Yields the training rows. Labels and weights of all rows are counted, and their totals checked at the end."""
         name = self.plan.weight
-        any_weight = name is None
+        has_weight = False
         for block in self._sampled([*self.plan.own_columns, *names]):
-            kept = self._mask(block)
+            mask = self._mask(block)
             with block.locating_errors():
                 weight = None if name is None else weights_in(block.table, name)
-                self.labels.update(block, kept, weight)
-            any_weight = any_weight or (weight is not None and bool(weight.any()))
+                self.labels.update(block, mask, weight)
+            has_weight = has_weight or (weight is not None and bool(weight.any()))
             if block.last:
                 self.totals = self.labels.result()
-                if name is not None and not any_weight:
+                if name is not None and not has_weight:
                     raise no_weight(name)
                 _refuse_empty_class(self.totals)
-            yield block.select(names).where(kept)
+            yield block.select(names).where(mask)
 
     def _second_reading(self, names: Sequence[str]) -> Iterator[Block]:
         for block in self._sampled(names):
@@ -118,7 +118,7 @@ class _Reading:
 
 
 def _refuse_empty_class(totals: ClassTotals) -> None:
-    """Every class needs rows to learn from: a share held out, or weights of zero, may have taken them all."""
+    """Raises DataError for a class without training rows: all of them may be held out, or have weight 0."""
     if not totals.weight.all():
         empty = totals.classes[int(np.argmin(totals.weight))]
         raise DataError(

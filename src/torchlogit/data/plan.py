@@ -1,4 +1,4 @@
-"""What a source of rows is to be made into, and which of its rows are trained on."""
+"""How the rows of a source are used: the target, the weights, and the rows that are held out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Plan:
 
     @property
     def keep(self) -> Keep | None:
-        """Which rows are trained on; None for all."""
+        """Which rows are training rows; None for all."""
         return None if self.holdout is None else drawn(self.holdout, self.seed)
 
     @property
@@ -41,7 +41,7 @@ class Plan:
 
 
 def drawn(share: float, seed: int) -> Keep:
-    """Keeps all but a share of the rows, drawn at random: the draws of one `default_rng(seed).random(n)`.
+    """Holds out a share of the rows at random; row i is a training row if `default_rng(seed).random(n)[i] >= share`.
 
     >>> keep = drawn(0.5, seed=0)
     >>> keep(0, 4).tolist(), keep(2, 2).tolist(), (np.random.default_rng(0).random(4) >= 0.5).tolist()

@@ -1,7 +1,7 @@
-"""A source made ready to train on: what it holds is learned in one reading, and its rows are encoded in another.
+"""Prepares a source for training: a first reading learns what it holds, a second one encodes its rows.
 
-Encoded rows live in memory where they are few, and in mapped files where they are many; either way they are the same
-numbers, in the order of the source. A cache keeps them, and what was learned, for a later process.
+Encoded rows are in RAM where they are few, and in mapped files where they are many: the same numbers, in the order of
+the source. A cache (cache.py) keeps them, and what was learned, for a later process.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ from torchlogit.storage import NamedArrays
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A source's rows: those to train on and those held out, if any; the encoder, fitted to the former, and their
-    classes; what deserves a look, one sentence each."""
+    """A source's training rows and held-out rows, encoded; the encoder and the classes; and warnings.
+
+    The encoder is learned from the training rows, and the counts of the classes are theirs. held: None if no rows are
+    held out. warnings: one sentence each.
+    """
 
     encoder: Encoder
     classes: ClassTotals
@@ -37,26 +40,26 @@ class Prepared:
 
 
 def prepare(source: Source, options: EncoderOptions, plan: Plan, arrays: NamedArrays | None) -> Prepared:
-    """The rows of a source, ready to train on; DataError, which names file and row, for those that cannot be used.
+    """Learns from a source and encodes it; DataError, which names file and row, for rows that cannot be used.
 
     arrays: where encoded rows are stored; None: features are not stored, and every pass reads and encodes them again.
     """
     learned = learn_table(source, options, plan)
     encoder = learned.encoder
-    kept, held = encode(source, encoder, learned.classes.classes, plan, arrays)
-    warnings = [*learned.warnings, *kept.warnings]
+    train, held = encode(source, encoder, learned.classes.classes, plan, arrays)
+    warnings = [*learned.warnings, *train.warnings]
     if held is None:
-        return Prepared(encoder, learned.classes, kept.rows(), None, tuple(warnings))
+        return Prepared(encoder, learned.classes, train.rows(), None, tuple(warnings))
     if not held.n_rows:
-        which = f"--holdout {plan.holdout:g} takes none of the {kept.n_rows} rows"
+        which = f"--holdout {plan.holdout:g} takes none of the {train.n_rows} rows"
         raise DataError(f"{which}; choose another share").at(source.files)
     warnings += [f"held out: {warning}" for warning in held.warnings]
-    return Prepared(encoder, learned.classes, kept.rows(), held.rows(), tuple(warnings))
+    return Prepared(encoder, learned.classes, train.rows(), held.rows(), tuple(warnings))
 
 
 @dataclass(slots=True)
-class Reading:
-    """One reading of a source's rows, encoded; warnings: of all rows that were encoded so far."""
+class RowEncoder:
+    """Reads a source and encodes its rows, block by block; warnings are those of all rows encoded so far."""
 
     source: Source
     encoder: Encoder
@@ -65,14 +68,14 @@ class Reading:
     warnings: RowWarnings = ()
 
     def blocks(self) -> Iterator[Block]:
-        """The rows as they are, of the columns that are needed."""
+        """The source's rows, not encoded, with the columns that are needed."""
         try:
             yield from prefetched(blocks_of(self.source, self.encoder, self.plan.own_columns))
         except DataError as error:
             raise error.at(self.source.files) from None
 
     def encoded(self, block: Block) -> EncodedRows:
-        """Some of them, encoded."""
+        """A block's rows, encoded."""
         plan = self.plan
         try:
             with block.locating_errors():
@@ -86,52 +89,56 @@ class Reading:
 
 
 @dataclass(slots=True)
-class Part:
-    """Encoded rows on their way to where they are kept, and what deserves a look in them."""
+class EncodingWriter:
+    """Encodes blocks and writes their rows."""
 
-    reading: Reading
+    encoder: RowEncoder
     writer: RowWriter
     n_rows: int = 0
 
     def append(self, block: Block) -> None:
-        """Encodes and adds some rows."""
+        """Encodes a block and writes its rows."""
         if len(block):
-            self.writer.append(self.reading.encoded(block))
+            self.writer.append(self.encoder.encoded(block))
             self.n_rows += len(block)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """One sentence each."""
-        return messages(self.reading.warnings)
+        """The warnings of all rows, one sentence each."""
+        return messages(self.encoder.warnings)
 
     def rows(self) -> EncodedRows:
-        """All that were added."""
+        """All rows that were written."""
         return self.writer.rows()
 
 
 def encode(
     source: Source, encoder: Encoder, classes: Sequence[Label], plan: Plan, arrays: NamedArrays | None
-) -> tuple[Part, Part | None]:
-    """The rows to train on and those held out, encoded in one reading.
+) -> tuple[EncodingWriter, EncodingWriter | None]:
+    """Encodes the training rows and the held-out rows, if any, in one reading.
 
     Without arrays, every pass over their features reads and encodes the source again.
     """
     keep = plan.keep
 
-    def part(name: str, chosen: Keep | None) -> Part:
-        return Part(Reading(source, encoder, classes, plan), _writer(source, encoder, plan, arrays, name, chosen))
+    def writer(name: str, keep: Keep | None) -> EncodingWriter:
+        rows = _row_writer(source, encoder, plan, arrays, name, keep)
+        return EncodingWriter(RowEncoder(source, encoder, classes, plan), rows)
 
-    kept = part("train", keep)
-    held = None if keep is None else part("held", lambda first, n: ~keep(first, n))
-    for block in kept.reading.blocks():
-        chosen = None if keep is None else keep(block.first, len(block))
-        kept.append(block if chosen is None else block.where(chosen))
-        if held is not None and chosen is not None:
-            held.append(block.where(~chosen))
-    return kept, held
+    train = writer("train", keep)
+    if keep is None:
+        for block in train.encoder.blocks():
+            train.append(block)
+        return train, None
+    held = writer("held", lambda first, n: ~keep(first, n))
+    for block in train.encoder.blocks():
+        mask = keep(block.first, len(block))
+        train.append(block.where(mask))
+        held.append(block.where(~mask))
+    return train, held
 
 
-def _writer(
+def _row_writer(
     source: Source, encoder: Encoder, plan: Plan, arrays: NamedArrays | None, name: str, keep: Keep | None
 ) -> RowWriter:
     weighted = plan.weight is not None
@@ -148,14 +155,14 @@ def _writer(
 
 
 def blocks_of(source: Source, encoder: Encoder, also: Sequence[str], rows: int = BLOCK_ROWS) -> Iterator[Block]:
-    """The source's rows, of the columns that the encoder needs and these.
+    """The source's rows, with the columns that the encoder needs and those named in `also`.
 
-    Of all columns, where some are not there, so that whoever looks for them can say what there is.
+    If one of them is missing, all columns are read, so that the error about it can list the columns that exist.
     """
     schema = encoder.schema
     crosses = {f"{first}:{second}" for first, second in schema.crosses}
     needed = {column.name for column in schema.columns} - crosses | {*also}
     needed |= {name for cross in schema.crosses for name in cross}
-    there = source.column_names
-    columns = [name for name in there if name in needed] if needed <= {*there} else None
+    names = source.column_names
+    columns = [name for name in names if name in needed] if needed <= {*names} else None
     return source.blocks(columns, rows)

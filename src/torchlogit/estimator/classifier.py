@@ -32,13 +32,13 @@ from torchlogit.training.explanation import explain
 from torchlogit.training.fitted import Fitted, StartingPoint
 from torchlogit.training.one_pass import train_further
 from torchlogit.training.rows import Features, LabelledRows
-from torchlogit.training.settings import Bounds, Settings
+from torchlogit.training.settings import Bounds, OnePassSolver, Settings
 from torchlogit.training.to_model import to_model
 from torchlogit.training.train import train
 
 Array = NDArray[np.float64]
+# Attributes that only some fits have: `_remember` removes those of the fit before.
 OPTIONAL = ("training_data_", "solver_", "path_", "chosen_by_", "eval_history_", "progressive_", "expected_excess_")
-"""The attributes that not every fit has."""
 
 
 def _can_learn_in_one_pass(model: Any) -> bool:
@@ -49,32 +49,95 @@ def _can_learn_in_one_pass(model: Any) -> bool:
 
 
 class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Logistic regression, softmax for more than two classes, with nothing to tune and a certificate.
+    """Logistic regression for two or more classes, with a proof of how close the answer is to the optimum.
 
-    Minimises F(W, b) = sum_i s_i loss(x_i W + b, y_i) + l1 |W|_1 + l2 / 2 |W|^2; the intercept is not penalised, X is
-    taken as it is, and l2 = 1 / C of scikit-learn's LogisticRegression (0 and no l1: plain maximum likelihood; "auto":
-    the one that should predict best, by approximate leave-one-out or by folds, see L2Choice and docs/penalty.md).
-    X may be an array, a pandas, polars or Arrow table of numbers, a tensor, a Dataset or DataLoader of torch, a Hugging
-    Face data set, the path of a file (docs/estimator.md); or sparse, of scipy or torch and of any format, on the CPU:
-    rows in CSR form are not copied.
+    Minimises F(W, b) = sum_i s_i loss(x_i W + b, y_i) + l1 |W|_1 + l2 / 2 |W|^2 over the coefficients W and the
+    intercept b, which is not penalised. The loss is the logistic one for two classes and softmax cross-entropy for
+    more. X is used as it is: it need not be standardised for the solver's sake.
 
-    penalty_factors: (n_features,) multiples of l1 and l2 by column, 0 for none. bounds: (lower, upper) of the
-    coefficients, each a number, an array (n_features,) or None; (0, None) for none negative. device: "auto" (that of X
-    where it is a tensor, else the CPU), or a torch device to compute on.
+    Parameters
+    ----------
+    l1 : float, default 0
+        Strength of the l1 penalty; coefficients of columns that say little become exactly 0.
+    l2 : float, "auto" or L2Choice, default 1
+        Strength of the l2 penalty, 1 / C in scikit-learn's LogisticRegression. 0, with l1 = 0, is maximum likelihood.
+        "auto" chooses the l2 that should predict best, by approximate leave-one-out or by folds; an `L2Choice` says
+        more (docs/penalty.md).
+    fit_intercept : bool, default True
+        Whether there is an intercept.
+    solver : str or solver, default "auto"
+        "newton" (`StochasticNewton`), "dual" (`DualAscent` or `SoftmaxAscent`), "auto" (the one of these two that is
+        faster on such data), "streaming" (every row is read once, in order, and nothing is proven), "sgd" (`SGD` with
+        its defaults), or a solver object.
+    tol : float, default 1e-6
+        The fit stops once F is proven to be within tol * F of its minimum.
+    max_iter : float, default 200
+        The fit stops after this many passes over the rows.
+    time_budget : float, optional
+        The fit stops after this many seconds.
+    class_weight : dict or "balanced", optional
+        A weight for each class, 1 for classes that are left out; "balanced" gives all classes the same total weight.
+    warm_start : bool, default False
+        Whether `fit` begins from the last answer; it then ends no worse.
+    device : str or torch.device, default "auto"
+        The device to compute on; "auto" is that of X where X is a tensor, else the CPU.
+    random_state : int or RandomState, optional
+        Seeds the solver's samples and the folds that choose l2.
+    verbose : int, default 0
+        1 shows progress on standard error.
+    penalty_factors : float or array of shape (n_features,), optional
+        Multiples of l1 and l2 for each column; 0 for a column without a penalty.
+    bounds : tuple (lower, upper), optional
+        Bounds of the coefficients, each a number, an array of shape (n_features,) or None; (0, None) for no negative
+        coefficients.
 
-    solver: "newton" (StochasticNewton), "dual" (dual ascent), "auto" (of these two the faster one on such data),
-    "streaming" (one pass over the rows in their order, without a proof), "sgd" (SGD's defaults), or a solver. tol: stop
-    once F is proven to be within tol of its minimum, relative to it. max_iter: passes over the rows. time_budget:
-    seconds. class_weight: None, "balanced" or a dict. warm_start: a fit begins where the last one ended, and ends no
-    worse. random_state: seeds the solver's samples. verbose: 1 shows progress on standard error.
+    Attributes
+    ----------
+    coef_ : array of shape (1, n_features), or (n_classes, n_features) for more than two classes
+    intercept_ : array of shape (1,) or (n_classes,)
+    classes_ : array of shape (n_classes,)
+    certificate_ : Certificate
+        How far F is from its minimum: .status, .bound, .relative_bound, .standard_errors, .message.
+    n_iter_ : float
+        Passes over the rows.
+    history_ : tuple of Step
+        Passes, seconds, objective and bound after each step.
+    eval_history_ : list
+        The log loss on eval_set after each step, where one was given.
+    covariance_ : Covariance or Refusal
+        The covariance of the coefficients, or why there is none.
+    l2_ : float
+        The l2 that was used.
+    path_, chosen_by_ : tuple of PathPoint, str
+        The penalties that were tried and what chose one of them, where l2 was chosen.
+    solver_ : solver
+        The solver that was used.
+    training_data_ : dict
+        The number of rows, their weight, and a fingerprint of them.
+    progressive_, expected_excess_
+        After one pass: the losses on rows before they were learned from, and by how much the log loss is expected to
+        exceed that of the best linear model, or None.
+    n_features_in_, feature_names_in_
+        The number of columns, and their names where X had any.
 
-    After fit: coef_ (1 or n_classes, n_features), intercept_, classes_, n_features_in_, n_iter_ (passes),
-    certificate_ (.status .bound .relative_bound .standard_errors .message), history_, eval_history_ (with an eval_set),
-    covariance_ (or why none), solver_ (the solver that was used), l2_ (the l2 that was used), path_ (where it was
-    chosen: all that were tried).
+    Raises
+    ------
+    ValueError
+        For X or y that cannot be used.
 
-    Raises ValueError for X or y that cannot be used; warns (ConvergenceWarning) where the answer is not certified.
+    Warns
+    -----
+    ConvergenceWarning
+        Where the answer is not certified.
 
+    Notes
+    -----
+    X may be an array, a scipy or torch sparse matrix (on the CPU; CSR is not copied), a pandas, polars or Arrow table
+    of numbers, a tensor, a Dataset or DataLoader of torch, a Hugging Face data set, or the path of a file
+    (docs/estimator.md).
+
+    Examples
+    --------
     >>> X, y = [[0.0], [1.0], [2.0], [3.0]], ["no", "yes", "no", "yes"]
     >>> model = LogisticRegression().fit(X, y)
     >>> model.predict([[5.0]]).tolist(), str(model.certificate_.status)
@@ -87,7 +150,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         l1: float = 0.0,
         l2: float | Literal["auto"] | L2Choice = 1.0,
         fit_intercept: bool = True,
-        solver: Literal["auto", "newton", "dual", "streaming", "sgd"] | Solver = "auto",
+        solver: Literal["auto", "newton", "dual", "streaming", "sgd"] | Solver | OnePassSolver = "auto",
         tol: float = 1e-6,
         max_iter: float = 200,
         time_budget: float | None = None,
@@ -123,17 +186,29 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         offset: ArrayLike | None = None,
         eval_set: EvalSet | None = None,
     ) -> Self:
-        """The fitted estimator.
+        """Fit the model to rows.
 
-        X (n, n_features). y (n,) labels of any type; or probabilities, where all values lie in [0, 1] and some strictly
-        between (classes_ = [0, 1]); or (n, n_classes) floats whose rows sum to 1; or the name of a column, where X has
-        named ones; None where X is a Dataset or DataLoader of (x, y). sample_weight (n,) not negative. offset (n,), or
-        (n, n_classes) for more than two: a fixed addition to every row's raw prediction, in fit alone.
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+            See the class's notes.
+        y : array-like, str or None
+            (n,) labels of any type; or (n,) probabilities of the second class, where all values lie in [0, 1] and some
+            strictly between (classes_ is then [0, 1]); or (n, n_classes) floats whose rows sum to 1. A str names a
+            column of X. None: X is a Dataset or DataLoader of pairs (x, y).
+        sample_weight : array-like of shape (n,), optional
+            Weights, not negative; a row of weight 2 counts as two rows.
+        offset : array-like of shape (n,), or (n, n_classes) for more than two classes, optional
+            A fixed addition to every row's raw prediction, used in `fit` alone.
+        eval_set : tuple (X, y) or (X, y, sample_weight), optional
+            Validation rows. Their mean log loss after every step is in `eval_history_`. A fit that is not certified
+            yet ends once that loss has not fallen for five steps; a fit that ends without a certificate returns the
+            step with the lowest loss. With l2="auto" these rows choose l2, unless the L2Choice says otherwise.
 
-        eval_set: (X, y) or (X, y, sample_weight), other rows. Their mean log loss after every step is in eval_history_,
-        a list with .passes, .seconds and .log_loss. A fit that is not certified yet ends once that has not improved for
-        five steps, and one that ends without a certificate is left at the best of its steps (docs/estimator.md). With
-        l2="auto" these rows choose l2, unless an L2Choice names others or another way.
+        Returns
+        -------
+        LogisticRegression
+            The estimator itself.
         """
         if not self._fit(X, y, sample_weight, offset, eval_set):
             self._warn_unless_certified(self.certificate_)
@@ -143,7 +218,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     def _fit(
         self, X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None, eval_set: EvalSet | None
     ) -> bool:
-        """Fits; whether it ended as it was asked to: after one pass, or early, by eval_set or a callback."""
+        """Fits. Returns whether the fit ended as it was asked to: by one pass, eval_set or a callback."""
         settings = self._settings()
         rows = training_rows(self, read(X, y), sample_weight, offset, self.class_weight)
         if settings.one_pass:
@@ -151,7 +226,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             return True
         start = self._warm_start(rows)
         validation = None if eval_set is None else validation_rows(self, eval_set, rows.classes)
-        own_set = getattr(self.l2, "eval_set", None)  # of an L2Choice
+        own_set = getattr(self.l2, "eval_set", None)  # an L2Choice may bring rows of its own
         chooses = validation if own_set is None else validation_rows(self, own_set, rows.classes)
         tasks = None
         if Tasks.needed(self):
@@ -183,7 +258,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         )
 
     def _remember(self, fitted: Fitted) -> None:
-        """Sets the attributes of a fitted estimator: all of them, here alone."""
+        """Sets all attributes of a fitted estimator; no other method does."""
         self._fitted, self._stream = fitted, fitted.stream
         self.coef_, self.intercept_, self.classes_ = fitted.coef.T.copy(), fitted.intercept, fitted.classes
         self.certificate_, self.history_, self.n_iter_ = fitted.certificate, fitted.history, fitted.passes
@@ -200,13 +275,13 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             self.progressive_, self.expected_excess_ = fitted.progressive, fitted.expected_excess
 
     def _as_fitted(self) -> Fitted:
-        """The outcome of the fit, with the coefficients as they are now: users may have set others."""
+        """The outcome of the fit, with the coefficients of now: a user may have set others."""
         check_is_fitted(self)
         coef = np.ascontiguousarray(self.coef_.T)
         return replace(self._fitted, coef=coef, intercept=self.intercept_, classes=self.classes_)
 
     def _starting_point(self) -> StartingPoint | None:
-        """The model so far, for a fit to begin from."""
+        """The present model, for training to begin from; None before the first fit."""
         if not hasattr(self, "coef_"):
             return None
         weight = getattr(self, "training_data_", {}).get("weight")
@@ -214,7 +289,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         return StartingPoint(self.coef_.T, self.intercept_, self.classes_, weight, l2, stream)
 
     def _warm_start(self, rows: LabelledRows) -> StartingPoint | None:
-        """The last answer, where fits are to begin there; InputError where it is of other classes or columns."""
+        """The present model where warm_start is set; InputError where its classes or columns are not the rows'."""
         start = self._starting_point()
         if not self.warm_start or start is None:
             return None
@@ -228,12 +303,21 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     @classmethod
     def from_torch(cls, linear: torch.nn.Linear, classes: ArrayLike | None = None) -> Self:
-        """An estimator that predicts what a torch.nn.Linear does; not certified, but a start for `fit` (warm_start).
+        """An estimator that predicts what a torch.nn.Linear does.
 
-        classes: of its outputs in their order, 0, 1, ... by default; of one output, the logit: the other class first.
+        It has no certificate, but `fit` can begin from it (warm_start).
 
+        Parameters
+        ----------
+        linear : torch.nn.Linear
+            A layer whose outputs are the logits of a softmax; or with one output, the logit of the second class.
+        classes : array-like, optional
+            The class of each output, in order; for one output both classes, the other one first. Default: 0, 1, ...
+
+        Examples
+        --------
         >>> model = LogisticRegression.from_torch(torch.nn.Linear(3, 1), classes=["no", "yes"])
-        >>> model = model.set_params(warm_start=True)  # and fit goes on from the Linear
+        >>> model = model.set_params(warm_start=True)  # the next fit begins from the Linear
         """
         fitted = fitted_from_linear(linear, classes)
         model = cls(fit_intercept=fitted.has_intercept)
@@ -242,25 +326,27 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         return model
 
     def to_torch(self, dtype: torch.dtype | None = None) -> torch.nn.Linear:
-        """A torch.nn.Linear from X to the raw prediction: see `LogisticModel.to_torch`."""
+        """A torch.nn.Linear from X to the raw prediction; see `LogisticModel.to_torch`."""
         check_is_fitted(self)
         return as_linear(self.coef_.T, self.intercept_, dtype)
 
     def summary(self) -> str:
-        """The fit in words: penalty, solver, objective, status and bound; a line for every coefficient, up to 500.
+        """A text about the fit: penalty, solver, objective, status and bound; then up to 500 coefficients.
 
-        A line has the coefficient per unit of its column, the odds ratio e^coefficient and, where they are valid, the
-        standard error, z and p; otherwise it is said why there are none. InputError where there are no data to tell of.
+        Each coefficient is shown per unit of its column, with the odds ratio e^coefficient and, where they are valid,
+        its standard error, z and p; where they are not, the reason is given. InputError for a model without data.
 
+        Examples
+        --------
         >>> print(LogisticRegression(l2=0).fit([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]).summary().splitlines()[2])
         penalty      l1 = 0, l2 = 0
         """
         return summary(to_model(self._as_fitted(), feature_names=self._column_names()), elsewhere="coef_ holds")
 
     def save(self, path: str | Path) -> None:
-        """Writes the model file that torchlogit.load reads, without an encoder; torchlogit.save takes a pipeline, too.
+        """Write a model file that `torchlogit.load` reads; `torchlogit.save` also takes a pipeline with an encoder.
 
-        Raises InputError for classes that are no text, numbers or truths, and for numbers that are not finite.
+        InputError for classes that are not text, numbers or booleans, and for coefficients that are not finite.
         """
         to_model(self._as_fitted(), feature_names=self._column_names()).save(path)
 
@@ -268,12 +354,34 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     def partial_fit(
         self, X: Any, y: Any = None, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """The estimator after these rows too: each is read once, in order, and how they were cut up changes nothing.
+        """Learn from further rows, each read once and in order.
 
-        After fit, it goes on from the fitted coefficients. classes: all that may ever come; needed before the first
-        rows only, and only where these do not hold them all. class_weight="balanced" goes by the rows so far.
-        InputError for a label that is none of them; with l1 or bounds there is no such method. See docs/streams.md.
+        How the rows are cut into calls does not change the result. After `fit`, it continues from the fitted
+        coefficients. There is no such method with l1 or bounds. See docs/streams.md.
 
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`; y holds labels.
+        classes : array-like, optional
+            All classes that may ever come; needed in the first call alone, where its rows do not hold them all.
+
+        Returns
+        -------
+        LogisticRegression
+            The estimator itself.
+
+        Raises
+        ------
+        InputError
+            For a label that is none of the classes.
+
+        Notes
+        -----
+        class_weight="balanced" uses the numbers of rows so far.
+
+        Examples
+        --------
         >>> model = LogisticRegression()
         >>> for x, y in (([[0.0], [3.0]], ["no", "yes"]), ([[1.0], [2.0]], ["yes", "no"])):
         ...     model = model.partial_fit(x, y)
@@ -290,16 +398,16 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         return tags
 
     def decision_function(self, X: Any) -> Any:
-        """The raw prediction X coef' + intercept: (n,) for two classes, (n, n_classes) otherwise.
+        """The raw prediction X coef' + intercept: (n,) for two classes, (n, n_classes) for more.
 
-        This and all other predictions are arrays, or tensors on X's device where X is a tensor.
+        All predictions are arrays; where X is a tensor, they are tensors on its device.
         """
         given = self._given(X)
         raw = self._raw(given)
         return given.answer(raw[:, 0] if raw.shape[1] == 1 else raw)
 
     def predict_proba(self, X: Any) -> Any:
-        """The probability of every class, (n, n_classes), in the order of classes_."""
+        """The probability of every class, (n, n_classes), in the order of `classes_`."""
         given = self._given(X)
         features = validated(self, given, reset=False)
         if isinstance(features, torch.Tensor):
@@ -307,17 +415,17 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         return given.answer(probability_of(features, self.coef_.T, self.intercept_))
 
     def predict_log_proba(self, X: Any) -> Any:
-        """The logarithm of predict_proba, finite wherever the raw prediction is."""
+        """The logarithm of `predict_proba`, finite wherever the raw prediction is."""
         given = self._given(X)
         return given.answer(log_probabilities(self._raw(given)))
 
     def predict(self, X: Any) -> Any:
-        """The likeliest class of every row; an array, where classes are no numbers."""
+        """The most probable class of every row, (n,); always an array where classes are not numbers."""
         given = self._given(X)
         return given.answer(self._likeliest(given))
 
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
-        """The share of rows whose class is the likeliest one, weighted; X and y as in `fit`."""
+        """The accuracy: the weighted share of rows whose class is the most probable one; X and y as in `fit`."""
         given = self._given(X, y)
         return float(accuracy_score(given.y, self._likeliest(given), sample_weight=as_array(sample_weight)))
 
@@ -352,7 +460,7 @@ def _predicting(params: Params, classes: NDArray[Any]) -> dict[str, Any]:
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> int:
-    """A whole number is the seed itself, so that 0, the default, gives what the command line gives."""
+    """The seed: a whole number stands for itself, so that 0, the default, gives what the command line gives."""
     if random_state is None or isinstance(random_state, int | np.integer):
         return int(random_state or 0)
     return int(check_random_state(random_state).randint(2**31))

@@ -1,4 +1,4 @@
-"""Rows of torch's data sets and loaders, read in whole blocks where they allow that."""
+"""Rows of torch's data sets and loaders, read in blocks where the data set can return several rows at once."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from torch import Tensor
 
 from torchlogit.errors import DataError, TorchlogitWarning
 
-BLOCK_ROWS = 1 << 14  # asked for at once
+BLOCK_ROWS = 1 << 14  # rows requested at a time: fewer calls, and a list of this many rows in memory
 
-Parts = tuple[Tensor, ...]  # what every row has, x and y mostly: (n, ...) each
+Parts = tuple[Tensor, ...]  # one tensor (n, ...) for each part of the rows: x and y, mostly
 
 
 def is_dataset(X: object) -> bool:
-    """Whether X is a data set or a loader of torch; its module is not imported to find out."""
+    """Whether X is a data set or a loader of torch; torch.utils.data is not imported for the test."""
     module = sys.modules.get("torch.utils.data")
     return module is not None and isinstance(X, module.Dataset | module.DataLoader)
 
 
 def all_rows(given: Any) -> Parts:
-    """All rows of a data set, in its order; of a loader, those of its data set, or what it makes of them itself.
+    """All rows of a data set, in its order; of a loader that only shuffles, those of its data set, else its batches.
 
-    Warns where rows can only be had one at a time.
+    Warns where rows can only be read one at a time, which is slow.
     """
     from torch.utils.data import DataLoader
 
@@ -50,7 +50,7 @@ def pair(parts: Parts) -> tuple[Tensor, Tensor]:
 
 
 def _of_loader(loader: Any) -> Parts:
-    """Its data set's rows where it adds nothing but their order, else its batches, once around."""
+    """The rows of its data set where the loader changes their order alone, else one epoch of its batches."""
     from torch.utils.data import RandomSampler, SequentialSampler, default_collate
 
     sampler = getattr(loader, "sampler", None)
@@ -82,7 +82,7 @@ def _of_dataset(dataset: Any) -> Parts:
 
 
 def _in_blocks(dataset: Any) -> bool:
-    """Whether several rows can be had at once. A Subset has the method, whatever it is a part of."""
+    """Whether several rows can be read at once. A Subset always has `__getitems__`, so its data set is asked."""
     from torch.utils.data import ConcatDataset, Subset
 
     if isinstance(dataset, Subset):
@@ -103,7 +103,7 @@ def _blocks(dataset: Any) -> Iterator[Any]:
 
 
 def _collated(block: Any) -> Parts:
-    """Rows as torch puts them together; a block that comes as one tensor for each part is that already."""
+    """Rows as torch collates them; a block that is already one tensor for each part is returned as it is."""
     from torch.utils.data import default_collate
 
     together = isinstance(block, tuple) and all(isinstance(part, Tensor) for part in block)

@@ -1,7 +1,7 @@
-"""What fit and predict are handed, as arrays: each kind of input has one adapter, found in a table.
+"""X and y as arrays, whatever kind of object they are given as: `ADAPTERS` has one function for each kind.
 
-Nothing is imported that the caller has not: frames are known by the Arrow protocol, data sets by the module that they
-come from. What scikit-learn's own validation takes (arrays, lists, scipy matrices, pandas) goes through as it is.
+No library is imported that the caller has not imported: data frames are recognised by the Arrow protocol, data sets by
+the module of their class. What scikit-learn validates itself (arrays, lists, scipy matrices) is passed on unchanged.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from torchlogit.design import as_csr
 from torchlogit.errors import DataError
 from torchlogit.estimator.datasets import all_rows, first_part, is_dataset, pair
 
-NO_TARGET: Any = object()  # as y: none is looked for
+NO_TARGET: Any = object()  # given as y: X has no target, and none is looked for in it
 CHECKS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "order": "C"}
 
 
@@ -41,7 +41,8 @@ CHECKS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float
 class Given:
     """X, and y where there is one, as scikit-learn's validation takes them.
 
-    names: of the columns, where scikit-learn cannot see them. tensor: one that answers take after, device and type.
+    names: the columns' names, where X no longer shows them. tensor: the tensor that X was; predictions get its device
+    and type.
     """
 
     X: Any
@@ -50,7 +51,7 @@ class Given:
     tensor: torch.Tensor | None = None
 
     def answer(self, values: NDArray[Any]) -> Any:
-        """Numbers the way that X came: an array, or a tensor on X's device, in X's type where that is a float's."""
+        """Predictions as an array; where X was a tensor, as a tensor on its device, floats in its type of floats."""
         if self.tensor is None or values.dtype.kind not in "iufb":
             return values
         kind = self.tensor.dtype if values.dtype.kind == "f" and self.tensor.is_floating_point() else None
@@ -58,10 +59,10 @@ class Given:
 
 
 def read(X: Any, y: Any = None, columns: Sequence[str] = ()) -> Given:
-    """X and y in one of the forms that validation knows.
+    """X and y in a form that `validated` takes.
 
-    y: the target; or, where X has named columns, the name of one; None where X brings its own; NO_TARGET for none.
-    columns: those of the fit, if they have names: they are looked for in files and data sets, which may hold others.
+    y: the target; or the name of X's column that holds it; or None where X brings its own; NO_TARGET for none. columns:
+    the names of the columns of the fit: they are selected from files and data sets, which may have others.
     """
     if type(X) is np.ndarray:
         return Given(X, as_array(y))
@@ -72,7 +73,7 @@ def read(X: Any, y: Any = None, columns: Sequence[str] = ()) -> Given:
 
 
 def as_array(values: Any) -> Any:
-    """The values of a tensor or an Arrow array, a number for each row; all else as it is."""
+    """The values of a tensor or an Arrow array as a numpy array; anything else unchanged."""
     if isinstance(values, torch.Tensor):
         plain = values.detach().cpu()
         return (plain.squeeze(1) if plain.ndim == 2 and plain.shape[1] == 1 else plain).numpy()
@@ -82,7 +83,7 @@ def as_array(values: Any) -> Any:
 
 
 def validated(estimator: Any, given: Given, *, reset: bool) -> Any:
-    """X as scikit-learn checks it: a matrix in C order, or in CSR form, its columns those of the fit unless `reset`."""
+    """X in C order or CSR form, checked by scikit-learn; its columns have to be those of the fit unless `reset`."""
     if isinstance(given.X, torch.Tensor):
         return _validated_tensor(estimator, given.X, reset)
     if given.names is None:
@@ -95,7 +96,7 @@ def validated(estimator: Any, given: Given, *, reset: bool) -> Any:
 
 
 def validated_pair(estimator: Any, given: Given, *, reset: bool = True) -> tuple[Any, NDArray[Any]]:
-    """X and the labels y, as scikit-learn checks them: (n, n_features) and (n,)."""
+    """X, (n, n_features), and the labels y, (n,), checked by scikit-learn."""
     if given.names is None and not isinstance(given.X, torch.Tensor):
         features, labels = validate_data(estimator, given.X, given.y, **CHECKS, reset=reset)
         return features, labels
@@ -111,12 +112,12 @@ def _refuse_other_columns(estimator: Any, names: tuple[str, ...]) -> None:
     known = getattr(estimator, "feature_names_in_", None)
     expected = estimator.n_features_in_ if known is None else tuple(known)
     if (len(names) if known is None else names) != expected:
-        wanted = f"{expected} columns" if known is None else f"those of the fit, in their order: {examples(expected)}"
-        raise DataError(f"X has the columns {examples(names)}; expected {wanted}")
+        columns = f"{expected} columns" if known is None else f"those of the fit, in their order: {examples(expected)}"
+        raise DataError(f"X has the columns {examples(names)}; expected {columns}")
 
 
 def _validated_tensor(estimator: Any, X: torch.Tensor, reset: bool) -> torch.Tensor:
-    """A tensor on another device, which stays there; that its numbers are finite is seen when it becomes a design."""
+    """A tensor on another device, which stays there; the design checks that its numbers are finite."""
     if X.ndim != 2 or X.shape[1] == 0:
         raise DataError(f"X has shape {tuple(X.shape)}: expected 2 dimensions, rows and features; reshape it")
     if reset:
@@ -145,11 +146,11 @@ def _of_dataset(X: Any, y: Any, columns: Sequence[str]) -> Given:
     return _of_tensor(features, target, columns)
 
 
-# Tables: what speaks Arrow, pandas, data sets of Hugging Face, files.
+# Tables: Arrow and what exports it, pandas, data sets of Hugging Face, files.
 
 
 def _of_pandas(X: Any, y: Any, columns: Sequence[str]) -> Given:
-    """A pandas frame, which scikit-learn knows; its target, where y names it, is taken out."""
+    """A pandas frame without its target column, where y names one; scikit-learn reads the rest."""
     if isinstance(y, str):
         _refuse_no_column(y, [str(name) for name in X.columns])
         X, y = X.drop(columns=[y]), X[y]
@@ -182,7 +183,7 @@ def _of_path(X: Any, y: Any, columns: Sequence[str]) -> Given:
 
 
 def _of_table(table: pa.Table, y: Any, columns: Sequence[str], *, written: bool = False) -> Given:
-    """The features of a table, and the target that y names. written: numbers may be texts, as in a CSV file."""
+    """The features of a table, and the target where y names a column. written: numbers may be text, as in CSV files."""
     target = as_array(y)
     if isinstance(y, str):
         table, target = without_target(table, y)
@@ -201,7 +202,7 @@ def _of_table(table: pa.Table, y: Any, columns: Sequence[str], *, written: bool 
 
 
 def _numbers(name: str, column: pa.ChunkedArray, written: bool) -> tuple[list[str], NDArray[Any]]:
-    """The numbers of a column, (n, 1), or of a column of lists that are equally long, (n, length)."""
+    """The feature names and values of a column: (n, 1), or (n, length) for a column of lists of equal length."""
     kind = column.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return _listed_numbers(name, column)
@@ -222,7 +223,7 @@ def _listed_numbers(name: str, column: pa.ChunkedArray) -> tuple[list[str], NDAr
 
 
 def _of_vectors(table: pa.Table, name: str, target: Any, columns: Sequence[str]) -> Given:
-    """A column of sparse vectors: the features are numbered as in the fit, whose columns tell the first number."""
+    """A column of sparse vectors, with the features of the fit: `columns` tell their first index and their number."""
     if not columns:
         learner = VectorLearner(name)
         learner.update(table.column(name), lambda row: Location(None, row))
@@ -243,14 +244,14 @@ def _refuse_no_column(name: str, columns: Sequence[str]) -> None:
 
 def _no_numbers(name: str, kind: str) -> DataError:
     return DataError(
-        f"column {name!r} holds {kind}: LogisticRegression takes tables of numbers and truths; put TableEncoder() in "
+        f"column {name!r} holds {kind}: LogisticRegression takes tables of numbers and booleans; put TableEncoder() in "
         f"front of it, or leave the column out",
         column=name,
     )
 
 
 def _from(package: str, name: str) -> Callable[[Any], bool]:
-    """Whether an object is of a class that a package has, the package being loaded already."""
+    """A test for objects of a class of this package, which is not imported for it."""
 
     def fits(X: Any) -> bool:
         kind = getattr(sys.modules.get(package), name, None)

@@ -1,4 +1,4 @@
-"""LogisticRegressionPath: every penalty of a path, the one to take, and any of them certified on request."""
+"""LogisticRegressionPath: fits for many penalties at once, the best of them, and any of them certified on request."""
 
 from __future__ import annotations
 
@@ -20,20 +20,52 @@ Array = NDArray[np.float64]
 
 
 class LogisticRegressionPath(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Logistic regression under a whole path of penalties l2, trained together, and the one that should predict best.
+    """Logistic regression for a whole path of penalties l2, trained together, and the l2 that should predict best.
 
-    l2s: the penalties; None for a grid that the data suggest, refined about the best. choose: "alo" (each row left out,
-    approximately), "cv" (folds, which the same readings of X serve), "validation" (the rows of eval_set), or "auto" for
-    the first of "validation", "alo" and "cv" that can be had. one_standard_error: take the largest l2 whose log loss is
-    within a standard error of the least. cv: the number of folds, or a splitter of scikit-learn. All others as for
-    LogisticRegression.
+    Parameters
+    ----------
+    l2s : array-like, optional
+        The penalties; None for a coarse grid computed from the data, and a fine one about its best.
+    choose : {"auto", "alo", "cv", "validation"}, default "auto"
+        What the penalties are compared by: "alo" (approximate leave-one-out), "cv" (folds, which share the readings of
+        X), "validation" (the rows of eval_set), or "auto" for the first of "validation", "alo" and "cv" that can be
+        had; "alo" is for at most 2,500 coefficients.
+    one_standard_error : bool, default False
+        Choose the largest l2 whose log loss is within a standard error of the lowest.
+    cv : int or splitter of scikit-learn, default 5
+        The folds.
+    fit_intercept, solver, tol, max_iter, class_weight, penalty_factors, device, random_state, verbose
+        As for `LogisticRegression`.
 
-    After fit: l2_ (the one chosen), l2s_ (all, from the largest), path_ (a PathPoint for each: .l2 .objective .bound
-    .loss .standard_error .df), coefs_ (n_l2s, 1 or n_classes, n_features), intercepts_, chosen_by_, and of the chosen
-    fit, which is certified, model_ (a LogisticRegression), coef_, intercept_, classes_, certificate_, n_iter_.
+    Attributes
+    ----------
+    l2_ : float
+        The l2 that was chosen.
+    l2s_ : array of shape (n_l2s,)
+        All penalties, from the largest to the smallest.
+    path_ : tuple of PathPoint
+        For each penalty: .l2, .objective, .bound, .loss, .standard_error, .df.
+    coefs_ : array of shape (n_l2s, 1 or n_classes, n_features)
+    intercepts_ : array of shape (n_l2s, 1 or n_classes)
+    chosen_by_ : str
+        "alo", "cv" or "validation".
+    model_ : LogisticRegression
+        The fit at l2_, which is certified.
+    coef_, intercept_, classes_, certificate_, n_iter_, n_features_in_, feature_names_in_
+        Those of model_.
 
-    Raises ValueError for X or y that cannot be used; warns (ConvergenceWarning) where the answer is not certified.
+    Raises
+    ------
+    ValueError
+        For X or y that cannot be used.
 
+    Warns
+    -----
+    ConvergenceWarning
+        Where the answer is not certified.
+
+    Examples
+    --------
     >>> X = [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]]
     >>> path = LogisticRegressionPath(l2s=[0.1, 1.0, 10.0]).fit(X, [0, 0, 1, 0, 1, 1])
     >>> path.l2_ in path.l2s_, path.coefs_.shape, str(path.certificate_.status)
@@ -80,8 +112,11 @@ class LogisticRegressionPath(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         offset: ArrayLike | None = None,
         eval_set: tuple[Any, Any] | None = None,
     ) -> Self:
-        """The fitted path; X, y, sample_weight and offset as for LogisticRegression, eval_set: (X, y) to choose by."""
-        known = list[PenaltyPath]()
+        """Fit the path and choose an l2; the parameters are those of `LogisticRegression.fit`.
+
+        eval_set: (X, y), rows to choose by.
+        """
+        paths = list[PenaltyPath]()
         model = self._model(
             L2Choice(
                 l2s=None if self.l2s is None else tuple(np.ravel(self.l2s).tolist()),
@@ -89,11 +124,11 @@ class LogisticRegressionPath(ClassifierMixin, BaseEstimator):  # type: ignore[mi
                 one_standard_error=self.one_standard_error,
                 cv=self.cv,
                 eval_set=eval_set,
-                on_path=known.append,
+                on_path=paths.append,
             )
         )
         self.model_ = model.fit(X, y, sample_weight, offset=offset)
-        (path,) = known
+        (path,) = paths
         model.l2 = model.l2_
         self.l2_, self.path_, self.chosen_by_ = model.l2_, model.path_, path.by
         self.l2s_ = np.array([point.l2 for point in path.points])
@@ -108,10 +143,15 @@ class LogisticRegressionPath(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         return self
 
     def certify(self, l2: float) -> LogisticRegression:
-        """The fit at this l2, on the path or between its points, certified; it begins at the nearest point.
+        """Fit the model at this l2, on the path or between its points, to its certificate.
 
-        What it proves of a point of the path is noted in path_. Raises InputError where the rows are no longer at hand,
-        after pickling.
+        The fit begins from the nearest point of the path. At a point of the path, `path_` gets the objective and bound
+        that were proven.
+
+        Raises
+        ------
+        InputError
+            After pickling: the rows are not pickled.
         """
         check_is_fitted(self)
         if self._rows is None:
@@ -126,7 +166,7 @@ class LogisticRegressionPath(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         return model
 
     def picture(self) -> str:
-        """The curve as an SVG document: the log loss on rows not seen against l2, and the l2 that was chosen."""
+        """An SVG picture of the estimated log loss on new rows against l2, with the l2 that was chosen."""
         check_is_fitted(self)
         return curve(self.path_, self.l2_, f"Rows not seen, by {MEASURE_NAMES[self.chosen_by_]}")
 
@@ -143,7 +183,7 @@ class LogisticRegressionPath(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         return self._chosen().predict_log_proba(X)
 
     def predict(self, X: Any) -> Any:
-        """The likeliest class of every row by the chosen model."""
+        """The most probable class of every row by the chosen model, (n,)."""
         return self._chosen().predict(X)
 
     def __sklearn_tags__(self) -> Tags:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import numpy as np
@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from torchlogit.data.block import recut, whole
+from torchlogit.data.block import Block, as_block, recut
 from torchlogit.data.encoding.encoder import Encoded, Encoder, EncoderOptions, learn_encoder
 from torchlogit.data.encoding.features import Matrix
 from torchlogit.data.encoding.origins import FeatureOrigin, feature_origins
@@ -97,7 +97,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if table.num_rows == 0:
             raise DataError("the table has no rows; give at least one")
         options = EncoderOptions(self.numeric, self.categorical, self.drop, self.text, self.crosses, self.hash_bits)
-        self._remember(*learn_encoder(lambda names: recut([whole(table.select(names))]), table.column_names, options))
+
+        def read(names: Sequence[str]) -> Iterator[Block]:
+            return recut([as_block(table.select(names))])
+
+        self._remember(*learn_encoder(read, table.column_names, options))
         return self
 
     def transform(self, X: object) -> Matrix:

@@ -1,4 +1,4 @@
-"""The loops that write encoded columns into the rows of a sparse matrix."""
+"""Compiled loops that write encoded columns into the rows of a sparse matrix."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _compiled = njit(nogil=True, cache=True)
 
 @_compiled
 def put(fixed, place_of, places, value_of, values, next_entry, indices, data):  # type: ignore[no-untyped-def]
-    """Row i's entries go to next_entry[i] and after it, which moves on.
+    """Writes one-hot columns into CSR arrays: row i's entries from next_entry[i] on, which is moved behind them.
 
-    Column k's is at places[place_of[k], i], none where that is negative; at fixed[k] where place_of[k] is negative.
-    Its value is values[value_of[k], i], or 1 where value_of[k] is negative.
+    Column k's feature in row i is places[place_of[k], i], or fixed[k] if place_of[k] is negative; the row has no entry
+    for the column if the feature is negative. Its value is values[value_of[k], i], or 1 if value_of[k] is negative.
     """
     for i in range(len(next_entry)):
         at = next_entry[i]
@@ -27,7 +27,7 @@ def put(fixed, place_of, places, value_of, values, next_entry, indices, data):  
 
 @_compiled
 def merge(places, values):  # type: ignore[no-untyped-def]
-    """Sorts each column of places, and its values with it; of equal places, the last gets the sum, the others -1."""
+    """Sorts each column of places, and its values alike; of equal places, the last gets the sum, the others get -1."""
     k, n = places.shape
     for i in range(n):
         for j in range(1, k):

@@ -1,4 +1,4 @@
-"""The loops of hashing: MurmurHash3 of texts, and a set of hashes.
+"""Compiled loops: MurmurHash3 of texts, and a set of hashes.
 
 MurmurHash3 (x86, 32 bits) is Austin Appleby's, in the public domain; it is computed in 64 bits and cut to 32.
 """
@@ -51,7 +51,7 @@ def _murmur(data, start, stop, seed):  # type: ignore[no-untyped-def]
 
 @_compiled
 def murmur_32(data, offsets, out):  # type: ignore[no-untyped-def]
-    """out_i = the hash, seed 0, of the bytes between offsets i and i + 1, as a signed number."""
+    """out[i]: the hash, with seed 0, of data[offsets[i] : offsets[i + 1]], as a signed number."""
     for i in range(len(out)):
         h = np.int64(_murmur(data, offsets[i], offsets[i + 1], np.uint64(0)))
         out[i] = h if h < 2147483648 else h - 4294967296
@@ -59,7 +59,7 @@ def murmur_32(data, offsets, out):  # type: ignore[no-untyped-def]
 
 @_compiled
 def murmur_64(data, offsets, out):  # type: ignore[no-untyped-def]
-    """out_i = two hashes, of two seeds, of the bytes between offsets i and i + 1, side by side; never 0."""
+    """out[i]: two hashes of data[offsets[i] : offsets[i + 1]], with different seeds, side by side; 1 in place of 0."""
     for i in range(len(out)):
         low = _murmur(data, offsets[i], offsets[i + 1], np.uint64(0x9747B28C))
         high = _murmur(data, offsets[i], offsets[i + 1], np.uint64(0x3C6EF372))
@@ -69,7 +69,10 @@ def murmur_64(data, offsets, out):  # type: ignore[no-untyped-def]
 
 @_compiled
 def insert(table, hashes):  # type: ignore[no-untyped-def]
-    """Puts hashes, none of them 0, into a table of a power of two of places, 0 where one is free; how many were new."""
+    """Inserts hashes, none of them 0, into a hash table; returns the number of new ones.
+
+    table: its length is a power of two, and larger than the number of hashes in it; a free entry is 0.
+    """
     mask = np.uint64(len(table) - 1)
     n_new = 0
     for i in range(len(hashes)):

@@ -1,4 +1,4 @@
-"""Texts hashed by compiled loops."""
+"""Hashes of texts, computed by the compiled loops of hash_loops.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def hashes_32(texts: pa.Array) -> NDArray[np.int32]:
 
 
 def hashes_64(texts: pa.Array) -> NDArray[np.uint64]:
-    """64 bits that differ where texts do, but for one pair in 10^19; never 0."""
+    """A 64-bit hash of each text, never 0. Two texts have the same hash with a probability of about 5e-20."""
     from torchlogit.kernels.hash_loops import murmur_64
 
     return _hashed(texts, murmur_64, np.empty(len(texts), np.uint64))
@@ -30,8 +30,8 @@ def hashes_64(texts: pa.Array) -> NDArray[np.uint64]:
 
 def _hashed(texts: pa.Array, loop: Callable[..., None], out: NDArray[Any]) -> NDArray[Any]:
     if len(texts):
-        given = texts.cast(pa.large_string())
-        _, offsets, data = given.buffers()
-        places = np.frombuffer(offsets, np.int64)[given.offset : given.offset + len(given) + 1]
-        loop(np.empty(0, np.uint8) if data is None else np.frombuffer(data, np.uint8), places, out)
+        large = texts.cast(pa.large_string())
+        _, offset_buffer, data = large.buffers()
+        offsets = np.frombuffer(offset_buffer, np.int64)[large.offset : large.offset + len(large) + 1]
+        loop(np.empty(0, np.uint8) if data is None else np.frombuffer(data, np.uint8), offsets, out)
     return out

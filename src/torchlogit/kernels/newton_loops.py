@@ -1,8 +1,8 @@
 """The Newton steps that join a block of rows to a quadratic model of all earlier rows, as compiled loops over BLAS.
 
 theta (q,) is in the free coordinates of objective.py: p entries for each column of basis (outputs, n_free), one
-output after another, q = n_free p. Compiling `join` takes some 16 s at the first call and is cached. numpy would need
-no compiling, but twice the time a row, and would change the last bits of saved streams.
+output after another, q = n_free p. Compiling takes some ten seconds at the first call and is cached. numpy would need
+no compiling, but takes twice the time for each row and gives other last bits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Metrics of predictions: sums over rows, so that blocks and processes merge by addition."""
+"""Metrics of predictions, computed from sums over rows: the sums of blocks, or of processes, are added."""
 
 from torchlogit.metrics.calibration import Reliability
 from torchlogit.metrics.ranking import Ranking

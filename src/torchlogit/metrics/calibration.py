@@ -1,4 +1,4 @@
-"""Do rows predicted with a probability of .3 come true three times in ten? A table of sums by bins of probability."""
+"""Calibration: are three in ten rows of the class, where its probability is predicted to be 0.3?"""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-BINS = 10  # of equal width; a probability of k / BINS is in the bin above it
+BINS = 10  # of equal width, closed below: a probability of k / BINS is in bin k, and 1 in the last
 
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Sums by bins of the predicted probability, one line of BINS for each output, (n_outputs, BINS).
+    """Sums over rows by bins of the predicted probability, (n_outputs, BINS) each; `+` merges those of several blocks.
 
-    `weight` of the rows; `predicted`, the weighted sum of their probabilities; `observed`, the weight of those that
-    came true. `+` merges.
+    weight: of the rows. predicted: the weighted sum of their probabilities. observed: the weight of the rows that are
+    of the class.
     """
 
     weight: Array
@@ -26,7 +26,7 @@ class Reliability:
 
     @classmethod
     def of(cls, probability: Array, target: Array, weight: Array) -> Reliability:
-        """The sums of rows with these probabilities and truths (0 or 1), (n, n_outputs), and weights (n,)."""
+        """The sums of rows with these probabilities and targets (0 or 1), (n, n_outputs), and weights (n,)."""
         n_outputs = probability.shape[1]
         bins = np.minimum((probability * BINS).astype(np.intp), BINS - 1) + BINS * np.arange(n_outputs)
         by_output = np.broadcast_to(weight[:, None], probability.shape)
@@ -41,11 +41,18 @@ class Reliability:
         return Reliability(self.weight + other.weight, self.predicted + other.predicted, self.observed + other.observed)
 
     def error(self) -> float:
-        """The expected calibration error: how far, on average over rows, the mean probability of a row's bin is from
-        the share of its rows that came true; with several classes, the mean over them of each against the rest.
+        """The expected calibration error.
 
-        Naeini, Cooper, Hauskrecht, AAAI 2015, doi:10.1609/aaai.v29i1.9602; by classes: Kull et al., arXiv:1910.12656.
+        That is the mean over rows of |mean probability in the row's bin - share of the bin's rows that are of the
+        class|; for several classes the mean over the classes, each against the rest.
 
+        References
+        ----------
+        Naeini, Cooper and Hauskrecht, AAAI 2015, doi:10.1609/aaai.v29i1.9602; for several classes Kull et al.,
+        arXiv:1910.12656.
+
+        Examples
+        --------
         >>> half = Reliability.of(np.full((4, 1), 0.5), np.array([[0.0], [0.0], [0.0], [1.0]]), np.ones(4))
         >>> half.error()
         0.25

@@ -1,10 +1,10 @@
-"""How well scores rank: the weight of either side by score, in memory that does not grow with the rows.
+"""The area under the ROC curve, from the weights of positive and negative rows by score, in bounded memory.
 
-As long as at most MOST different scores were met, each has a bin of its own, and the area is exact. Beyond that, bins
-are joined: scores are taken as whole numbers of 64 bits in the same order (the bits of an IEEE 754 number, turned round
-below zero), and a bin is those that agree but for their last `shift` bits, the same share of a score's size
-everywhere. Of what is joined it is not known which score is the larger, and so a bin's (positive, other) pairs count
-one half, and half of them is the most by which the area can be wrong.
+Up to MAX_BINS different scores have a bin each, and the area is exact. With more, bins are joined. A score is mapped to
+a 64-bit integer, its key, which has the same order (the bits of an IEEE 754 number, inverted below zero); a bin has the
+scores whose keys agree but for their last `shift` bits, and so has the same relative width everywhere. Within a joined
+bin it is not known which score is the larger. Its (positive, negative) pairs count one half, so that the area is wrong
+by at most half of their share.
 """
 
 from __future__ import annotations
@@ -17,86 +17,87 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Keys = NDArray[np.int64]
 
-MOST = 1 << 17  # bins: at 32 bytes each, 4 MiB; some 1e-5 of area where joined
+MAX_BINS = 1 << 17  # of 32 bytes each, 4 MiB; once bins are joined the area is exact to about 1e-5
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Bins in order, at most `most` (2 or more): the `least` and `greatest` score met in each, as keys, and the weight
-    of the positive rows (`up`) and of the others (`down`). `+` merges: exactly, and in any order, but for the rounding
-    of weights that are no whole numbers.
+    """The bins in ascending order; `+` merges those of several blocks, in any order, exactly for whole weights.
+
+    max_bins: at least 2. shift: the last bits of keys that do not count. least, greatest: the smallest and the largest
+    key in each bin. positive, negative: the weight of the positive and of the other rows.
 
     >>> few = Ranking.of(np.array([1.0, 2.0, 2.0]), np.array([False, False, True]), np.ones(3))
     >>> few.area()
     (0.75, 0.0)
     """
 
-    most: int
+    max_bins: int
     shift: int
     least: Keys
     greatest: Keys
-    up: Array
-    down: Array
+    positive: Array
+    negative: Array
 
     @classmethod
-    def of(cls, score: Array, positive: NDArray[np.bool_], weight: Array, most: int = MOST) -> Ranking:
-        """The bins of these rows, (n,) each; those without weight are left out."""
+    def of(cls, score: Array, is_positive: NDArray[np.bool_], weight: Array, max_bins: int = MAX_BINS) -> Ranking:
+        """The bins of these rows, (n,) each; rows of weight zero are left out."""
         counted = weight > 0
         if not counted.all():
-            score, positive, weight = score[counted], positive[counted], weight[counted]
+            score, is_positive, weight = score[counted], is_positive[counted], weight[counted]
         key = _keys(score)
         order = np.argsort(key)
-        key, up = key[order], np.where(positive, weight, 0.0)[order]
-        return cls(most, 0, key, key, up, weight[order] - up)._joined(0)
+        key, positive = key[order], np.where(is_positive, weight, 0.0)[order]
+        return cls(max_bins, 0, key, key, positive, weight[order] - positive)._joined(0)
 
     def __add__(self, other: Ranking) -> Ranking:
         least = np.concatenate([self.least, other.least])
-        order = np.argsort(least, kind="stable")  # two runs that are in order: merging them is quick
+        order = np.argsort(least, kind="stable")  # fast for two sorted runs, which it merges
         return Ranking(
-            min(self.most, other.most),
+            min(self.max_bins, other.max_bins),
             0,
             least[order],
             np.concatenate([self.greatest, other.greatest])[order],
-            np.concatenate([self.up, other.up])[order],
-            np.concatenate([self.down, other.down])[order],
+            np.concatenate([self.positive, other.positive])[order],
+            np.concatenate([self.negative, other.negative])[order],
         )._joined(max(self.shift, other.shift))
 
     def _joined(self, shift: int) -> Ranking:
-        """Entries in order of `least` put into bins, by the smallest shift, from this one on, that gives few enough."""
+        """These bins, sorted by `least`, joined by the smallest shift from this one on that leaves at most max_bins."""
         starts = _starts(self.least >> shift)
-        while len(starts) > self.most:
+        while len(starts) > self.max_bins:
             shift += 1
             starts = _starts(self.least >> shift)
         return Ranking(
-            self.most,
+            self.max_bins,
             shift,
             self.least[starts],
             np.maximum.reduceat(self.greatest, starts),
-            np.add.reduceat(self.up, starts),
-            np.add.reduceat(self.down, starts),
+            np.add.reduceat(self.positive, starts),
+            np.add.reduceat(self.negative, starts),
         )
 
     def area(self) -> tuple[float, float] | None:
-        """The area under the ROC curve, and by how much at most it may be wrong; None where a side has no weight.
+        """The area under the ROC curve, and a bound on its error; None without both positive and negative rows.
 
-        The area is the share, by weight, of (positive, other) pairs of which the positive row has the larger score,
-        ties counting one half.
+        The area is the share, by weight, of the (positive, negative) pairs in which the positive row has the larger
+        score; ties count one half.
         """
-        pairs = float(self.up.sum() * self.down.sum())
+        pairs = float(self.positive.sum() * self.negative.sum())
         if pairs <= 0:
             return None
-        below = np.cumsum(self.down) - self.down
-        mixed = self.least < self.greatest
-        unknown = float((self.up * self.down)[mixed].sum())
-        return float((self.up * (below + self.down / 2)).sum() / pairs), unknown / 2 / pairs
+        below = np.cumsum(self.negative) - self.negative
+        joined = self.least < self.greatest
+        undecided = float((self.positive * self.negative)[joined].sum())
+        return float((self.positive * (below + self.negative / 2)).sum() / pairs), undecided / 2 / pairs
 
 
 def _keys(score: Array) -> Keys:
-    """Whole numbers in the order of the scores."""
+    """Integers in the order of the scores."""
     bits = (np.ascontiguousarray(score, dtype=np.float64) + 0.0).view(np.int64)  # -0.0 is 0.0
     return bits ^ ((bits >> 63) & np.iinfo(np.int64).max)
 
 
 def _starts(bins: Keys) -> Keys:
-    """Where a new bin begins."""
+    """The indices where a new bin begins."""
     return np.flatnonzero(np.diff(bins, prepend=~bins[:1]))

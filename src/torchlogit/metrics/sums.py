@@ -1,4 +1,4 @@
-"""The sums of rows that every metric follows from, and the metrics."""
+"""The metrics, and the sums over rows that they are computed from."""
 
 from __future__ import annotations
 
@@ -15,17 +15,32 @@ from torchlogit.metrics.calibration import Reliability
 from torchlogit.metrics.ranking import Ranking
 
 Array = NDArray[np.float64]
+MIN_BINS = 1 << 12  # of a class's ranking, where classes are so many that their share of MAX_BINS would be less
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """What people read: means over rows by weight.
+    """Metrics of predictions, weighted means over rows.
 
-    log_loss in nats. accuracy of the likeliest class. auc: area under the ROC curve; with more than two classes the
-    mean over them of each against the rest; None where a class is absent. auc_error: by how much at most auc may
-    differ from the area that all scores, sorted, would give; 0 up to ranking.MOST different scores. brier: mean
-    squared error of the probability (two classes), or of all probabilities, summed over classes. calibration_error:
-    the expected calibration error by ten bins of probability (calibration.py), whose sums are `reliability`.
+    Attributes
+    ----------
+    rows : int
+        The number of rows.
+    log_loss : float
+        In nats.
+    accuracy : float
+        The share of rows whose class has the largest probability.
+    auc : float or None
+        The area under the ROC curve; for more than two classes the mean over the classes, each against the rest. None
+        where a class has no rows.
+    auc_error : float or None
+        A bound on the error of auc, which is 0 up to ranking.MAX_BINS different scores.
+    brier : float
+        The mean squared error of the probability of the second class; of more than two classes, the sum over all.
+    calibration_error : float
+        The expected calibration error with ten bins (calibration.py).
+    reliability : Reliability
+        The sums of those bins.
     """
 
     rows: int
@@ -52,10 +67,10 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class MetricSums:
-    """The sums of some rows, in memory that does not grow with them; `+` merges them.
+    """Sums over some rows, in bounded memory; `+` merges those of several blocks.
 
-    The bits of a sum depend on what was added to what: whoever wants the same bits again cuts the rows at the same
-    places, counted from the first row, and adds the parts in order.
+    The last bits of a sum depend on the order of its additions: for the same bits the rows have to be cut at the same
+    places, counted from the first, and the blocks added in order.
     """
 
     rows: int
@@ -68,7 +83,7 @@ class MetricSums:
 
     @classmethod
     def of(cls, loss: Loss, raw: Tensor, codes: NDArray[np.int64], weight: Array | None = None) -> MetricSums:
-        """The sums of rows with these raw predictions (n, n_outputs) and classes (n,).
+        """The sums over rows with these raw predictions (n, n_outputs), classes 0, 1, ... (n,), and weights (n,).
 
         >>> from torchlogit.losses import Logistic
         >>> raw = torch.tensor([[-1.0], [1.0], [2.0]], dtype=torch.float64)
@@ -82,7 +97,7 @@ class MetricSums:
         value, residual = loss.evaluate(raw, target)
         predicted = (raw[:, 0] > 0).long() if loss.n_outputs == 1 else raw.argmax(dim=1)
         truth = target.numpy()
-        most = max(ranking.MOST // loss.n_outputs, 1 << 12)
+        max_bins = max(ranking.MAX_BINS // loss.n_outputs, MIN_BINS)
         return cls(
             rows=n,
             weight=float(by_weight.sum()),
@@ -90,7 +105,7 @@ class MetricSums:
             correct=float(by_weight @ (predicted == torch.from_numpy(codes)).to(torch.float64)),
             squared=float(by_weight @ residual.square().sum(dim=1)),
             rankings=tuple(
-                Ranking.of(score, positive > 0, weights, most)
+                Ranking.of(score, positive > 0, weights, max_bins)
                 for score, positive in zip(_scores(loss, raw).T, truth.T, strict=True)
             ),
             reliability=Reliability.of((target + residual).clamp_(0, 1).numpy(), truth, weights),
@@ -103,12 +118,12 @@ class MetricSums:
             self.loss + other.loss,
             self.correct + other.correct,
             self.squared + other.squared,
-            tuple(mine + its for mine, its in zip(self.rankings, other.rankings, strict=True)),
+            tuple(one + another for one, another in zip(self.rankings, other.rankings, strict=True)),
             self.reliability + other.reliability,
         )
 
     def result(self) -> Metrics:
-        """The metrics of all rows summed."""
+        """The metrics of all these rows."""
         areas = [ranking.area() for ranking in self.rankings]
         known = [area for area in areas if area is not None]
         auc, auc_error = np.mean(known, axis=0).tolist() if len(known) == len(areas) else (None, None)
@@ -125,19 +140,19 @@ class MetricSums:
 
 
 def targets(loss: Loss, codes: Tensor) -> Tensor:
-    """The target probabilities of these classes, (n, n_outputs), float64: 0 and 1."""
+    """The target probabilities of classes 0, 1, ... (n,): 0 and 1, (n, n_outputs), float64."""
     if loss.n_outputs == 1:
         return codes.to(torch.float64)[:, None]
     return torch.nn.functional.one_hot(codes.to(torch.int64), loss.n_outputs).to(torch.float64)
 
 
 def _scores(loss: Loss, raw: Tensor) -> Array:
-    """What ranks the rows for each class: the logit, or the log-odds of each class against the rest."""
+    """The scores that rank the rows: the logit, or the log-odds of each class against the rest, (n, n_outputs)."""
     if loss.n_outputs == 1:
         return raw.numpy()
     top, likeliest = raw.max(dim=1, keepdim=True)
     e = torch.exp(raw - top)
-    # Less its own, each but the likeliest keeps the likeliest's e^0 = 1, and nothing cancels.
+    # total - e_k keeps the likeliest class's e^0 = 1, and does not cancel, for every k but the likeliest itself.
     rest = torch.log(e.sum(dim=1, keepdim=True) - e)
     others = raw.scatter(1, likeliest, -torch.inf)
     rest.scatter_(1, likeliest, torch.logsumexp(others, dim=1, keepdim=True) - top)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from torchlogit.records import Params
-from torchlogit.streaming.stream import Setting
+from torchlogit.streaming.stream import StreamProblem
 
 Array = NDArray[np.float64]
 
@@ -26,9 +26,9 @@ class FreeCoordinates:
     intercept: bool
 
     @classmethod
-    def of(cls, setting: Setting) -> FreeCoordinates:
+    def of(cls, problem: StreamProblem) -> FreeCoordinates:
         """The coordinates of a stream's models."""
-        return cls(setting.loss.basis().numpy(), len(setting.precision) + setting.intercept, setting.intercept)
+        return cls(problem.loss.basis().numpy(), len(problem.precision) + problem.intercept, problem.intercept)
 
     @property
     def size(self) -> int:

@@ -25,7 +25,7 @@ from torchlogit.streaming.followers import Followers
 from torchlogit.streaming.free_coordinates import FreeCoordinates
 from torchlogit.streaming.newton_models import CentredRows, NewtonModels
 from torchlogit.streaming.progressive import ProgressiveSums
-from torchlogit.streaming.stream import Answer, Setting, Start
+from torchlogit.streaming.stream import Answer, Start, StreamProblem
 
 Array = NDArray[np.float64]
 
@@ -91,11 +91,11 @@ class StreamingNewton:
         InputError
             For a penalty with l1 or bounds, and for more than 2,000 coefficients.
         """
-        return NewtonStream(self, Setting.of(n_features, n_classes, penalty, intercept, start))
+        return NewtonStream(self, StreamProblem.of(n_features, n_classes, penalty, intercept, start))
 
     def resume(self, state: StreamState) -> NewtonStream:
         """The stream that goes on from a record; InputError where the record is damaged."""
-        stream = NewtonStream(self, Setting.of_state(state))
+        stream = NewtonStream(self, StreamProblem.of_state(state))
         put_back(state.arrays, stream.arrays(), stream.queue)
         return stream
 
@@ -107,18 +107,18 @@ class NewtonStream:
     taken out of all rows. queue: rows that wait for a whole block.
     """
 
-    def __init__(self, learner: StreamingNewton, setting: Setting) -> None:
-        coordinates = FreeCoordinates.of(setting)
+    def __init__(self, learner: StreamingNewton, problem: StreamProblem) -> None:
+        coordinates = FreeCoordinates.of(problem)
         if coordinates.size > MAX_PARAMETERS:
             raise InputError(
                 f"{coordinates.size:,} coefficients: one pass of Newton's method holds matrices of their square and "
                 f"takes {MAX_PARAMETERS:,}; hash into fewer columns, or use ScaleFree"
             )
-        d, outputs = len(setting.precision), setting.loss.n_outputs
-        start_weight = setting.start.weight if setting.start is not None else 0.0
-        self.learner, self.setting, self.coordinates = learner, setting, coordinates
+        d, outputs = len(problem.precision), problem.loss.n_outputs
+        start_weight = problem.start.weight if problem.start is not None else 0.0
+        self.learner, self.problem, self.coordinates = learner, problem, coordinates
         self.counts, self.center = np.zeros(3), np.zeros(d)
-        self.models = NewtonModels.empty(coordinates, learner.kappas, learner.windows, setting.precision, start_weight)
+        self.models = NewtonModels.empty(coordinates, learner.kappas, learner.windows, problem.precision, start_weight)
         self.followers = Followers.at_zero(np.array(learner.rates) / coordinates.p, outputs, d)
         self.experts = ExpertWeights.even(len(self.models) + len(learner.rates))
         self.progressive = ProgressiveSums()
@@ -153,7 +153,7 @@ class NewtonStream:
         weight = self.counts[1] + self.models.start_weight
         trace, counted = self.models.trace
         excess = trace / counted / (2 * weight) if counted > 0 and weight > 0 else None
-        start = self.setting.start if self.counts[2] == 0 else None
+        start = self.problem.start if self.counts[2] == 0 else None
         followers = self.coordinates.of_followers(self.followers.coef, self.followers.intercept)
         mean = self.experts.recent @ np.concatenate([self.models.mean, followers])
         params = self.coordinates.params(mean, self.center) if start is None else start.params
@@ -162,7 +162,7 @@ class NewtonStream:
     def record(self) -> StreamState:
         """A copy of everything that is needed to go on from here."""
         experts = {name: list(getattr(self.learner, name)) for name in ("kappas", "windows", "rates")}
-        return self.setting.record({"learner": "StreamingNewton", **experts}, self.arrays() | self.queue.arrays())
+        return self.problem.record({"learner": "StreamingNewton", **experts}, self.arrays() | self.queue.arrays())
 
     def arrays(self) -> dict[str, Array]:
         """All arrays but the queue's, by their names in model files."""
@@ -179,13 +179,13 @@ class NewtonStream:
         """Predict the rows that wait, then learn from them."""
         features, target, weight, offset = self.queue.first(len(self.queue))
         total, first = float(weight.sum()), self.counts[2] == 0
-        if first and self.setting.intercept and total > 0:
+        if first and self.problem.intercept and total > 0:
             self.center = weight @ features / total
         X = np.ones((len(features), self.coordinates.p))
         X[:, : len(self.center)] = features - self.center
         rows = CentredRows(X, target, weight, offset)
-        if first and self.setting.start is not None:
-            params = self.setting.start.params
+        if first and self.problem.start is not None:
+            params = self.problem.start.params
             coef = np.ascontiguousarray(params.coef.numpy())  # else its layout in memory could change the last bits
             intercept = params.intercept.numpy() + self.center @ coef
             self.models.go_on_from(coef, intercept, rows)
@@ -202,7 +202,7 @@ class NewtonStream:
         n_models, features = len(self.models), X[:, : len(self.center)]
         raws = np.empty((len(self.experts.recent), *target.shape))
         raws[:n_models] = self.coordinates.raw_predictions(X, self.models.mean) + offset
-        fixed = self.setting.intercept, self.counts[1]
+        fixed = self.problem.intercept, self.counts[1]
         self.followers.predict_and_learn(features, target, weight, offset, *fixed, raws[n_models:])
         raw, loss = self.experts.mix(raws, target, weight, self.counts[0])
         self.progressive.add(raw, target, weight, loss)

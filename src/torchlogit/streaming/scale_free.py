@@ -25,7 +25,7 @@ from torchlogit.records import Params, StreamState
 from torchlogit.streaming.arrays import RowQueue, put_back
 from torchlogit.streaming.experts import ExpertWeights
 from torchlogit.streaming.progressive import ProgressiveSums
-from torchlogit.streaming.stream import Answer, Setting, Start
+from torchlogit.streaming.stream import Answer, Start, StreamProblem
 
 Array = NDArray[np.float64]
 
@@ -77,14 +77,14 @@ class ScaleFree:
         InputError
             For a penalty with l1 or bounds.
         """
-        stream = ScaleFreeStream(self, Setting.of(n_features, n_classes, penalty, intercept))
+        stream = ScaleFreeStream(self, StreamProblem.of(n_features, n_classes, penalty, intercept))
         if start is not None:
             stream.models.go_on_from(start)
         return stream
 
     def resume(self, state: StreamState) -> ScaleFreeStream:
         """The stream that goes on from a record; InputError where the record is damaged."""
-        stream = ScaleFreeStream(self, Setting.of_state(state))
+        stream = ScaleFreeStream(self, StreamProblem.of_state(state))
         put_back(state.arrays, stream.arrays(), stream.queue)
         return stream
 
@@ -134,10 +134,10 @@ class ScaleFreeStream:
     queue: predictions, targets, weights and losses of rows whose losses are not summed yet.
     """
 
-    def __init__(self, learner: ScaleFree, setting: Setting) -> None:
-        outputs, rates = setting.loss.n_outputs, learner.rates
-        self.learner, self.setting = learner, setting
-        self.models = ScaleFreeModels.at_zero(len(setting.precision) + 1, len(rates), outputs)
+    def __init__(self, learner: ScaleFree, problem: StreamProblem) -> None:
+        outputs, rates = problem.loss.n_outputs, learner.rates
+        self.learner, self.problem = learner, problem
+        self.models = ScaleFreeModels.at_zero(len(problem.precision) + 1, len(rates), outputs)
         self.experts = ExpertWeights.even(2 * len(rates))
         self.progressive = ProgressiveSums()
         self.queue = RowQueue({"said": (outputs,), "wanted": (outputs,), "weight": (), "lost": ()})
@@ -180,7 +180,7 @@ class ScaleFreeStream:
     def record(self) -> StreamState:
         """A copy of everything that is needed to go on from here."""
         facts = {"learner": "ScaleFree", "rates": list(self.learner.rates)}
-        return self.setting.record(facts, self.arrays() | self.queue.arrays())
+        return self.problem.record(facts, self.arrays() | self.queue.arrays())
 
     def arrays(self) -> dict[str, Array]:
         """All arrays but the queue's, by their names in model files."""
@@ -190,10 +190,10 @@ class ScaleFreeStream:
         """The predictions of all experts, (2 e, n, outputs), each made before the step that its row causes."""
         from torchlogit.kernels import scale_free_loops
 
-        models, setting = self.models, self.setting
+        models, problem = self.models, self.problem
         raws = np.empty((2 * len(self.learner.rates), *target.shape))
         given = rows.indptr, rows.indices, rows.data, target, weight, offset
-        fixed = np.append(setting.precision, 0.0), setting.intercept, np.array(self.learner.rates), POWER
+        fixed = np.append(problem.precision, 0.0), problem.intercept, np.array(self.learner.rates), POWER
         moving = models.totals, models.largest, models.gradient_squares, models.coef, models.lag
         scale_free_loops.learn(*given, *fixed, *moving, raws)
         return raws

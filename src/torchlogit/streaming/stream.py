@@ -1,4 +1,4 @@
-"""What all streams have in common: the protocol, where a stream starts, what it answers, and what stays fixed."""
+"""What all streams have in common: their protocol, the problem that they solve, where they start, what they answer."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ class Stream(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Setting:
-    """What stays fixed for the whole of a stream.
+class StreamProblem:
+    """The problem that a stream solves, which stays the same for all its rows.
 
-    precision (n_features,): the l2 penalty of each column. intercept: whether there is one. start: the model that a
-    stream goes on from, where it is needed again once rows have come.
+    precision (n_features,): the l2 penalty of each column. intercept: whether there is one. start: the model that the
+    stream goes on from, where the method needs it after the first rows have come.
     """
 
     loss: Loss
@@ -81,15 +81,15 @@ class Setting:
     @classmethod
     def of(
         cls, n_features: int, n_classes: int, penalty: ElasticNet, intercept: bool, start: Start | None = None
-    ) -> Setting:
-        """The setting of a new stream; InputError for l1 or bounds, which rows read once cannot be held to."""
+    ) -> StreamProblem:
+        """The problem of a new stream; InputError for l1 or bounds, which one pass cannot handle."""
         if not penalty.smooth:
             raise InputError("l1 or bounds: learning in one pass takes l2 alone; set l1=0, or fit without streaming")
         return cls(loss_for(n_classes), penalty.precision(n_features).numpy(), intercept, start)
 
     @classmethod
-    def of_state(cls, state: StreamState) -> Setting:
-        """The setting of a recorded stream."""
+    def of_state(cls, state: StreamState) -> StreamProblem:
+        """The problem of a recorded stream."""
         facts, arrays = state.facts, state.arrays
         start = None
         if "start_coef" in arrays:
@@ -98,7 +98,7 @@ class Setting:
         return cls(loss_for(facts["n_classes"]), arrays["precision"], facts["intercept"], start)
 
     def record(self, learner: dict[str, Any], arrays: dict[str, Array]) -> StreamState:
-        """The setting with the learner's own facts and copies of a stream's arrays; all names are those in files."""
+        """A stream's record: the learner's facts, this problem, and copies of the stream's arrays by name in files."""
         n_classes = 2 if self.loss.n_outputs == 1 else self.loss.n_outputs
         facts = {**learner, "n_classes": n_classes, "intercept": self.intercept}
         copies = {name: array.copy() for name, array in (arrays | {"precision": self.precision}).items()}

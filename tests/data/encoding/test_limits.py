@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from cut_source import beside, of
 from profiles import examples
 from torchlogit import TableEncoder
-from torchlogit.data.block import recut, whole
+from torchlogit.data.block import as_block, recut
 from torchlogit.data.encoding import ids
 from torchlogit.data.encoding.column_kind import LearningLimits
 from torchlogit.data.encoding.encoder import EncoderOptions, learn_encoder
@@ -38,7 +38,7 @@ def test_mean_and_deviation_are_the_exact_ones(values: list[float], rows: int) -
     if len({*values}) == 1:
         return
     blocks = partial(recut, rows=rows)
-    encoder, _ = learn_encoder(lambda names: blocks([whole(pa.table({"x": values}))]), ["x"], EncoderOptions())
+    encoder, _ = learn_encoder(lambda names: blocks([as_block(pa.table({"x": values}))]), ["x"], EncoderOptions())
     (column,) = encoder.schema.columns
     assert isinstance(column, NumericColumn)
     exact = [Fraction(value) for value in values]

@@ -1,4 +1,4 @@
-"""Crosses: pairs of columns, whose pairs of levels are the levels of one more."""
+"""Crosses: the pairs of levels of two columns, as the levels of a further column."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torchlogit.errors import DataError
 
 
 def checked_cross(cross: str, columns: Sequence[str]) -> tuple[str, str]:
-    """The two columns whose names, with a colon between, are the cross."""
-    ways = [(cross[:at], cross[at + 1 :]) for at, letter in enumerate(cross) if letter == ":"]
-    pairs = [pair for pair in ways if pair[0] in columns and pair[1] in columns]
+    """The names of the two columns of a cross "A:B"; DataError if there are no such columns."""
+    splits = [(cross[:at], cross[at + 1 :]) for at, letter in enumerate(cross) if letter == ":"]
+    pairs = [pair for pair in splits if pair[0] in columns and pair[1] in columns]
     if not pairs:
-        unknown = next((name for name in (ways[0] if ways else ()) if name not in columns), cross)
-        reason = suggestion(unknown, columns) if ways else f"the columns are {examples(columns, limit=10)}"
+        unknown = next((name for name in (splits[0] if splits else ()) if name not in columns), cross)
+        reason = suggestion(unknown, columns) if splits else f"the columns are {examples(columns, limit=10)}"
         raise DataError(f"crosses names {cross!r}, where two columns A:B were expected; {reason}")
     if cross in columns:
         raise DataError(f"the cross {cross!r} and a column have the same name; rename the column", column=cross)
@@ -26,14 +26,14 @@ def checked_cross(cross: str, columns: Sequence[str]) -> tuple[str, str]:
 
 
 def with_crosses(table: pa.Table, crosses: Iterable[tuple[str, str]]) -> pa.Table:
-    """The table with a column A:B, texts a:b, for each cross; missing where one of the two is.
+    """The table with a column A:B of texts a:b for each cross; a text is missing where a or b is.
 
     >>> with_crosses(pa.table({"a": ["x", None], "b": [1.0, 2.0]}), [("a", "b")]).column("a:b").to_pylist()
     ['x:1', None]
     """
     for first, second in crosses:
-        sides = (_as_text(table.column(name)) for name in (first, second))
-        table = table.append_column(f"{first}:{second}", pc.binary_join_element_wise(*sides, ":"))
+        texts = (_as_text(table.column(name)) for name in (first, second))
+        table = table.append_column(f"{first}:{second}", pc.binary_join_element_wise(*texts, ":"))
     return table
 
 

@@ -26,7 +26,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from torchlogit.data.block import BLOCK_ROWS, recut, whole
+from torchlogit.data.block import BLOCK_ROWS, as_block, recut
 from torchlogit.data.encoding.column_kind import LIMITS, ColumnEncoder, LearningLimits
 from torchlogit.data.encoding.crosses import checked_cross, with_crosses
 from torchlogit.data.encoding.features import (
@@ -110,7 +110,8 @@ class Encoder:
     schema: what was learned of each column. columns: names of all columns of the training table, in its order.
 
     >>> table = pa.table({"age": [20, 30, 40], "job": ["clerk", "smith", "clerk"]})
-    >>> encoder, _ = learn_encoder(lambda names: iter([whole(table.select(names))]), ["age", "job"], EncoderOptions())
+    >>> read = lambda names: iter([as_block(table.select(names))])
+    >>> encoder, warnings = learn_encoder(read, ["age", "job"], EncoderOptions())
     >>> encoder.schema.feature_names
     ['age', 'job=clerk', 'job=smith']
     >>> encoder.encode(table).values.round(2).tolist()
@@ -146,7 +147,7 @@ class Encoder:
         matrices: list[csr_array] = []
         warnings: RowWarnings | None = None
         with threads(n_rows) as pool:
-            for block in recut([whole(table)], block_rows) if n_rows else [whole(table)]:
+            for block in recut([as_block(table)], block_rows) if n_rows else [as_block(table)]:
                 with block.locating_errors():
                     columns, more = self._encode(block.table, pool)
                 warnings = more if warnings is None else added(warnings, more)

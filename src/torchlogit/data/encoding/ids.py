@@ -1,4 +1,4 @@
-"""Whether whole numbers are all different and close together, as those of an id are: a bit for each."""
+"""Whether the whole numbers of a column are all different and close together, like ids. Each takes one bit."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from torchlogit.data.columns import Floats
 
-MAX_BITS = 1 << 28  # 32 MiB; numbers that are further apart are not looked at
+MAX_BITS = 1 << 28  # 32 MiB; numbers that are further apart are not taken for ids
 
 
 class DistinctNumbers:
-    """Whole numbers seen so far, for as long as no two are alike: `differ` says whether that still holds.
+    """A set of whole numbers; differ: all numbers that were added are whole, different and within MAX_BITS.
 
     >>> seen = DistinctNumbers()
     >>> seen.update(np.array([3.0, 1.0])); seen.differ
@@ -23,10 +23,10 @@ class DistinctNumbers:
     def __init__(self) -> None:
         self.differ = True
         self._bits: NDArray[np.uint8] = np.empty(0, np.uint8)
-        self._start = 0.0  # the number of the first bit, a multiple of 8 where there is one
+        self._start = 0.0  # the number that the first bit stands for, a multiple of 8
 
     def update(self, numbers: Floats) -> None:
-        """Looks at more numbers."""
+        """Adds numbers."""
         if self.differ and len(numbers) and not self._add(numbers):
             self.differ, self._bits = False, np.empty(0, np.uint8)
 
@@ -34,7 +34,7 @@ class DistinctNumbers:
         if numbers[0] != np.floor(numbers[0]) or np.any(numbers != np.floor(numbers)):
             return False
         low, high = float(numbers.min()), float(numbers.max())
-        if high - low + 1 < len(numbers) or not self._reaches(low, high):
+        if high - low + 1 < len(numbers) or not self._fits(low, high):
             return False
         places = np.sort((numbers - self._start).astype(np.int64))
         if np.any(places[1:] == places[:-1]):
@@ -45,18 +45,18 @@ class DistinctNumbers:
         np.bitwise_or.at(self._bits, where, bits)
         return True
 
-    def _reaches(self, low: float, high: float) -> bool:
-        """Makes room for numbers between these; False where they are too far apart."""
+    def _fits(self, low: float, high: float) -> bool:
+        """Extends the bits to the numbers from low to high; False where that takes more than MAX_BITS."""
         start, size = self._start, 8 * len(self._bits)
         if size and start <= low and high < start + size:
             return True
         first, stop = (min(start, low), max(start + size, high + 1)) if size else (low, high + 1)
         if not stop - first <= MAX_BITS - 8:
             return False
-        # Twice the room that there was, so that it is seldom moved.
-        roomy = first - size * (first < start), stop + size * (stop > start + size)
-        if size and roomy[1] - roomy[0] <= MAX_BITS - 8:
-            first, stop = roomy
+        # At least doubled, so that the bits are seldom copied.
+        doubled = first - size * (first < start), stop + size * (stop > start + size)
+        if size and doubled[1] - doubled[0] <= MAX_BITS - 8:
+            first, stop = doubled
         first -= first % 8
         bits = np.full(int(stop - first) // 8 + 1, 0, np.uint8)
         at = int(start - first) // 8

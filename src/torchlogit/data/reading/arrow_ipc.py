@@ -18,7 +18,7 @@ _MAGIC = b"ARROW1"  # at the start of the file format
 
 
 def open_arrow(source: Input, compression: str | None, naming: Naming) -> ArrowReader:
-    """A reader of the file, whose columns are is_file_format at its start."""
+    """A reader of the file, whose columns are listed at its start."""
     del compression  # of the file as a whole: Arrow compresses its buffers
     with _opened(source, None) as (schema, _):
         found = without_pandas_index(schema.empty_table()).schema

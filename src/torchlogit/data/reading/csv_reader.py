@@ -68,7 +68,7 @@ class CsvReader:
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         parts = records(self.text, partial(last_record_end, delimiter=self.delimiter), READ_BYTES)
         fragments = (_Fragment(self, part, is_first=i == 0) for i, part in enumerate(parts))
-        parse = partial(_parsed, columns=list(columns))
+        parse = partial(_parse, columns=list(columns))
         first_row = 0
         parsed = map_in_threads(parse, fragments, max_pending=_MAX_PENDING, ready=self.text.input.ready)
         for fragment, table in parsed:
@@ -80,7 +80,7 @@ class CsvReader:
             first_row += table.num_rows
 
 
-def _parsed(fragment: _Fragment, columns: list[str]) -> tuple[_Fragment, pa.Table | pa.ArrowInvalid]:
+def _parse(fragment: _Fragment, columns: list[str]) -> tuple[_Fragment, pa.Table | pa.ArrowInvalid]:
     """Parse a fragment. An error is returned, not raised: its row number is known once all rows before are counted."""
     try:
         return fragment, fragment.table(columns)
@@ -111,9 +111,9 @@ class _Fragment:
         """The rows with these columns; pa.ArrowInvalid if a row cannot be parsed."""
         if self.is_open or (self._text[0] in b"\r\n" and not self._text.strip(b"\r\n")):
             return pa.table({name: pa.array([], pa.string()) for name in columns})
-        return self._parsed(columns, None)
+        return self._read_csv(columns, None)
 
-    def _parsed(self, columns: list[str], ragged: list[pacsv.InvalidRow] | None) -> pa.Table:
+    def _read_csv(self, columns: list[str], ragged: list[pacsv.InvalidRow] | None) -> pa.Table:
         """ragged: a list to which the first row with too many or too few fields is added."""
 
         def collect(row: pacsv.InvalidRow) -> str:
@@ -153,7 +153,7 @@ class _Fragment:
     def _ragged_row(self, first_row: int) -> DataError | None:
         ragged: list[pacsv.InvalidRow] = []
         with contextlib.suppress(pa.ArrowInvalid):
-            self._parsed(list(self._reader.names), ragged)
+            self._read_csv(list(self._reader.names), ragged)
         if not ragged:
             return None
         row, delimiter = ragged[0], self._reader.delimiter

@@ -28,7 +28,7 @@ def open_json_lines(source: Input, compression: str | None, naming: Naming) -> J
     """
     text = Text(source, compression)
     schema, rows = pa.schema([]), 0
-    for found in map_in_threads(_parsed, _parts(text), max_pending=_MAX_PENDING):
+    for found in map_in_threads(_parse, _parts(text), max_pending=_MAX_PENDING):
         if isinstance(found, pa.ArrowInvalid):
             raise _fault(text, found)
         try:
@@ -57,7 +57,7 @@ class JsonLinesReader:
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         schema = pa.schema([self.in_file.field(self.names.index(name)) for name in columns])
-        parse = partial(_parsed, schema=schema)
+        parse = partial(_parse, schema=schema)
         for table in map_in_threads(parse, _parts(self.text), max_pending=_MAX_PENDING):
             if isinstance(table, pa.ArrowInvalid):
                 raise _fault(self.text, table)
@@ -68,7 +68,7 @@ def _parts(text: Text) -> Iterator[Records]:
     return (part for part in records(text, last_line_end, READ_BYTES) if part.text.strip())
 
 
-def _parsed(part: Records, schema: pa.Schema | None = None) -> pa.Table | pa.ArrowInvalid:
+def _parse(part: Records, schema: pa.Schema | None = None) -> pa.Table | pa.ArrowInvalid:
     """Parse some lines: the keys in the schema, or all keys. An error is returned, so that parsing other parts goes on.
 
     Then `_fault` reads the file from its start, and names the line.

@@ -49,7 +49,7 @@ Real: TypeAlias = type[np.float32] | type[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class _Parsed:
+class _Rows:
     """Rows of a file: targets (rows,), and the features as CSR, with the file's own indices, ascending in each row."""
 
     targets: NDArray[np.float64]
@@ -108,14 +108,14 @@ def load_svmlight(
     if dtype not in (np.float32, np.float64):
         raise InputError(f"dtype={dtype!r}: expected numpy.float32 or numpy.float64")
     file = DiskFile(Path(path), Path(path).name)
-    parts = list(_parsed_parts(Text(file, compression_of(file)), dtype))
+    parts = list(_parse_parts(Text(file, compression_of(file)), dtype))
     if any(part.has_qid for part in parts):
         warn(f"{file.display_name}: {QID_WARNING}", TorchlogitWarning, stacklevel=2)
     targets = np.concatenate([part.targets for part in parts])
     return _matrix(file.display_name, parts, n_features, zero_based), targets
 
 
-def _matrix(name: str, parts: list[_Parsed], n_features: int | None, zero_based: bool | str) -> csr_array:
+def _matrix(name: str, parts: list[_Rows], n_features: int | None, zero_based: bool | str) -> csr_array:
     values = np.concatenate([part.values for part in parts])
     indices = np.concatenate([part.indices for part in parts])
     starts = np.cumsum([0, *(len(part.values) for part in parts)])
@@ -163,7 +163,7 @@ class SvmlightReader:
         return tuple(self.found)
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        for part in _parsed_parts(self.text, np.float32):
+        for part in _parse_parts(self.text, np.float32):
             if part.has_qid and QID_WARNING not in self.found:
                 self.found.append(QID_WARNING)
             vectors = as_vectors(part.indptr, part.indices, part.values)
@@ -173,10 +173,10 @@ class SvmlightReader:
 # Parsing
 
 
-def _parsed_parts(text: Text, dtype: Real) -> Iterator[_Parsed]:
+def _parse_parts(text: Text, dtype: Real) -> Iterator[_Rows]:
     """The rows of the file, READ_BYTES of text at a time; DataError if it has none."""
     empty = True
-    parse = partial(_parsed, dtype=dtype)
+    parse = partial(_parse, dtype=dtype)
     for part in map_in_threads(parse, _lines(text), max_pending=_MAX_PENDING, ready=text.input.ready):
         if len(part.targets):
             empty = False
@@ -237,7 +237,7 @@ def _lines(source: Text) -> Iterator[_Lines]:
         line += text.count(b"\n")
 
 
-def _parsed(lines: _Lines, dtype: Real) -> _Parsed:
+def _parse(lines: _Lines, dtype: Real) -> _Rows:
     text = lines.text
     max_rows = int(np.count_nonzero(text == ord("\n")))
     max_entries = int(np.count_nonzero(text == ord(":")))
@@ -258,14 +258,14 @@ def _parsed(lines: _Lines, dtype: Real) -> _Parsed:
             else:
                 values[place] = number
     entries = int(indptr[rows])
-    parsed = _Parsed(targets[:rows], indptr[: rows + 1], indices[:entries], values[:entries], n_qids > 0)
+    parsed = _Rows(targets[:rows], indptr[: rows + 1], indices[:entries], values[:entries], n_qids > 0)
     _refuse_not_finite(parsed, starts, lines)
     if not ascends:
         _sort(parsed, starts, lines)
     return parsed
 
 
-def _refuse_not_finite(rows: _Parsed, starts: NDArray[np.int64], lines: _Lines) -> None:
+def _refuse_not_finite(rows: _Rows, starts: NDArray[np.int64], lines: _Lines) -> None:
     """DataError for numbers such as 1e400, which are too large for their type. starts: where each row's line starts."""
     if not np.isfinite(rows.targets).all():
         row = int(np.argmin(np.isfinite(rows.targets)))
@@ -279,7 +279,7 @@ def _refuse_not_finite(rows: _Parsed, starts: NDArray[np.int64], lines: _Lines) 
         )
 
 
-def _sort(rows: _Parsed, starts: NDArray[np.int64], lines: _Lines) -> None:
+def _sort(rows: _Rows, starts: NDArray[np.int64], lines: _Lines) -> None:
     """Sort the indices of each row in place; DataError for an index that occurs twice in a row."""
     size = int(rows.indices.max()) + 1
     matrix = csr_array((rows.values, rows.indices, rows.indptr), shape=(len(rows.targets), size), copy=False)
