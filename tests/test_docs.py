@@ -66,6 +66,15 @@ def test_commands_print_what_is_shown(page: Path, folder: Path) -> None:
                 assert masked(ended.stdout).strip() == masked(output).strip()
 
 
+def test_the_picture_of_the_readme_is_the_one_that_the_demo_draws(folder: Path) -> None:
+    torchlogit(folder, "demo", "--picture", "demo.svg")
+    number = re.compile(r"-?\d+\.?\d*")
+    shown, drawn = (path.read_text() for path in (ROOT / "docs" / "demo.svg", folder / "demo.svg"))
+    assert number.sub("", shown) == number.sub("", drawn)
+    a_tenth_of_a_pixel = pytest.approx([float(text) for text in number.findall(drawn)], abs=0.1)
+    assert [float(text) for text in number.findall(shown)] == a_tenth_of_a_pixel
+
+
 @pytest.mark.parametrize("page", PAGES, ids=names)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in LINK.findall(page.read_text()):

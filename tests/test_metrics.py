@@ -217,7 +217,7 @@ def test_a_million_scores_are_ranked_within_the_stated_error(scale: float) -> No
     found = Ranking.of(score[:0], positive[:0], np.ones(0))
     for part in parts:
         found += Ranking.of(score[part], positive[part], np.ones(len(score))[part])
-        assert len(found.least) <= found.most
+        assert len(found.least) <= found.max_bins
     area, error = found.area()  # type: ignore[misc]
     assert abs(area - roc_auc_score(positive, score)) <= error
     assert 0 < error < 5e-5

@@ -31,6 +31,15 @@ def test_the_raw_prediction_is_the_product_in_float64(shape: tuple[int, int], ou
     np.testing.assert_allclose(probability_of(features, coef, intercept), probabilities(expected), atol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(1, 40), (3, 9), (50, 4), (300, 300)], ids=str)
+def test_the_layout_of_coef_in_memory_changes_no_bit(shape: tuple[int, int]) -> None:
+    """The estimator holds coef transposed, the model file does not."""
+    rng = np.random.default_rng(0)
+    features, coef = rng.standard_normal(shape, dtype=np.float32), rng.standard_normal((shape[1], 3))
+    raws = [raw_prediction(features, each, np.zeros(3)) for each in (coef, np.asfortranarray(coef))]
+    np.testing.assert_array_equal(*raws)
+
+
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_pieces_and_threads_give_the_same_bits(outputs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
@@ -43,6 +52,16 @@ def test_pieces_and_threads_give_the_same_bits(outputs: int, monkeypatch: pytest
     monkeypatch.setattr(pa, "cpu_count", lambda: 3)
     assert np.array_equal(raw_prediction(features, coef, intercept), whole)
     assert np.array_equal(probability_of(features, coef, intercept), probabilities(whole))
+
+
+@pytest.mark.parametrize("rows", [1, 3, 50])
+@pytest.mark.parametrize("columns", [7, 20, 30])
+def test_the_order_in_which_coefficients_lie_in_memory_changes_no_bit(rows: int, columns: int) -> None:
+    """An estimator's coefficients, transposed, and those of its model file."""
+    rng = np.random.default_rng(0)
+    features, coef = rng.standard_normal((rows, columns)), rng.standard_normal((columns, 3))
+    by_row = raw_prediction(features, coef, np.zeros(3))
+    assert np.array_equal(raw_prediction(features, np.asfortranarray(coef), np.zeros(3)), by_row)
 
 
 @given(st.lists(st.one_of(st.floats(-1e4, 1e4), st.floats(-40, 40)), min_size=1, max_size=20))

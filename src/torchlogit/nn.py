@@ -1,8 +1,8 @@
-"""torch.nn: the objective as a loss that a network of one's own can end in.
+"""Modules for torch networks: the objective as a loss, and as the last layer of a network.
 
     F = sum over the batches of  sum_i s_i loss(raw_i, y_i)  +  (the batch's share of all weight) * Omega(W)
 
-The formulas are those of `losses` and `penalties`; autograd is only told which is the derivative of which.
+The formulas are those of `losses` and `penalties`; autograd functions connect them with their derivatives.
 """
 
 from __future__ import annotations
@@ -20,11 +20,18 @@ from torchlogit.penalties import ElasticNet
 
 
 class LogisticLoss(nn.Module):
-    """sum_i s_i loss(raw_i, y_i): a sum, in nats, as F has it, so that batches add up; divide it for a mean.
+    """The loss sum_i s_i loss(raw_i, y_i), in nats.
 
-    One column of raw predictions is the logit of the second of two classes, more are a softmax. Finite for any finite
-    raw prediction, and so are its derivatives; it can be differentiated twice. Half precision is raised to float32.
+    It is a sum, so that the losses of batches add up to that of all rows; divide it by the weight for a mean. The loss
+    and its first and second derivatives are finite for any finite raw prediction.
 
+    Notes
+    -----
+    One column of raw predictions is the logit of the second of two classes; several are the inputs of a softmax. Half
+    precision is computed in float32.
+
+    Examples
+    --------
     >>> raw = torch.tensor([[0.0], [2.0], [-1.0]], requires_grad=True)
     >>> loss = LogisticLoss()(raw, torch.tensor([1, 1, 0]), torch.tensor([1.0, 0.5, 2.0]))
     >>> round(loss.item(), 4)
@@ -34,18 +41,29 @@ class LogisticLoss(nn.Module):
     """
 
     def forward(self, raw: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The loss of these rows, a number of raw's precision.
+        """The loss of these rows, a scalar.
 
-        raw (n, 1) or (n, n_classes). target (n,) whole numbers, the classes; or probabilities: of the second of two
-        classes, (n,) or (n, 1), or of each class, (n, n_classes). weight (n,), not negative, or None for ones. Raises
-        InputError for other shapes, and for targets that are none or ask for a derivative.
+        Parameters
+        ----------
+        raw : Tensor of shape (n, 1) or (n, n_classes)
+            Raw predictions.
+        target : Tensor
+            (n,) whole numbers, the classes; or probabilities: (n,) or (n, 1) of the second of two classes, or
+            (n, n_classes) of each class.
+        weight : Tensor of shape (n,), optional
+            Weights, not negative.
+
+        Raises
+        ------
+        InputError
+            For other shapes, and for targets outside [0, 1] or that require a gradient.
         """
         if raw.ndim != 2 or not raw.is_floating_point():
             raise InputError(f"raw of shape {tuple(raw.shape)}, {raw.dtype}: expected floats, (n, 1) or (n, classes)")
         raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
         loss: Loss = Logistic() if raw.shape[1] == 1 else Softmax(raw.shape[1])
-        wanted = _probabilities(loss, target, len(raw)).to(raw)
-        values: Tensor = _Value.apply(raw, wanted, loss)  # type: ignore[no-untyped-call]
+        probabilities = _probabilities(loss, target, len(raw)).to(raw)
+        values: Tensor = _Value.apply(raw, probabilities, loss)  # type: ignore[no-untyped-call]
         if weight is None:
             return values.sum()
         if weight.shape != values.shape:
@@ -54,11 +72,25 @@ class LogisticLoss(nn.Module):
 
 
 class LogisticHead(nn.Module):
-    """The last layer of a network, from features to raw predictions, and the objective that it is to lower.
+    """The last layer of a network: a linear layer from features to raw predictions, and its penalised objective.
 
-    linear: the nn.Linear inside, zero at first: one output for two classes, n_classes for more. l1, l2: as
-    LogisticRegression has them, the precision of the prior whatever the number of rows; the bias is not penalised.
+    Parameters
+    ----------
+    in_features : int
+        The number of features.
+    n_classes : int, default 2
+        The number of classes.
+    l1, l2 : float
+        Strengths of the penalty, as in `LogisticRegression`: they do not depend on the number of rows, and the bias is
+        not penalised.
 
+    Attributes
+    ----------
+    linear : torch.nn.Linear
+        One output for two classes, n_classes outputs for more; weight and bias are zero at first.
+
+    Examples
+    --------
     >>> head = LogisticHead(2, n_classes=3, l2=2.0)
     >>> features, target = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 2])
     >>> round(head.objective(head(features), target, total_weight=2).item(), 4)  # 2 ln 3
@@ -76,15 +108,22 @@ class LogisticHead(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """The raw prediction of features (n, in_features): (n, 1) for two classes, (n, n_classes) for more."""
+        """Raw predictions, (n, 1) for two classes or (n, n_classes) for more, from features (n, in_features)."""
         raw: Tensor = self.linear(features)
         return raw
 
     def objective(self, raw: Tensor, target: Tensor, weight: Tensor | None = None, *, total_weight: float) -> Tensor:
-        """F's part that falls to these rows; over the batches of an epoch the parts add up to F.
+        """The part of F that belongs to these rows; the parts of an epoch's batches add up to F.
 
-        raw, target, weight: as `LogisticLoss` takes them. total_weight: of all rows, not of these; their number, where
-        every weight is one. At a coefficient of zero the derivative of l1 |w| is taken to be 0.
+        The penalty is divided among batches by their weight. At a coefficient of zero the derivative of l1 |w| is taken
+        to be 0.
+
+        Parameters
+        ----------
+        raw, target, weight
+            As in `LogisticLoss`.
+        total_weight : float
+            The weight of all rows of the epoch; their number, where all weights are 1.
         """
         if not total_weight > 0:
             raise InputError(f"total_weight={total_weight}: expected the positive total weight of all rows")

@@ -90,6 +90,7 @@ def _by_blocks(features: NDArray[Any], coef: Array, width: int, finish: Callable
     """finish(block @ coef) of all blocks of rows, (n, width)."""
     n, d = features.shape
     outputs = coef.shape[1]
+    coef = np.ascontiguousarray(coef)  # BLAS rounds otherwise where it reads the same numbers column by column
     coef = np.ascontiguousarray(coef)  # BLAS may round differently for a transposed view: an estimator's coef_.T is one
     few = _power_of_two(min(SMALL // d, SMALL_WORK // (d * outputs)))
     rows = max(few, _power_of_two(min(BLOCK_VALUES // d, MAX_ROWS)))

@@ -1,4 +1,4 @@
-"""A model in words: how it was fitted, what is proven of it, and its coefficients in the table's own units."""
+"""A model as text: how it was fitted, what is proven of it, and its coefficients in the table's own units."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from collections.abc import Sequence
 
 from torchlogit.model import Coefficient, LogisticModel
 
-MOST_SHOWN = 500  # coefficients
+MAX_SHOWN = 500  # coefficients: more are too many to read
 
 
 def summary(model: LogisticModel, *, elsewhere: str) -> str:
-    """The facts of the fit, then a line for every coefficient, up to 500; elsewhere: what has them all, in words."""
+    """The facts of the fit, then the coefficients, a line each; of more than 500 the largest.
+
+    elsewhere: the beginning of a sentence about where all of them are, such as "coef_ holds".
+    """
     intercepts, coefficients = model.in_original_units()
     shown, more = coefficients, ""
-    if len(coefficients) > MOST_SHOWN:
-        shown = sorted(coefficients, key=lambda line: abs(line.value), reverse=True)[:MOST_SHOWN]
-        more = f"\n... the largest {MOST_SHOWN} of {len(coefficients):,} coefficients; {elsewhere} them all"
+    if len(coefficients) > MAX_SHOWN:
+        shown = sorted(coefficients, key=lambda line: abs(line.value), reverse=True)[:MAX_SHOWN]
+        more = f"\n... the largest {MAX_SHOWN} of {len(coefficients):,} coefficients; {elsewhere} them all"
     return f"{_facts(model)}\n\n{_table(model, [*intercepts, *shown])}{more}"
 
 
@@ -39,20 +42,20 @@ def _facts(model: LogisticModel) -> str:
 
 
 def _table(model: LogisticModel, lines: list[Coefficient]) -> str:
-    """The coefficients, one line each; the errors' columns where there are any."""
+    """The coefficients, a line each, with the columns of standard errors where any are valid."""
     several = len(model.outputs) > 1
     with_errors = any(line.standard_error is not None for line in lines)
     heads = ["feature", *(["class"] if several else []), "coefficient", "odds ratio"]
     heads += ["std. error", "z", "p"] if with_errors else []
     rows = [_cells(line, several, with_errors) for line in lines]
     by_column = enumerate(zip(heads, *rows, strict=True))
-    columns = [_aligned(cells, to_the_left=k <= int(several)) for k, cells in by_column]
+    columns = [_aligned(cells, left=k <= int(several)) for k, cells in by_column]
     return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 
-def _aligned(cells: Sequence[str], *, to_the_left: bool) -> list[str]:
+def _aligned(cells: Sequence[str], *, left: bool) -> list[str]:
     width = max(map(len, cells))
-    return [cell.ljust(width) if to_the_left else cell.rjust(width) for cell in cells]
+    return [cell.ljust(width) if left else cell.rjust(width) for cell in cells]
 
 
 def _cells(line: Coefficient, several: bool, with_errors: bool) -> list[str]:

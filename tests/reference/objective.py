@@ -9,7 +9,7 @@ so that differences of F in float64's last digits can still be told apart. `EXTE
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -205,7 +205,22 @@ def optimum(plain: Plain) -> Optimum:
 
     finite: whether it converged, rather than run off towards an infimum (separated classes).
     """
-    return _smooth_optimum(plain) if plain.smooth else _kinked_optimum(plain)
+    found = _smooth_optimum(plain) if plain.smooth else _kinked_optimum(plain)
+    return replace(found, finite=found.finite and not _rules_a_class_out(plain))
+
+
+def _rules_a_class_out(plain: Plain) -> bool:
+    """Whether F falls for ever as one coefficient grows that makes a class without any target ever less probable.
+
+    Such a coefficient has no penalty, no bound in its way, and a column of one sign: an intercept, say. Newton's steps
+    may well settle far out, where the class's probabilities are zero to the last digit.
+    """
+    x, target = plain.x[plain.weight > 0], plain.target[plain.weight > 0]
+    free = (plain.precision == 0) & (plain.rate == 0)
+    falls = free & ((x > 0).all(axis=0) & (plain.lower == -np.inf) | (x < 0).all(axis=0) & (plain.upper == np.inf))
+    rises = free & ((x > 0).all(axis=0) & (plain.upper == np.inf) | (x < 0).all(axis=0) & (plain.lower == -np.inf))
+    absent = bool((target == 0).all(axis=0).any())
+    return (absent and bool(falls.any())) or (target.shape[1] == 1 and bool((target == 1).all() and rises.any()))
 
 
 def _smooth_optimum(plain: Plain, max_steps: int = 200) -> Optimum:

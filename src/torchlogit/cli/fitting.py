@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from warnings import catch_warnings
 
 from torchlogit.cli.measuring import measure
 from torchlogit.cli.printed import TrainReport
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 def fit_table(
-    options: TrainOptions, source: Source, plan: Plan, workspace: Workspace, notes: Sequence[str]
+    options: TrainOptions, source: Source, plan: Plan, workspace: Workspace, warnings: Sequence[str]
 ) -> TrainReport:
-    """Trains on the source's rows, writes the model file, and measures the model. notes: warnings so far."""
+    """Trains on the source's rows, writes the model file, and measures the model. warnings: those so far."""
     others = options.validation_source()
     with workspace.prepared(source, options.encoder_options(), plan) as prepared:
-        notes = [*notes, *source.warnings, *prepared.warnings]
+        warnings = [*warnings, *source.warnings, *prepared.warnings]
         held_out = prepared.held_out
         if others is not None:
             held_out, more = _encode_validation(prepared, others, plan, workspace)
-            notes += more
-        return _fit(options, source, prepared, held_out, plan, workspace, notes)
+            warnings += more
+        return _fit(options, source, prepared, held_out, plan, workspace, warnings)
 
 
 def _encode_validation(
@@ -51,7 +51,7 @@ def _fit(
     held_out: EncodedRows | None,
     plan: Plan,
     workspace: Workspace,
-    notes: Sequence[str],
+    warnings: Sequence[str],
 ) -> TrainReport:
     from torchlogit.records import Status
     from torchlogit.training.explanation import explain
@@ -60,7 +60,7 @@ def _fit(
     from torchlogit.training.train import train
 
     classes, encoded = prepared.classes.classes, prepared.train
-    with warnings.catch_warnings(record=True) as caught:
+    with catch_warnings(record=True) as caught:
         fitted = train(
             options.settings(),
             LabelledRows.of_table(encoded, classes),
@@ -69,9 +69,9 @@ def _fit(
         )
     model = to_model(fitted, prepared.encoder, target=plan.target)
     model.save(options.model_path)
-    notes = [*notes, *(str(warning.message) for warning in caught)]
+    warnings = [*warnings, *(str(warning.message) for warning in caught)]
     if fitted.certificate.status is not Status.CERTIFIED:
-        notes.append(explain(fitted.certificate, model.feature_names, model.outputs))
+        warnings.append(explain(fitted.certificate, model.feature_names, model.outputs))
     measured = {"train": encoded} | ({} if held_out is None else {"valid": held_out})
     return TrainReport(
         files=source.files,
@@ -80,5 +80,5 @@ def _fit(
         counts=prepared.classes.counts.tolist(),
         metrics={name: measure(model, rows) for name, rows in measured.items()},
         path=str(options.model_path),
-        warnings=tuple(notes),
+        warnings=tuple(warnings),
     )

@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 FIRST_ROWS = 100_000  # rows that columns and classes are learned from; more are seen later, and start the fit later
 
 
-def stream_table(options: TrainOptions, source: Source, plan: Plan, notes: Sequence[str]) -> TrainReport:
-    """Trains on the source's rows, each read once, and writes the model file. notes: warnings so far."""
+def stream_table(options: TrainOptions, source: Source, plan: Plan, warnings: Sequence[str]) -> TrainReport:
+    """Trains on the source's rows, each read once, and writes the model file. warnings: those so far."""
     from torchlogit.data.learning import learn_table
 
     plan = replace(plan, sample_rows=plan.sample_rows or FIRST_ROWS)
     learned = learn_table(source, options.encoder_options(), plan)
-    notes = [*notes, *learned.warnings]
-    return _train(options, options.settings(), source, learned.encoder, learned.classes.classes, None, plan, notes)
+    warnings = [*warnings, *learned.warnings]
+    return _train(options, options.settings(), source, learned.encoder, learned.classes.classes, None, plan, warnings)
 
 
-def update_model(options: TrainOptions, source: Source, notes: Sequence[str]) -> TrainReport:
+def update_model(options: TrainOptions, source: Source, warnings: Sequence[str]) -> TrainReport:
     """Trains the model of --update further on the source's rows, each read once, and writes the model file."""
     from torchlogit.data.plan import Plan
     from torchlogit.errors import InputError
@@ -49,7 +49,7 @@ def update_model(options: TrainOptions, source: Source, notes: Sequence[str]) ->
         raise InputError("the model was trained on an array, not on a table; go on from Python, with partial_fit")
     penalty = model.facts.penalty
     settings = replace(options.settings(), l1=penalty["l1"], l2=penalty["l2"])
-    return _train(options, settings, source, model.encoder, model.classes, starting_point(model), plan, notes)
+    return _train(options, settings, source, model.encoder, model.classes, starting_point(model), plan, warnings)
 
 
 def _train(
@@ -60,7 +60,7 @@ def _train(
     classes: tuple[Label, ...],
     start: StartingPoint | None,
     plan: Plan,
-    notes: Sequence[str],
+    warnings: Sequence[str],
 ) -> TrainReport:
     import numpy as np
 
@@ -82,8 +82,8 @@ def _train(
     fitted = train_one_pass(settings, blocks(), encoder.n_features, labels, start=start, monitors=monitors)
     model = to_model(fitted, encoder, target=plan.target)
     model.save(options.model_path)
-    notes = (*notes, *source.warnings, *messages(row_encoder.warnings))
-    return TrainReport(source.files, model, fitted, counts.tolist(), {}, str(options.model_path), notes)
+    warnings = (*warnings, *source.warnings, *messages(row_encoder.warnings))
+    return TrainReport(source.files, model, fitted, counts.tolist(), {}, str(options.model_path), warnings)
 
 
 class _ProgressTable:

@@ -116,15 +116,15 @@ def _train(options: TrainOptions) -> TrainReport:
         import torch
 
         torch.set_num_threads(options.threads)
-    notes = [] if options.no_header or options.names else _warn_of_missing_header(table.column_names)
+    warnings = [] if options.no_header or options.names else _warn_of_missing_header(table.column_names)
     if options.update is not None:
         _refuse_with_update(click.get_current_context(), options)
-        return update_model(options, table, notes)
+        return update_model(options, table, warnings)
     plan = options.plan(options.target_in(table))
     if options.solver == "streaming":
         _refuse_with_streaming(options)
-        return stream_table(options, table, plan, notes)
-    return fit_table(options, table, plan, workspace, notes)
+        return stream_table(options, table, plan, warnings)
+    return fit_table(options, table, plan, workspace, warnings)
 
 
 def _as_json(report: TrainReport) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a certificate means, and one next step: for a warning or a report."""
+"""Explanations of certificates, for warnings and reports."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from torchlogit.records import Certificate, Separation, Status
 
-MOST_NAMED = 12  # columns named in a message
+MAX_NAMED = 12  # columns that a message names
 
 
 def explain(certificate: Certificate, names: Sequence[str], outputs: Sequence[object]) -> str:
-    """What a certificate that is none means, and one next step: for a warning or a report.
+    """What it means that an answer is not certified, and what to do next.
+
+    names: of the features. outputs: the class of each output.
 
     >>> from torchlogit.records import StopReason
     >>> spent = StopReason("the budget of 3 passes is spent")
@@ -35,11 +37,11 @@ def explain(certificate: Certificate, names: Sequence[str], outputs: Sequence[ob
 
 
 def _columns_that_separate(separation: Separation, names: Sequence[str], outputs: Sequence[object]) -> str:
-    """The columns and the signs in which their coefficients run off: "x (+)", or "x (a +, b -)" for several classes."""
+    """The columns whose coefficients go to infinity, with the sign: "x (+)", for several classes "x (a +, b -)"."""
     signs: dict[int, list[str]] = {}
     for feature, output, sign in separation.directions:
         label = f"{outputs[output]} " if len(outputs) > 1 else ""
         signs.setdefault(feature, []).append(label + ("+" if sign > 0 else "-"))
     columns = [f"{names[feature]} ({', '.join(found)})" for feature, found in signs.items()]
-    more = f" and {len(columns) - MOST_NAMED} more" if len(columns) > MOST_NAMED else ""
-    return (", ".join(columns[:MOST_NAMED]) + more) or "the intercept"
+    more = f" and {len(columns) - MAX_NAMED} more" if len(columns) > MAX_NAMED else ""
+    return (", ".join(columns[:MAX_NAMED]) + more) or "the intercept"

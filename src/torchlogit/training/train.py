@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ import torch
 from torchlogit.checkpoints import Checkpoints
 from torchlogit.fit import fit
 from torchlogit.inference import covariance
-from torchlogit.path import certified
+from torchlogit.path import PenaltyPath, certified
 from torchlogit.records import FitProgress, Monitor, Params
 from torchlogit.storage import IN_MEMORY, Storage
 from torchlogit.training.fitted import Fitted, StartingPoint, in_own_units
@@ -22,7 +21,7 @@ from torchlogit.training.rows import Array, LabelledRows
 from torchlogit.training.settings import Settings
 from torchlogit.training.validation import Validation, no_worse, value_at
 
-PLACEHOLDER = 1.0  # the l2 of an objective before l2 is chosen: no number of it is used until then
+PLACEHOLDER = 1.0  # the l2 of a problem whose l2 is still to be chosen; nothing is computed with it
 
 
 def train(
@@ -36,32 +35,47 @@ def train(
     storage: Storage = IN_MEMORY,
     checkpoints: Checkpoints | None = None,
 ) -> Fitted:
-    """Fits a model to the rows.
+    """Fit a model to rows.
 
-    start: its classes and columns are those of the rows; the fit ends no worse than it. validation: rows that end the
-    fit once it no longer improves on them. choose_l2_by: rows to choose l2 by. monitors: called after each step, with
-    the parameters for the columns' own units. storage: for arrays with an entry per row.
+    Parameters
+    ----------
+    settings : Settings
+        What the fit is asked for.
+    rows : LabelledRows
+        The training rows, without class weights.
+    start : StartingPoint, optional
+        A model of the same classes and columns to begin from; the fit ends no worse.
+    validation : LabelledRows, optional
+        Rows that are measured after each step; a fit that is not certified ends once it no longer improves on them.
+    choose_l2_by : LabelledRows, optional
+        Rows to choose l2 by.
+    monitors : sequence of callables
+        Each is called after each step with a `FitProgress`, whose parameters are for the columns' own units.
+    storage : Storage
+        For arrays with an entry per row.
+    checkpoints : Checkpoints, optional
+        Where the fit is saved, so that it can go on after a kill.
 
+    Raises
+    ------
+    InputError
+        For settings and rows that cannot be used.
+
+    Examples
+    --------
     >>> from torchlogit.data.targets import labels
     >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array(["no", "yes", "no", "yes"])
     >>> fitted = train(Settings(l2=1.0), LabelledRows.of(X, labels(y), np.ones(4)))
     >>> fitted.coef.round(2).tolist(), str(fitted.certificate.status)
     ([[0.45]], 'certified')
     """
-    choice = choice_of(settings.l2)
     rows = rows.class_weighted(settings.class_weight)
     if settings.one_pass:
         from torchlogit.training.one_pass import train_rows_once  # imported where it is used: it takes .1 s
 
         return train_rows_once(settings, rows)
-    penalty = settings.penalty(rows.n_features, number_or(settings.l2, PLACEHOLDER))
-    device, intercept = settings.device_for(rows.features), settings.fit_intercept
-    problem = Problem.of(rows, penalty, intercept=intercept, device=device, storage=storage)
-    path = None if choice is None else choose_l2(choice, problem, seed=settings.seed, validation=choose_l2_by)
-    if path is not None:
-        problem, penalty = problem.with_l2(path.l2), replace(penalty, l2=path.l2)
+    problem, path = _problem(settings, rows, choose_l2_by, storage)
     objective, center = problem.objective, problem.center
-
     solver = settings.solver_for(objective)
     begin = None if start is None else _begin(problem, start)
     validator = None if validation is None else Validation.of(problem, validation)
@@ -85,8 +99,8 @@ def train(
         certificate=result.certificate,
         history=result.history,
         passes=result.passes,
-        penalty=penalty,
-        has_intercept=intercept,
+        penalty=objective.penalty,
+        has_intercept=settings.fit_intercept,
         tol=settings.tol,
         solver=solver,
         rows=rows.summary(),
@@ -96,6 +110,20 @@ def train(
         validation_history=None if validator is None else validator.history,
         stopped_early=validator is not None and validator.gave_up,
     )
+
+
+def _problem(
+    settings: Settings, rows: LabelledRows, choose_l2_by: LabelledRows | None, storage: Storage
+) -> tuple[Problem, PenaltyPath | None]:
+    """The problem to solve; where l2 is to be chosen, with the chosen one, and the path that it was chosen on."""
+    choice = choice_of(settings.l2)
+    penalty = settings.penalty(rows.n_features, number_or(settings.l2, PLACEHOLDER))
+    device = settings.device_for(rows.features)
+    problem = Problem.of(rows, penalty, intercept=settings.fit_intercept, device=device, storage=storage)
+    if choice is None:
+        return problem, None
+    path = choose_l2(choice, problem, seed=settings.seed, validation=choose_l2_by)
+    return problem.with_l2(path.l2), path
 
 
 def _begin(problem: Problem, start: StartingPoint) -> Params | None:
