@@ -1,4 +1,4 @@
-"""The objective of labelled rows, with columns far from zero centred."""
+"""Problem: the objective of labelled rows, in which columns far from zero are centred."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Problem:
     ) -> Problem:
         """The objective of these rows; arrays with an entry per row live in the storage."""
         objective = objective_of(rows, penalty, intercept=intercept, device=device, storage=storage)
-        if isinstance(rows.features, RereadFeatures):  # encoded columns are near zero: spares a pass over the rows
+        if isinstance(rows.features, RereadFeatures):  # none is far from zero, and means take a pass
             return cls(rows, objective, np.zeros(rows.n_features))
         center = objective.center()
         return cls(rows, objective.centered(center), center.cpu().numpy())
@@ -65,7 +65,7 @@ def objective_of(
     device: torch.device,
     storage: Storage = IN_MEMORY,
 ) -> Objective:
-    """The objective of these rows, their columns as they are."""
+    """The objective of these rows, without centring."""
     loss = loss_for(len(rows.classes))
     offset = rows.offsets(loss.n_outputs)
     return Objective.of(
@@ -90,7 +90,7 @@ def _design(X: Features, intercept: bool, device: torch.device) -> DesignMatrix:
 
 
 def _tensor(array: NDArray[Any]) -> torch.Tensor:
-    """The array as a tensor that shares its memory; it is only read, so torch's warning of read-only ones is off."""
+    """The array as a tensor that shares its memory, without torch's warning of read-only arrays: it is only read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(array)
