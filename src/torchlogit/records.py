@@ -28,7 +28,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    """A point: `coef` (n_features, n_outputs) and `intercept` (n_outputs,), float64.
+    """Coefficients (n_features, n_outputs) and intercepts (n_outputs,), float64.
 
     n_outputs is 1 for two classes (one logit) and K for K > 2 classes (softmax).
     """
@@ -39,10 +39,14 @@ class Params:
 
 @dataclass(frozen=True, slots=True)
 class Separation:
-    """A proof that no finite minimum exists.
+    """A proof that the classes are separated, so that F has no finite minimum.
 
-    `directions`: (feature, output, sign) of every coefficient that runs off to sign * infinity.
-    `complete`: every row is classified with a margin; otherwise some rows stay on the boundary.
+    Attributes
+    ----------
+    complete : bool
+        Whether a linear predictor has every row on its right side; otherwise some rows stay on the boundary.
+    directions : tuple of (feature, output, sign)
+        The coefficients that run off to sign * infinity.
     """
 
     complete: bool
@@ -64,12 +68,23 @@ class StopReason:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """How far F(w) is from its minimum: F(w) - min F <= bound, in nats (the scale of F); None: no bound.
+    """How far F at the answer is at most from its minimum.
 
-    relative_bound = bound / F(w); standard_errors = sqrt(2 bound): to second order no coefficient is
-    further than that many standard errors from its optimum. reason: why the fit ended, None where its goal was met,
-    or the classes are separated. `message` says in one sentence what holds.
+    Attributes
+    ----------
+    status : Status
+        How the fit ended.
+    objective : float
+        F(w), in nats.
+    bound : float or None
+        F(w) - min F <= bound, in nats; None where no bound is known.
+    separation : Separation or None
+        The proof that there is no minimum.
+    reason : StopReason or None
+        Why the fit ended; None where it met its goal, or the classes are separated.
 
+    Examples
+    --------
     >>> Certificate(Status.BUDGET, 10.0, 0.5, reason=StopReason("interrupted")).message
     'interrupted; at most 0.5 nats above the minimum'
     """
@@ -82,7 +97,7 @@ class Certificate:
 
     @property
     def message(self) -> str:
-        """Why the fit ended, and what is known of its answer."""
+        """In one sentence, why the fit ended and what is known of its answer."""
         reason = self.reason or StopReason()
         phrases = (reason.cause, reason.answer, reason.known or self._known())
         return "; ".join(phrase for phrase in phrases if phrase)
@@ -100,30 +115,47 @@ class Certificate:
 
     @property
     def relative_bound(self) -> float | None:
-        """bound / F(w), or None where there is no bound."""
+        """bound / F(w), or None without a bound."""
         if self.bound is None:
             return None
         return self.bound / self.objective if self.objective > 0 else (0.0 if self.bound == 0 else float("inf"))
 
     @property
     def standard_errors(self) -> float | None:
-        """sqrt(2 bound), or None where there is no bound."""
+        """sqrt(2 bound), or None without a bound.
+
+        To second order no coefficient is further from its optimum than so many of its standard errors.
+        """
         return None if self.bound is None else float((2.0 * self.bound) ** 0.5)
 
 
-Snapshot = Mapping[str, Any]  # all that moves in a solver: tensors, numbers, text, None, in lists and mappings by name
+Snapshot = Mapping[str, Any]  # a solver's variables by name: tensors, numbers, text, None, lists and mappings of these
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """What a solver yields after each step.
 
-    params: the point reached. passes: readings of all rows so far (one product with X and one with X').
-    objective: F there, in nats. expected_gap: the solver's own guess of F - min F, None if it has none.
-    raw: the raw prediction there, where the solver has it at hand, (n, n_outputs). dual_residual: where the step
-    solved the Newton equation of all rows, the dual point that it hands over, (n, n_outputs), or the dual point that a
-    dual method is at. expected_bound: what that dual point should prove, where the solver knows. snapshot: gives what
-    the solver goes on from, to the same bits, by reference; like raw, it is of this state until the next is asked for.
+    Attributes
+    ----------
+    params : Params
+        The point that the step led to.
+    passes : float
+        Passes over the rows so far, a pass being one product with X and one with X'.
+    objective : float
+        F there, in nats.
+    expected_gap : float or None
+        The solver's own estimate of F - min F, if it has one.
+    raw : (n, n_outputs) or None
+        The raw prediction there, if the solver has it. It is valid until the next state is asked for.
+    dual_residual : (n, n_outputs) or None
+        A dual point q as q - target: of a step that solved the Newton equation for all rows, or the point of a dual
+        method.
+    expected_bound : float or None
+        The bound that this dual point should give, where the solver knows it.
+    snapshot : callable or None
+        Returns the solver's variables, from which it continues with the same bits; they are references, valid until the
+        next state is asked for.
     """
 
     params: Params
@@ -138,7 +170,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of the history: objective and bound in nats, passes over the rows and seconds since the start."""
+    """An entry of a fit's history: passes and seconds since the start, F and its bound (None without one) in nats."""
 
     passes: float
     seconds: float
@@ -167,7 +199,7 @@ class Monitor(Protocol[Shown]):
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """The answer: where it is, how far from the optimum, and how it was reached."""
+    """The result of a fit: the parameters, how far they are at most from the optimum, and the history of steps."""
 
     params: Params
     certificate: Certificate
@@ -175,12 +207,12 @@ class FitResult:
 
     @property
     def passes(self) -> float:
-        """Passes over the rows, in all."""
+        """Passes over the rows in all."""
         return self.history[-1].passes if self.history else 0.0
 
     @property
     def seconds(self) -> float:
-        """Seconds, in all."""
+        """Seconds in all."""
         return self.history[-1].seconds if self.history else 0.0
 
 

@@ -11,13 +11,14 @@ import torch
 
 from classification import rows
 from torchlogit import InputError, LogisticRegression, load
+from torchlogit.cli import train as train_command
 from torchlogit.data.targets import labels
 from torchlogit.records import FitProgress
 from torchlogit.streaming.loop import StreamProgress
 from torchlogit.training.fitted import Fitted, StartingPoint
 from torchlogit.training.one_pass import train_one_pass
 from torchlogit.training.rows import LabelledRows
-from torchlogit.training.settings import Settings
+from torchlogit.training.settings import SOLVERS, Settings
 from torchlogit.training.to_model import starting_point, to_model
 from torchlogit.training.train import train
 
@@ -29,6 +30,10 @@ def labelled(n_classes: int = 2, n: int = 200) -> LabelledRows:
 
 def same(fitted: Fitted, model: LogisticRegression) -> bool:
     return np.array_equal(fitted.coef, model.coef_.T) and np.array_equal(fitted.intercept, model.intercept_)
+
+
+def test_the_command_line_knows_every_solver() -> None:
+    assert set(train_command.SOLVERS) == set(SOLVERS)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])

@@ -53,7 +53,7 @@ def cli() -> None:
 
 
 class _WithoutPandas:
-    """An import hook for which pandas is not installed."""
+    """An import hook that makes `import pandas` fail as if it were not installed."""
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> None:
@@ -63,14 +63,14 @@ class _WithoutPandas:
 
 def run() -> None:
     """Runs the command line in a process of its own."""
-    # Where pandas is installed, pyarrow imports it to recognise its types: .3 s, and no command is given any.
+    # pyarrow imports pandas, where it is installed, to recognise its types: .3 s, and no command uses it.
     sys.meta_path.insert(0, _WithoutPandas)
     main()
 
 
 def main() -> None:
     """Runs the command line; bad input ends in one line on standard error and exit code 1, never in a traceback."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads that spin slow small steps a hundredfold
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning idle threads make small steps 100 times slower
     from torchlogit.errors import TorchlogitError
 
     try:

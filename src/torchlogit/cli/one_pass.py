@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torchlogit.training.rows import LabelledRows
     from torchlogit.training.settings import Settings
 
-FIRST_ROWS = 100_000  # rows that columns and classes are learned from; more are seen later, and start the fit later
+FIRST_ROWS = 100_000  # rows that columns and classes are learned from, unless --sample-rows says otherwise
 
 
 def stream_table(options: TrainOptions, source: Source, plan: Plan, warnings: Sequence[str]) -> TrainReport:

@@ -1,4 +1,4 @@
-"""The options of `torchlogit train` as one record, and what they say about files, columns and the fit."""
+"""The options of `torchlogit train` as one record, and the records of other rooms that are made from them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """What was given on the command line, each option under its own name; None where it was left out."""
+    """The options of the command line by their names; None for those that were left out and have no default."""
 
     data: tuple[str, ...]
     target: str | None
@@ -74,7 +74,7 @@ class TrainOptions:
 
     @property
     def show_progress(self) -> bool:
-        """Whether progress is shown: at a terminal alone."""
+        """Whether progress is shown: standard error is a terminal, and --quiet was not given."""
         return sys.stderr.isatty() and not self.quiet
 
     @property
@@ -104,14 +104,14 @@ class TrainOptions:
         return target
 
     def plan(self, target: str) -> Plan:
-        """Which rows and columns are used for what."""
+        """The plan: the columns of targets and weights, and the rows that are held out."""
         from torchlogit.data.plan import Plan
 
         _refuse_target_among(target, self.roles)
         return Plan(target, self.positive, self.weight, self.holdout, self.seed, self.sample_rows)
 
     def encoder_options(self) -> EncoderOptions:
-        """How columns are to be read."""
+        """The options of the encoder."""
         from torchlogit.data.encoding.encoder import EncoderOptions
 
         roles = self.roles
@@ -125,7 +125,7 @@ class TrainOptions:
         )
 
     def settings(self) -> Settings:
-        """What the fit is asked for."""
+        """The settings of the fit."""
         from torchlogit.training.settings import Settings
 
         return Settings(
@@ -143,7 +143,7 @@ class TrainOptions:
 
 
 def _refuse_target_among(target: str, roles: Mapping[str, Sequence[str]]) -> None:
-    """The target is no feature: an option about features that names it has been misunderstood."""
+    """Usage error for an option about features that names the target."""
     for option, names in roles.items():
         if target in names:
             raise click.UsageError(
@@ -152,7 +152,7 @@ def _refuse_target_among(target: str, roles: Mapping[str, Sequence[str]]) -> Non
 
 
 def _seconds(text: str | None) -> float | None:
-    """The seconds in 60, 60s, 5m or 1h."""
+    """The number of seconds that a text such as 60, 60s, 5m or 1h stands for."""
     if text is None:
         return None
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}

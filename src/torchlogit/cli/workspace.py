@@ -1,4 +1,4 @@
-"""The folders of a training run: where encoded rows, arrays with an entry per row, and checkpoints are kept."""
+"""Workspace: the folders in which a training run keeps encoded rows, further arrays and checkpoints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torchlogit.data.reading.source import Source
     from torchlogit.storage import Storage, TemporaryArrays
 
-MAX_BYTES_IN_MEMORY = 256 << 20  # of encoded rows: more go to files, which takes longer but bounds the memory
+MAX_BYTES_IN_MEMORY = 256 << 20  # of encoded rows; above it they go to files, which is slower but bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Workspace:
         return IN_MEMORY if rows.nbytes <= MAX_BYTES_IN_MEMORY else MappedFiles(self.folder)
 
     def checkpoints(self, source: Source) -> Checkpoints | None:
-        """The checkpoints of the fit, if any are to be written."""
+        """The checkpoints of the fit; None without --checkpoint."""
         if self.checkpoint is None:
             return None
         from torchlogit.checkpoints import Checkpoints

@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks, which it has from 1.9 on: every step of a fit is a task of theirs."""
+"""Support of scikit-learn's callbacks (from 1.9 on): each step of a fit is one of their tasks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 
 class _NoSupport:
-    """In place of scikit-learn's, before 1.9."""
+    """Replaces CallbackSupportMixin before scikit-learn 1.9."""
 
 
 def _as_it_is(method: Callable[P, R]) -> Callable[P, R]:
@@ -32,10 +32,10 @@ else:
 
 
 class Tasks:
-    """A monitor that tells an estimator's callbacks of every step; one of them may ask for the end.
+    """A monitor that reports every step to an estimator's callbacks, any of which may ask for the end.
 
-    X, y, metadata: of the fit, as they were given. predicting: the attributes that the estimator needs to predict from
-    a step's parameters; called where a callback asks for a fitted estimator.
+    X, y, metadata: what `fit` was given. predicting: returns the attributes that an estimator needs to predict with a
+    step's parameters; called where a callback asks for a fitted estimator.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Tasks:
         return "_skl_callbacks" in estimator.__dict__ or "_parent_callback_ctx" in estimator.__dict__
 
     def __call__(self, progress: FitProgress) -> bool:
-        """Ends a task of scikit-learn's and begins the next one; whether a callback has asked for the end."""
+        """Ends the task of this step and begins the next one; returns whether a callback has asked for the end."""
         self.asked |= self.step.call_on_fit_task_end(
             **self.facts, reconstruction_attributes=lambda: self.predicting(progress.params)
         )
@@ -61,7 +61,7 @@ class Tasks:
         return self.asked
 
     def explained(self, fitted: Fitted) -> Fitted:
-        """The outcome, which says so where a callback asked for the end."""
+        """The outcome; where a callback asked for the end, its certificate says so."""
         if not self.asked or fitted.certificate.status is not Status.BUDGET:
             return fitted
         assert fitted.certificate.reason is not None, "a fit that is not certified has a reason to end"
@@ -69,7 +69,7 @@ class Tasks:
         return replace(fitted, certificate=replace(fitted.certificate, reason=reason))
 
     def end(self) -> None:
-        """Ends the step that has begun with the fit's last one, and the fit."""
+        """Ends the task that was begun after the last step, and that of the whole fit."""
         self.step.call_on_fit_task_end(estimator=self.facts["estimator"])
         self.whole.call_on_fit_task_end(**self.facts, reconstruction_attributes={})
 

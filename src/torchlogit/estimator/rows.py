@@ -1,4 +1,4 @@
-"""Labelled rows from what `fit` is given: X, y, sample_weight and offset, checked as scikit-learn does."""
+"""Labelled rows from X, y, sample_weight and offset, with scikit-learn's checks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EvalSet = tuple[Any, Any] | tuple[Any, Any, ArrayLike]
 def training_rows(
     estimator: Any, given: Given, sample_weight: Any, offset: Any, class_weight: ClassWeight
 ) -> LabelledRows:
-    """The rows to fit the estimator to; its `n_features_in_` and `feature_names_in_` are set."""
+    """The rows of `fit`; sets the estimator's `n_features_in_` and `feature_names_in_`."""
     targets = None if given.y is None else probabilities(given.y)
     if targets is not None:
         features = validated(estimator, given, reset=True)
@@ -38,7 +38,7 @@ def training_rows(
 
 
 def validation_rows(estimator: Any, eval_set: EvalSet, classes: NDArray[Any]) -> LabelledRows:
-    """The rows of eval_set; their columns have to be those that the estimator is being fitted on."""
+    """The rows of eval_set; their columns have to be those of the training rows."""
     if not isinstance(eval_set, tuple) or len(eval_set) not in (2, 3):
         raise InputError("eval_set: expected a tuple, (X, y) or (X, y, sample_weight); give one such set of rows")
     X, y, sample_weight = (*eval_set, None)[:3]
@@ -50,9 +50,9 @@ def validation_rows(estimator: Any, eval_set: EvalSet, classes: NDArray[Any]) ->
 
 
 def further_rows(estimator: Any, X: Any, y: Any, classes: ArrayLike | None, sample_weight: Any) -> LabelledRows:
-    """The rows that partial_fit is given.
+    """The rows of `partial_fit`.
 
-    The classes are those of the estimator, where it has some, else those announced, else those of these rows.
+    Their classes are those of the estimator where it has some, else those announced, else those of these rows.
     """
     first = not hasattr(estimator, "coef_")
     given = read(X, y, () if first else tuple(getattr(estimator, "feature_names_in_", ())))
@@ -94,7 +94,7 @@ def _known_classes(fitted: NDArray[Any] | None, labels: NDArray[Any], announced:
 
 
 def _codes(labels: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:
-    """The index of each label among the known classes; InputError for one that is none of them."""
+    """The index of each label among the known classes; InputError for a label that is none of them."""
     codes = np.searchsorted(known, labels).clip(0, len(known) - 1)
     unknown = known[codes] != labels
     if unknown.any():

@@ -1,4 +1,4 @@
-"""Fitted estimators and pipelines as models, and estimators that go on from a model."""
+"""Models of fitted estimators and pipelines, and estimators that continue from a model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,23 @@ from torchlogit.training.to_model import to_model as model_of_fitted
 
 
 def save(fitted: LogisticRegression | Pipeline, path: str | Path, *, target: str | None = None) -> None:
-    """Writes a fitted LogisticRegression, or a Pipeline of a TableEncoder and one, as a model file."""
+    """Write a fitted LogisticRegression, or a Pipeline of a TableEncoder and one, as a model file.
+
+    Parameters
+    ----------
+    fitted : LogisticRegression or Pipeline
+        The estimator; a Pipeline has exactly these two steps.
+    path : str or Path
+        The file to write; it is replaced when the new one is complete.
+    target : str, optional
+        The name of the column that is predicted.
+
+    Raises
+    ------
+    InputError
+        For other pipelines, for classes that are not text, numbers or booleans, and for coefficients that are not
+        finite.
+    """
     to_model(fitted, target=target).save(path)
 
 

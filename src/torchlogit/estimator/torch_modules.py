@@ -1,4 +1,4 @@
-"""A Fitted from a torch.nn.Linear, whose coefficients no data has measured."""
+"""A Fitted from the coefficients of a torch.nn.Linear, which has no certificate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fitted: the outcome of training, with everything that is saved, printed or continued from."""
+"""Fitted: the outcome of training. Whatever is saved, printed or continued from is in it."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ class ValidationStep:
 class StartingPoint:
     """An earlier model that training begins from.
 
-    coef (n_features, n_outputs), intercept (n_outputs,): in the columns' own units. weight: that of the rows behind
-    them, None where no rows are known. l2: of the penalty, None where unknown. stream: of a model learned in one pass.
+    coef (n_features, n_outputs), intercept (n_outputs,): in the columns' own units. classes (n_classes,). weight: the
+    total weight of the rows it was fitted to, None where there were none. l2: of its penalty, None where unknown.
+    stream: the stream that it comes from, if it was learned in one pass.
     """
 
     coef: Array
@@ -52,18 +53,36 @@ class StartingPoint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """A trained model.
+    """A trained model, and how it came to be.
 
-    coef (n_features, n_outputs), intercept (n_outputs,): float64, in the columns' own units. center (n_features,): what
-    was subtracted from the columns while fitting; the covariance is that of the centred columns' coefficients.
-    classes (n_classes,): labels. passes: readings of all rows. penalty: the one that was used, its l2 a number.
-    has_intercept, tol, solver: of the settings; the solver None where there was no fit. rows: number of training rows,
-    their weight and a fingerprint, None where no rows are known. path, chosen_by: the penalties that were tried, where
-    l2 was chosen. validation_history: the log loss on the validation rows after each step. stopped_early: whether they
-    ended the fit.
-
-    Of one pass: stream, which can go on; progressive: its errors on rows that it had not seen; expected_excess: the log
-    loss per unit of weight by which it is expected to miss the best linear model, in nats, None where unknown.
+    Attributes
+    ----------
+    coef, intercept : arrays of shape (n_features, n_outputs) and (n_outputs,)
+        float64, in the columns' own units; one output for two classes.
+    center : array of shape (n_features,)
+        What was subtracted from the columns while fitting; the covariance belongs to the centred columns.
+    classes : array of shape (n_classes,)
+        The labels.
+    certificate, history, passes
+        How far the answer is from the optimum, the steps of the fit, and the number of passes over the rows.
+    penalty : ElasticNet
+        The penalty that was used; its l2 is a number even where l2 was chosen.
+    has_intercept, tol
+        Of the settings.
+    solver
+        The solver that was used; None where there was no fit.
+    rows : dict or None
+        Number of training rows, their weight and a fingerprint; None where there were no rows.
+    covariance : Covariance or Refusal
+        The covariance of the coefficients, or why there is none.
+    path, chosen_by
+        Where l2 was chosen: the penalties that were tried, and what they were compared by.
+    validation_history, stopped_early
+        Where there were validation rows: their log loss after each step, and whether it ended the fit.
+    stream, progressive, expected_excess
+        After one pass: the stream, which can go on with further rows; the losses on rows before they were learned from;
+        and by how much the log loss per unit of weight is expected to exceed that of the best linear model, in nats,
+        None where unknown.
     """
 
     coef: Array
@@ -89,7 +108,7 @@ class Fitted:
 
     @property
     def seconds(self) -> float:
-        """Seconds that the fit took; 0 for one pass, which keeps no history."""
+        """The seconds that the fit took; 0 after one pass, which has no history."""
         return self.history[-1].seconds if self.history else 0.0
 
     @property
@@ -101,7 +120,7 @@ class Fitted:
 def in_own_units(params: Params, center: Array) -> tuple[Array, Array]:
     """coef (n_features, n_outputs) and intercept (n_outputs,) for columns as they were before centring.
 
-    The intercepts of several classes are determined up to a constant: they are made to sum to 0.
+    For more than two classes the intercepts are determined up to a constant; it is chosen so that their sum is 0.
     """
     coef = params.coef.T.cpu().numpy().copy()
     intercept = params.intercept.cpu().numpy() - coef @ center

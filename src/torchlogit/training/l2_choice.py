@@ -1,4 +1,4 @@
-"""The choice of l2: a number is taken as it is; "auto" and an L2Choice are answered from the rows."""
+"""How l2 is settled: a number is used as it is; for "auto" and an L2Choice a number is chosen from the rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torchlogit.training.rows import LabelledRows
 
 
 def choice_of(l2: Any) -> L2Choice | None:
-    """How l2 is to be chosen; None where it is a number; InputError for anything else."""
+    """How l2 is to be chosen; None where it is a number. InputError for anything else."""
     if isinstance(l2, L2Choice):
         return l2
     if isinstance(l2, str) and l2 == "auto":
@@ -29,12 +29,12 @@ def choice_of(l2: Any) -> L2Choice | None:
 
 
 def number_or(l2: Any, chosen: float) -> float:
-    """l2 where it is a number, else the one that was chosen."""
+    """l2 where it is a number, else `chosen`."""
     return float(l2) if choice_of(l2) is None else chosen
 
 
 def choose_l2(choice: L2Choice, problem: Problem, *, seed: int, validation: LabelledRows | None) -> PenaltyPath:
-    """The path of penalties, with the l2 that is chosen; validation: rows to choose by, where the choice allows it."""
+    """The path of penalties, with the chosen one. validation: rows to choose by, if `choice.by` allows."""
     objective, rows = problem.objective, problem.rows
     observation_weight = objective.weight / torch.from_numpy(np.maximum(rows.counts, 1.0)).to(objective.weight)
     make_folds = partial(folds, objective, rows.targets, choice.cv, seed)

@@ -1,4 +1,4 @@
-"""Training by one reading of the rows: each row is predicted, learned from, and not kept."""
+"""Training in one pass: each row is read once, predicted, learned from, and not stored."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def train_one_pass(
     start: StartingPoint | None = None,
     monitors: Sequence[Monitor[StreamProgress]] = (),
 ) -> Fitted:
-    """Learns from blocks of rows in their order, until they end, a monitor asks for the end, or Ctrl-C.
+    """Learn from blocks of rows in order, until the last one, a monitor's request, or Ctrl-C.
 
-    The rows' codes are indices of `classes`. Class weights are those of the rows so far. start: a stream goes on as if
-    it had never stopped; of any other model the coefficients are what the stream begins from. monitors: called after
-    each block.
+    The rows' codes are indices of `classes`; "balanced" class weights use the numbers of rows so far. start: a model
+    that was learned in one pass continues its stream, with the same result as one stream of all rows; any other model
+    gives the coefficients to begin from. monitors: called after each block with a `StreamProgress`.
     """
     running = _running(settings, n_features, len(classes), start)
     weighted = (_weighted(settings, running, rows) for rows in blocks)
@@ -47,14 +47,14 @@ def train_one_pass(
 
 
 def train_further(settings: Settings, rows: LabelledRows, start: StartingPoint | None) -> Fitted:
-    """Learns from one block of rows; a refused block leaves the stream as it was, and Ctrl-C is the caller's."""
+    """Learn from one block of rows, as `train_one_pass` does, but let Ctrl-C through."""
     running = _running(settings, rows.n_features, len(rows.classes), start)
     running.stream.learn(*_weighted(settings, running, rows))
     return _fitted(settings, running, rows.classes, start)
 
 
 def train_rows_once(settings: Settings, rows: LabelledRows) -> Fitted:
-    """Learns from rows that are all at hand, once and in their order, each by its own weight."""
+    """Learn from rows that are all known, each with its own weight, in order and once."""
     n_classes = len(rows.classes)
     n_outputs = loss_for(n_classes).n_outputs
     running = _running(settings, rows.n_features, n_classes, None)
@@ -65,7 +65,7 @@ def train_rows_once(settings: Settings, rows: LabelledRows) -> Fitted:
 
 
 def _running(settings: Settings, n_features: int, n_classes: int, start: StartingPoint | None) -> RunningStream:
-    """The stream of the start, or a new one."""
+    """The stream of the starting point, or a new one."""
     if start is not None and start.stream is not None:
         return start.stream
     begin = None
@@ -77,14 +77,14 @@ def _running(settings: Settings, n_features: int, n_classes: int, start: Startin
 
 
 def _l2(settings: Settings, start: StartingPoint | None) -> float:
-    """The l2 of the penalty; where it is to be chosen, the one that was chosen for the start."""
+    """The l2 of the penalty: a number, or where it is to be chosen, the one of the starting point."""
     if choice_of(settings.l2) is not None and (start is None or start.l2 is None):
         raise InputError("l2 is to be chosen, which rows that are read once cannot do: give a number, or fit first")
     return number_or(settings.l2, 0.0 if start is None or start.l2 is None else start.l2)
 
 
 def _weighted(settings: Settings, running: RunningStream, rows: LabelledRows) -> StreamBlock:
-    """A block as the stream takes it, its rows counted and weighted by the classes so far."""
+    """The block in the form that streams take, with class weights; its rows are counted."""
     codes, classes = rows.targets.codes, rows.classes
     assert codes is not None
     weight = running.class_weights(settings.class_weight, classes, codes) * rows.weight

@@ -1,4 +1,4 @@
-"""The objective of labelled rows, with columns far from zero centred."""
+"""Problem: the objective of labelled rows, in which columns far from zero are centred."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import scipy.sparse
 import torch
 from numpy.typing import NDArray
 
-from torchlogit.data.encoded_rows import ReadAnew
+from torchlogit.data.encoded_rows import RereadFeatures
 from torchlogit.design import Dense, DesignMatrix, Sparse, Streamed
 from torchlogit.errors import InputError
 from torchlogit.losses import loss_for
@@ -42,7 +42,7 @@ class Problem:
     ) -> Problem:
         """The objective of these rows; arrays with an entry per row live in the storage."""
         objective = objective_of(rows, penalty, intercept=intercept, device=device, storage=storage)
-        if isinstance(rows.features, ReadAnew):  # encoded columns are near zero: spares a pass over the rows
+        if isinstance(rows.features, RereadFeatures):  # none is far from zero, and means take a pass
             return cls(rows, objective, np.zeros(rows.n_features))
         center = objective.center()
         return cls(rows, objective.centered(center), center.cpu().numpy())
@@ -65,7 +65,7 @@ def objective_of(
     device: torch.device,
     storage: Storage = IN_MEMORY,
 ) -> Objective:
-    """The objective of these rows, their columns as they are."""
+    """The objective of these rows, without centring."""
     loss = loss_for(len(rows.classes))
     offset = rows.offsets(loss.n_outputs)
     return Objective.of(
@@ -80,7 +80,7 @@ def objective_of(
 
 
 def _design(X: Features, intercept: bool, device: torch.device) -> DesignMatrix:
-    if isinstance(X, ReadAnew):
+    if isinstance(X, RereadFeatures):
         return Streamed.of(X.read, intercept=intercept)
     if not scipy.sparse.issparse(X):
         return Dense.of((X if isinstance(X, torch.Tensor) else _tensor(X)).to(device), intercept=intercept)
@@ -90,7 +90,7 @@ def _design(X: Features, intercept: bool, device: torch.device) -> DesignMatrix:
 
 
 def _tensor(array: NDArray[Any]) -> torch.Tensor:
-    """The array as a tensor that shares its memory; it is only read, so torch's warning of read-only ones is off."""
+    """The array as a tensor that shares its memory, without torch's warning of read-only arrays: it is only read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(array)

@@ -1,4 +1,4 @@
-"""Progress of a fit on standard error."""
+"""The progress of a fit on standard error."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torchlogit.records import FitProgress
 
 
 class ProgressLine:
-    """A monitor that keeps one line on standard error up to date."""
+    """A monitor that rewrites one line on standard error after each step."""
 
     def __init__(self, total_weight: float) -> None:
         self.total_weight = total_weight
 
     def __call__(self, progress: FitProgress) -> bool:
-        """Writes the line anew; never asks for the end."""
+        """Rewrites the line."""
         step = progress.step
         bound = "no bound yet" if step.bound is None else f"proven within {step.bound / self.total_weight:.1e}"
         objective = step.objective / self.total_weight
@@ -23,5 +23,5 @@ class ProgressLine:
         return False
 
     def end(self) -> None:
-        """Leaves the line as it is."""
+        """Ends the line."""
         print(file=sys.stderr)

@@ -20,9 +20,9 @@ from torchlogit.storage import IN_MEMORY, Storage
 
 Array = NDArray[np.float64]
 Features = Any
-"""(n, n_features): an array, a csr_array with sorted column indices, a tensor on another device, or `ReadAnew`."""
+"""(n, n_features): an array, a csr_array with sorted column indices, a tensor on another device, or RereadFeatures."""
 
-ROWS_AT_A_TIME = 1 << 16  # of the one-hot targets: bounds the memory that a temporary array takes
+ROWS_AT_A_TIME = 1 << 16  # of one-hot targets that are computed: bounds a temporary array
 HASHED_ROWS = 10_000  # rows in a fingerprint: hashing all of X can take longer than the fit
 
 
@@ -30,8 +30,9 @@ HASHED_ROWS = 10_000  # rows in a fingerprint: hashing all of X can take longer 
 class LabelledRows:
     """Rows with their targets.
 
-    weight, counts (n,): each row's weight, and the same before class weights are multiplied in: a row of count 3 stands
-    for three observations. offset: a fixed addition to every row's raw prediction, (n,) or (n, n_classes).
+    weight (n,): row weights. counts (n,): row weights before class weights are multiplied in; a row of count 3 stands
+    for three observations. offset: a fixed addition to every row's raw prediction, (n,), or (n, n_classes) for more
+    than two classes.
     """
 
     features: Features
@@ -47,7 +48,7 @@ class LabelledRows:
 
     @classmethod
     def of_table(cls, rows: EncodedRows, classes: Sequence[Label]) -> LabelledRows:
-        """The encoded rows of a table, whose codes are indices of these classes."""
+        """The encoded rows of a table; their codes are indices of these classes."""
         weight: Array = np.broadcast_to(1.0, len(rows)) if rows.weight is None else rows.weight
         return cls.of(rows.features, Targets(np.array(classes, dtype=object), rows.codes, None), weight)
 
@@ -66,7 +67,7 @@ class LabelledRows:
         return n_features
 
     def class_weighted(self, class_weight: ClassWeight) -> LabelledRows:
-        """The rows with class weights multiplied into their weights; InputError where a class has no weight at all."""
+        """The rows with class weights multiplied in; InputError where a class has no weight at all."""
         targets, weight = self.targets.class_weighted(self.counts, class_weight)
         _refuse_classes_without_weight(targets, weight)
         return replace(self, targets=targets, weight=weight)
@@ -89,7 +90,7 @@ class LabelledRows:
         return np.ascontiguousarray(values.reshape(n, n_outputs))
 
     def summary(self) -> dict[str, Any]:
-        """Number of rows, their weight, and a fingerprint: SHA-256 of the shape and of about 10,000 of the rows."""
+        """The number of rows, their weight, and a fingerprint: SHA-256 of the shape and of some 10,000 of the rows."""
         n = self.features.shape[0]
         some = slice(None, None, max(1, n // HASHED_ROWS))
         features = self.features[some]
@@ -104,7 +105,7 @@ class LabelledRows:
 
 
 def one_hot(codes: NDArray[np.integer[Any]], n_outputs: int, storage: Storage = IN_MEMORY) -> Array:
-    """The target probabilities of these classes, 0 and 1, (n, n_outputs); of two classes those of the second."""
+    """Targets (n, n_outputs) of 0 and 1 for class codes (n,); one output, for two classes, is 1 for the second."""
     target: Array = storage.empty((len(codes), n_outputs), np.float64)
     for start in range(0, len(codes), ROWS_AT_A_TIME):
         some = codes[start : start + ROWS_AT_A_TIME]
@@ -122,7 +123,7 @@ def plain_label(label: Any) -> Label:
 
 
 def _refuse_classes_without_weight(targets: Targets, weight: Array) -> None:
-    """A class without weight has no finite intercept."""
+    """InputError for a class without weight, which would have no finite intercept."""
     by_class = targets.by_class(weight)
     if np.count_nonzero(by_class) < 2:
         raise InputError("y has one class only among the rows of positive sample_weight: expected at least two classes")

@@ -1,4 +1,4 @@
-"""A stream under way: one pass that can go on with further rows, in this process or from a saved model."""
+"""RunningStream: a stream that can go on with further rows, in this process or after it was saved."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOLVERS: dict[str, type[StreamingNewton | ScaleFree]] = {"StreamingNewton": Stre
 
 
 class RunningStream:
-    """A stream under way, with the solver that began it and the number of rows of each class so far, (n_classes,)."""
+    """A stream, the solver that began it, and counts (n_classes,): the number of rows of each class so far."""
 
     def __init__(self, solver: OnePassSolver, stream: Stream, counts: Array) -> None:
         self.solver, self.stream, self.counts = solver, stream, counts
@@ -48,14 +48,15 @@ class RunningStream:
         return cls(solver, solver.resume(state), state.arrays["class_counts"].copy())
 
     def record(self) -> StreamState:
-        """The state to resume from, copied."""
+        """A copy of the state, to resume from."""
         state = self.stream.record()
         return StreamState(state.facts, {**state.arrays, "class_counts": self.counts.copy()})
 
     def class_weights(self, class_weight: ClassWeight, classes: NDArray[Any], codes: NDArray[np.integer[Any]]) -> Array:
-        """The class weight of each of the next rows, (n,); the rows are counted.
+        """The class weights of the next rows, (n,), which are added to the counts.
 
-        "balanced": n_seen / (K n_k), the numbers of rows up to and with this one, each class's count beginning at 1.
+        "balanced": n / (K n_k), where n and n_k are the numbers of rows and of rows of the class up to this row, and
+        the count of every class begins at 1.
         """
         counts = self.counts + np.cumsum(np.eye(len(classes))[codes], axis=0)
         own = counts[np.arange(len(codes)), codes]

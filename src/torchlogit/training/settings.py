@@ -1,4 +1,4 @@
-"""Settings: what a fit is asked for, apart from its rows."""
+"""Settings: everything that a fit is asked for, its rows apart."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class OnePassSolver(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Settings:
-    """What a fit is asked for.
+    """The settings of a fit; `LogisticRegression` explains each.
 
-    l1, l2: the penalty's strengths; l2 "auto" or an L2Choice: to be chosen from the data. solver: a name in SOLVERS,
-    or a solver. tol, max_iter (passes over the rows), time_budget (seconds): when to stop. penalty_factors, bounds:
-    (n_features,) arrays, or one number for all columns. device: "auto" for that of the rows. seed: of the solver's
-    samples, and of the folds that choose l2. verbose: whether progress is shown on standard error.
+    l2: "auto" or an L2Choice where it is to be chosen from the data. solver: a name in SOLVERS, or a solver. max_iter:
+    passes over the rows. time_budget: seconds. penalty_factors and bounds: (n_features,) arrays, or one number for all
+    columns. device: "auto" for that of the rows. seed: of the solver's samples and of the folds that choose l2.
+    verbose: whether a line on standard error shows the progress.
     """
 
     l1: float = 0.0
@@ -79,7 +79,7 @@ class Settings:
         return isinstance(self.solver, OnePassSolver)
 
     def penalty(self, n_features: int, l2: float) -> ElasticNet:
-        """The penalty on so many columns, with this l2; InputError for factors and bounds of other shapes."""
+        """The penalty on n_features columns with this l2; InputError for factors and bounds of other shapes."""
         lower, upper = self.bounds if self.bounds is not None else (None, None)
         return ElasticNet(
             float(self.l1),
@@ -90,10 +90,10 @@ class Settings:
         )
 
     def goal(self) -> Goal:
-        """When to stop.
+        """When to stop; InputError for numbers that are not positive.
 
-        Coefficients without a penalty are there to be read, so they have to be exact compared with their standard
-        errors, too.
+        Without a penalty the coefficients are read together with their standard errors, so the answer also has to be
+        close to the optimum in units of those.
         """
         for name in ("tol", "max_iter", "time_budget"):
             value = getattr(self, name)
@@ -104,7 +104,7 @@ class Settings:
         return Goal(self.tol, standard_errors=errors, max_iter=self.max_iter, time_budget=self.time_budget)
 
     def solver_for(self, objective: Objective) -> Solver:
-        """The solver, where it is named the one of that name for this objective."""
+        """The solver; a name stands for the solver of that name that suits the objective."""
         if not isinstance(self.solver, str):
             if isinstance(self.solver, type | OnePassSolver) or not hasattr(self.solver, "iterates"):
                 raise InputError(f"solver={self.solver!r}: expected a name or a solver object, such as SGD(...)")
@@ -114,7 +114,7 @@ class Settings:
         return BY_NAME[self.solver](objective, self.seed, self.tol)
 
     def device_for(self, features: Any) -> torch.device:
-        """The device to compute on; InputError where torch cannot."""
+        """The device to compute on; InputError where torch cannot compute on it."""
         own = features.device if isinstance(features, torch.Tensor) else "cpu"
         try:
             device = torch.device(own if self.device == "auto" else self.device)

@@ -1,4 +1,4 @@
-"""to_model: from a Fitted to the LogisticModel that a model file holds; and back, to a point to begin from."""
+"""Models of fits: `to_model` makes the LogisticModel that a model file holds, `starting_point` continues from one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torchlogit.records import Certificate
 from torchlogit.training.fitted import Fitted, StartingPoint
 from torchlogit.training.rows import plain_label
 
-LIBRARIES = ("torchlogit", "torch", "numpy", "scikit-learn", "pyarrow")  # whose versions a model file records
+LIBRARIES = ("torchlogit", "torch", "numpy", "scikit-learn", "pyarrow")  # a model file records their versions
 
 
 def to_model(
@@ -30,8 +30,8 @@ def to_model(
 ) -> LogisticModel:
     """The model of a fit.
 
-    encoder: of the table that the features come from. feature_names: where there is none; x0, x1, ... by default.
-    target: the column that is predicted. InputError for classes that are not text, numbers or booleans, and
+    encoder: of the table that the rows come from. feature_names: for rows without an encoder; x0, x1, ... by default.
+    target: the name of the target's column. InputError for classes that are not text, numbers or booleans, and
     for a model without data.
     """
     if fitted.rows is None:
@@ -61,7 +61,7 @@ def to_model(
 
 
 def starting_point(model: LogisticModel) -> StartingPoint:
-    """The model as a point that training can begin from; InputError for the record of an unknown stream."""
+    """The point from which training continues the model; InputError for the state of an unknown kind of stream."""
     from torchlogit.training.running_stream import RunningStream
 
     return StartingPoint(
@@ -90,7 +90,7 @@ def _certificate_facts(certificate: Certificate) -> dict[str, Any]:
 
 
 def _penalty_facts(penalty: ElasticNet) -> dict[str, Any]:
-    """The strengths, and the factors and bounds by column where they were given; None stands for no bound."""
+    """The strengths, and by column the factors and bounds that were given; None for an infinite bound."""
     facts: dict[str, Any] = {"l1": penalty.l1, "l2": penalty.l2}
     for name in ("factors", "lower", "upper"):
         values = getattr(penalty, name)
@@ -100,7 +100,7 @@ def _penalty_facts(penalty: ElasticNet) -> dict[str, Any]:
 
 
 def _standard_errors(fitted: Fitted, encoder: Encoder | None) -> dict[str, Any]:
-    """Of the coefficients for encoded features and of the intercept at the table's zero, as lists; or the reason."""
+    """Standard errors of the coefficients and of the intercept at the table's zero, as lists; or why there are none."""
     covariance, n_features = fitted.covariance, len(fitted.coef)
     if not isinstance(covariance, Covariance):
         return {"reason": covariance.reason}

@@ -1,4 +1,4 @@
-"""train: from settings and labelled rows to a Fitted."""
+"""train: fits a model to labelled rows."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def train(
     """
     rows = rows.class_weighted(settings.class_weight)
     if settings.one_pass:
-        from torchlogit.training.one_pass import train_rows_once  # imported where it is used: it takes .1 s
+        from torchlogit.training.one_pass import train_rows_once  # takes .1 s to import
 
         return train_rows_once(settings, rows)
     problem, path = _problem(settings, rows, choose_l2_by, storage)
@@ -115,7 +115,7 @@ def train(
 def _problem(
     settings: Settings, rows: LabelledRows, choose_l2_by: LabelledRows | None, storage: Storage
 ) -> tuple[Problem, PenaltyPath | None]:
-    """The problem to solve; where l2 is to be chosen, with the chosen one, and the path that it was chosen on."""
+    """The problem to solve; where l2 is to be chosen, under the chosen one, with the path of penalties tried."""
     choice = choice_of(settings.l2)
     penalty = settings.penalty(rows.n_features, number_or(settings.l2, PLACEHOLDER))
     device = settings.device_for(rows.features)

@@ -1,4 +1,4 @@
-"""Validation: a monitor that measures every step of a fit on other rows, and ends a fit that no longer improves."""
+"""Validation: a monitor that measures a fit on other rows; and the certificates of other points than the last."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Validation:
 
     @classmethod
     def of(cls, problem: Problem, others: LabelledRows) -> Validation:
-        """Measures a fit of the problem on other rows, whose columns are not centred."""
+        """A monitor of fits of this problem."""
         objective = problem.losses_of(others)
         return cls(objective, torch.from_numpy(problem.center).to(objective.target.device))
 
     def __call__(self, progress: FitProgress) -> bool:
-        """Measures a step; whether the fit should end."""
+        """Measures a step; returns whether the fit should end."""
         params, step = progress.params, progress.step
         theta = self.objective.theta(Params(params.coef, params.intercept - self.center.to(params.coef) @ params.coef))
         loss = self.objective.value(theta, self.objective.raw(theta)) / self.objective.total_weight
@@ -71,7 +71,7 @@ def no_worse(result: FitResult, objective: Objective, start: Params) -> FitResul
 
 
 def certificate_at(certificate: Certificate, objective: float) -> Certificate:
-    """The certificate of another point v, of which F is known: F(v) - min F = F(v) - F(w) + F(w) - min F."""
+    """The certificate of another point v whose F is known: F(v) - min F = (F(v) - F(w)) + (F(w) - min F)."""
     if certificate.bound is None:
         return replace(certificate, objective=objective)
     rounding = 4 * torch.finfo(torch.float64).eps * (abs(objective) + abs(certificate.objective))
