@@ -24,7 +24,9 @@ from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.solvers import Solver
 from torchlogit.solvers.dual.dual_ascent import DualAscent
-from torchlogit.solvers.newton.models import AllRows, BlocksWithKinks, Preconditioned, SampleWithKinks
+from torchlogit.solvers.newton.model_choice import ModelChoice
+from torchlogit.solvers.newton.models import AllRows, BlocksWithKinks, SampleWithKinks
+from torchlogit.solvers.newton.preconditioned import Preconditioned
 from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 from torchlogit.solvers.stochastic.sgd import SGD
 from torchlogit.solvers.stochastic.tuning_free import SAGA, DoG, ImplicitSGD
@@ -105,33 +107,33 @@ SMOOTH = [case for case in PENALTIES if case.penalty.smooth]
 class SolverCase:
     """A solver that reaches the optimum. model: how its steps are made, see `model_of`, on tables of 300 rows or more.
 
-    kinked: the same where the penalty has kinks or bounds. small_samples: let a sample have as few rows as the solver
-    asks for, however short the table is. working_sets: let columns count as many, however few they are. passes: it may
-    take. kinked_tol: the least relative bound with kinks. takes: whether a problem is one for it.
+    kinked: the same where the penalty has kinks or bounds. passes: it may take. kinked_tol: the least relative bound
+    with kinks. takes: whether a problem is one for it.
     """
 
     name: str
     solver: Solver
     model: str | None = None
     kinked: str | None = None
-    small_samples: bool = False
-    working_sets: bool = False
     passes: float = 60
     kinked_tol: float = 0.0
     takes: Callable[[Problem], bool] = lambda problem: True
 
 
+ALWAYS_ALL_ROWS = ModelChoice(all_rows_share=0.0)  # however many there are
+SMALL_SAMPLES = ModelChoice(cheap_operations=0.0)  # of as few rows as the solver asks for, however short the table is
+WORKING_SETS = ModelChoice(wide_with_kinks=0, first_columns=1)  # however few columns there are
 NEWTON = [
-    SolverCase("newton, all rows", StochasticNewton(), "all rows", "all rows"),
-    SolverCase("newton, sampled", StochasticNewton(hessian_rows=1), "sample", "sample", small_samples=True),
+    SolverCase("newton, all rows", StochasticNewton(choice=ALWAYS_ALL_ROWS), "all rows", "all rows"),
+    SolverCase("newton, sampled", StochasticNewton(hessian_rows=1, choice=SMALL_SAMPLES), "sample", "sample"),
     SolverCase(
-        "newton, preconditioned", StochasticNewton(hessian_rows=10**6), "preconditioner", "all rows",
-        small_samples=True, passes=200,
+        "newton, preconditioned", StochasticNewton(hessian_rows=10**6, choice=SMALL_SAMPLES), "preconditioner",
+        "all rows", passes=200,
     ),
     SolverCase("newton, matrix-free", StochasticNewton(max_dense=1), "preconditioner", "blocks", passes=200,
                kinked_tol=1e-6),
     SolverCase("newton, default", StochasticNewton(seed=3)),
-    SolverCase("newton, working sets", StochasticNewton(), working_sets=True, takes=lambda p: not p.penalty().smooth),
+    SolverCase("newton, working sets", StochasticNewton(choice=WORKING_SETS), takes=lambda p: not p.penalty().smooth),
 ]  # fmt: skip
 SLOW_IN_THE_DUAL = ("collinear", "constant column", "uneven weights", "csr, uneven weights, offsets")
 
@@ -164,7 +166,7 @@ def model_of(model: object) -> str:
         if isinstance(model, kind):
             return name
     assert isinstance(model, Preconditioned)
-    return "sample" if model.trusted else "preconditioner"
+    return "sample" if model.direct else "preconditioner"
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,16 +184,16 @@ def test_what_was_stopped_goes_on(name: str, after: int, how: Callable[[], bool]
 
 
 def test_ctrl_c_in_the_middle_of_a_step_keeps_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    case, search, count = ENDINGS[0], stochastic_newton.search, 0
+    case, search, count = ENDINGS[0], stochastic_newton.line_search, 0
 
-    def interrupted_at_the_third(ray: Any) -> Any:
+    def interrupted_at_the_third(line: Any) -> Any:
         nonlocal count
         count += 1
-        landing = search(ray)  # by now the residuals are others
-        return interrupted() if count == 3 else landing
+        found = search(line)  # by now the residuals are others
+        return interrupted() if count == 3 else found
 
     with monkeypatch.context() as patch:
-        patch.setattr(stochastic_newton, "search", interrupted_at_the_third)
+        patch.setattr(stochastic_newton, "line_search", interrupted_at_the_third)
         result = fitted(case, tmp_path)
     assert "interrupted" in result.certificate.message
     assert len(result.history) == 2
@@ -206,7 +206,7 @@ def test_ctrl_c_before_the_first_step_after_a_checkpoint_leaves_both(
     case = ENDINGS[0]
     first = stopped(case, tmp_path, 2, interrupted)
     with monkeypatch.context() as patch:
-        patch.setattr(stochastic_newton, "search", lambda ray: interrupted())
+        patch.setattr(stochastic_newton, "line_search", lambda line: interrupted())
         again = fitted(case, tmp_path, resume=True)
     assert same(first, again)
     assert same(fitted(case), fitted(case, tmp_path, resume=True))
@@ -214,7 +214,7 @@ def test_ctrl_c_before_the_first_step_after_a_checkpoint_leaves_both(
 
 def test_ctrl_c_without_any_answer_leaves_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(stochastic_newton, "search", lambda ray: interrupted())
+        patch.setattr(stochastic_newton, "line_search", lambda line: interrupted())
         with pytest.raises(KeyboardInterrupt):
             fitted(ENDINGS[0], tmp_path)
     assert not (tmp_path / FILE).exists()

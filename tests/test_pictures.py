@@ -29,7 +29,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 X, Y, LOG_Y = Axis("passes"), Axis("objective"), Axis("bound", "log")
 
 
-def drawn(panel: Panel) -> ElementTree.Element:
+def random_mask(panel: Panel) -> ElementTree.Element:
     return ElementTree.fromstring(picture([panel]))
 
 
@@ -48,7 +48,7 @@ def data_paths(root: ElementTree.Element) -> list[str]:
 
 
 def test_points_lie_where_their_values_say() -> None:
-    (x0, y0), (x1, y1), (x2, y2) = data_circles(drawn(Panel("t", X, Y, (Points([0, 1, 2], [0, 10, 20]),))))
+    (x0, y0), (x1, y1), (x2, y2) = data_circles(random_mask(Panel("t", X, Y, (Points([0, 1, 2], [0, 10, 20]),))))
     assert x1 - x0 == pytest.approx(x2 - x1, abs=0.02)
     assert y0 - y1 == pytest.approx(y1 - y2, abs=0.02)
     assert x0 < x2
@@ -56,7 +56,7 @@ def test_points_lie_where_their_values_say() -> None:
 
 
 def test_a_log_scale_gives_equal_factors_equal_room() -> None:
-    circles = data_circles(drawn(Panel("t", X, LOG_Y, (Points([0, 1, 2], [1e-8, 1e-5, 1e-2]),))))
+    circles = data_circles(random_mask(Panel("t", X, LOG_Y, (Points([0, 1, 2], [1e-8, 1e-5, 1e-2]),))))
     (_, y0), (_, y1), (_, y2) = circles
     assert y0 - y1 == pytest.approx(y1 - y2, abs=0.02)
 
@@ -64,32 +64,32 @@ def test_a_log_scale_gives_equal_factors_equal_room() -> None:
 @pytest.mark.parametrize("missing", [math.nan, math.inf, -math.inf])
 def test_values_that_are_not_finite_are_skipped_and_break_the_line(missing: float) -> None:
     x, y = [1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 2.0, missing, 4.0, 5.0]
-    assert len(data_circles(drawn(Panel("t", X, Y, (Points(x, y),))))) == 4
-    (path,) = data_paths(drawn(Panel("t", X, Y, (Line(x, y),))))
+    assert len(data_circles(random_mask(Panel("t", X, Y, (Points(x, y),))))) == 4
+    (path,) = data_paths(random_mask(Panel("t", X, Y, (Line(x, y),))))
     assert path.count("M") == 2
     assert path.count("L") == 2
 
 
 def test_a_log_scale_skips_what_is_not_positive() -> None:
-    assert len(data_circles(drawn(Panel("t", X, LOG_Y, (Points([1, 2, 3, 4], [0, -1, 1, 10]),))))) == 2
+    assert len(data_circles(random_mask(Panel("t", X, LOG_Y, (Points([1, 2, 3, 4], [0, -1, 1, 10]),))))) == 2
 
 
 def test_a_line_of_one_point_is_a_dot() -> None:
-    root = drawn(Panel("t", X, LOG_Y, (Line([3], [0.2]),)))
+    root = random_mask(Panel("t", X, LOG_Y, (Line([3], [0.2]),)))
     assert not data_paths(root)
     assert len(list(root.iter(f"{SVG}circle"))) == 1
 
 
 def test_constant_values_run_through_the_middle() -> None:
     for value in (0.0, -3.0, 1e-200, 1e200):
-        circles = data_circles(drawn(Panel("t", X, Y, (Points([1, 2], [value, value]),))))
+        circles = data_circles(random_mask(Panel("t", X, Y, (Points([1, 2], [value, value]),))))
         assert circles[0][1] == circles[1][1] == pytest.approx((46 + 328) / 2, abs=0.02)
 
 
 @pytest.mark.parametrize("axis", [Y, LOG_Y])
 def test_empty_panels_and_empty_series_still_have_axes(axis: Axis) -> None:
     for marks in ((), (Line([], [], "nothing"), Points([], []))):
-        root = drawn(Panel("t", X, axis, marks))
+        root = random_mask(Panel("t", X, axis, marks))
         assert {"t", "passes", axis.label} <= set(texts(root))
         assert not data_circles(root)
         assert not data_paths(root)
@@ -106,7 +106,7 @@ def test_lengths_that_differ_are_refused() -> None:
 
 def test_the_legend_names_the_labelled_marks_in_their_colours() -> None:
     marks = (Line([0, 1], [0, 1], "first"), Points([0], [0]), Points([0], [1], "third"), Line([0], [0], "own", ORANGE))
-    root = drawn(Panel("t", X, Y, marks))
+    root = random_mask(Panel("t", X, Y, marks))
     named = [text for text in texts(root) if text in {"first", "third", "own"}]
     assert named == ["first", "third", "own"]
     svg = picture([Panel("t", X, Y, marks)])
@@ -117,7 +117,7 @@ def test_the_legend_names_the_labelled_marks_in_their_colours() -> None:
 
 def test_many_or_long_names_flow_over_lines_and_are_cut_at_the_edge() -> None:
     names = [*(f"solver number {k}" for k in range(5)), "w" * 500]
-    root = drawn(Panel("title " * 50, X, Y, tuple(Line([0, 1], [0, 1], name) for name in names)))
+    root = random_mask(Panel("title " * 50, X, Y, tuple(Line([0, 1], [0, 1], name) for name in names)))
     rows = {text.attrib["y"] for text in root.iter(f"{SVG}text") if (text.text or "").startswith(("solver", "www"))}
     assert len(rows) == 4
     assert sum(text.endswith("…") for text in texts(root)) == 2
@@ -125,7 +125,7 @@ def test_many_or_long_names_flow_over_lines_and_are_cut_at_the_edge() -> None:
 
 def test_text_is_escaped() -> None:
     name = "a < b & \"c\" 'd' \x00 \ud800"
-    root = drawn(Panel(name, Axis(name), Axis(name), (Points([1], [1], name, color='"><script>'),)))
+    root = random_mask(Panel(name, Axis(name), Axis(name), (Points([1], [1], name, color='"><script>'),)))
     assert texts(root).count("a < b & \"c\" 'd' � �") == 4
     assert not list(root.iter(f"{SVG}script"))
 
@@ -143,7 +143,7 @@ def test_panels_stand_side_by_side_with_their_plots_level() -> None:
 def test_the_same_picture_is_the_same_text_with_two_decimals() -> None:
     panel = Panel("t", X, LOG_Y, (Line([1 / 3, 2 / 3], [1 / 7, 1 / 9], "a"),))
     assert picture([panel]) == picture([panel])
-    assert re.search(r"\d\.\d{3}", "".join(data_paths(drawn(panel)))) is None
+    assert re.search(r"\d\.\d{3}", "".join(data_paths(random_mask(panel)))) is None
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_any_floats_make_a_picture_with_its_marks_inside(
 ) -> None:
     pairs = list(zip(x, y, strict=False))
     xs, ys = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    root = drawn(Panel("t", Axis("x", x_scale), Axis("y", y_scale), (Points(xs, ys), Line(xs, ys))))
+    root = random_mask(Panel("t", Axis("x", x_scale), Axis("y", y_scale), (Points(xs, ys), Line(xs, ys))))
     for across, down in data_circles(root):
         assert 0 < across < 480
         assert 0 < down < 380

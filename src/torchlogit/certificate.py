@@ -271,7 +271,7 @@ def _balanced(objective: Objective, residual: Tensor, dual: Tensor) -> _DualPoin
         if factored is None:
             return None
         imbalance = objective.to_free(dual)[free]
-        rounding = _rounding(objective, residual).repeat(objective.basis().shape[1], 1)[free, 0]
+        rounding = _rounding(objective, residual).repeat(objective.n_free, 1)[free, 0]
         step = torch.zeros(len(free), dtype=torch.float64, device=dual.device)
         step[free] = factored.solve(imbalance[:, None])[:, 0]
         shift = objective.product(objective.from_free(step))
@@ -299,7 +299,7 @@ def _to_be_balanced(objective: Objective, residual: Tensor, dual: Tensor) -> Ten
     slack = 8 * _rounding(objective, residual)
     wrong = ((high == 0) & (dual > -slack)) | ((low == 0) & (dual < slack))
     free = ((low == 0) & (high == 0)) | wrong
-    n_free = objective.basis().shape[1]
+    n_free = objective.n_free
     return (free if n_free == free.shape[1] else free[:, :1].expand(-1, n_free)).T.reshape(-1)
 
 

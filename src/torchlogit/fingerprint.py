@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import Field, dataclass, fields, is_dataclass
 from functools import cache, partial
 from importlib.metadata import version
 from typing import Any
@@ -95,17 +95,23 @@ def described(value: object) -> Any:
     if isinstance(value, Mapping):
         return {str(key): described(part) for key, part in value.items()}
     if isinstance(value, partial):
-        given = {"arguments": described(value.args)} if value.args else {}
+        arguments = {"arguments": described(value.args)} if value.args else {}
         return {
             "name": described(value.func),
-            **given,
+            **arguments,
             **{key: described(part) for key, part in value.keywords.items()},
         }
     if is_dataclass(value) and not isinstance(value, type):
-        parts = {field.name: described(getattr(value, field.name)) for field in fields(value)}
+        given = {field.name: getattr(value, field.name) for field in fields(value) if not _omitted(value, field)}
+        parts = {name: described(part) for name, part in given.items()}
         return {"name": type(value).__name__, **parts}
     kind = value if hasattr(value, "__qualname__") else type(value)
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _omitted(value: Any, field: Field[Any]) -> bool:
+    """Whether a field with "omit_default" in its metadata has its default: checkpoints from before the field match."""
+    return bool(field.metadata.get("omit_default")) and getattr(value, field.name) == field.default
 
 
 def _digest(*tensors: Tensor) -> str:

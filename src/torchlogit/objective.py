@@ -156,9 +156,14 @@ class Objective:
         return self.design.shape[1] - self.design.has_intercept
 
     @property
+    def n_free(self) -> int:
+        """The number of raw predictions of a row that are free: the columns of B."""
+        return self.basis().shape[1]
+
+    @property
     def n_parameters(self) -> int:
         """The number of free coordinates, n_free p."""
-        return self.design.shape[1] * self.basis().shape[1]
+        return self.design.shape[1] * self.n_free
 
     def to_free(self, theta: Tensor) -> Tensor:
         """The free coordinates of theta, (n_free p,)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -31,7 +31,7 @@ from torchlogit.solvers import Resumable
 from torchlogit.solvers.dual import dual_ascent
 from torchlogit.solvers.dual.dual_ascent import DualAscent
 from torchlogit.solvers.dual.softmax_ascent import SoftmaxAscent
-from torchlogit.solvers.newton import models, working_set
+from torchlogit.solvers.newton.model_choice import ModelChoice
 from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 from torchlogit.solvers.stochastic.sgd import SGD
 from torchlogit.solvers.stochastic.tuning_free import SAGA, DoG, ImplicitSGD
@@ -106,12 +106,11 @@ def empty_columns() -> Objective:
     return Objective.of(Sparse.of(x), torch.from_numpy(table.target), loss=Logistic(), penalty=ElasticNet(l2=1.0))
 
 
-SMALL_SAMPLES: Patches = {(models, "CHEAP"): 0.0}
-FEW_COLUMNS: Patches = {(models, "KINKED_WIDE"): 0, (working_set, "AT_FIRST"): 1}
-SCARCE: Patches = {(models, "WIDE"): 1, (models, "SCARCE"): 1.0}
-DEAR: Patches = {**SCARCE, (models, "FACTORED"): 1e9}
+SMALL_SAMPLES = ModelChoice(cheap_operations=0.0)
+FEW_COLUMNS = ModelChoice(wide_with_kinks=0, first_columns=1)
+SPARSE = ModelChoice(wide=1, sparse_share=1.0)
 ON_THREADS: Patches = {(dual, "SMALL"): 100, (dual, "BESIDE"): 0}
-matrix_free = StochasticNewton(max_dense=1)
+matrix_free = partial(StochasticNewton, max_dense=1)
 
 CASES = [
     Case("newton, all rows", StochasticNewton(), named("well-conditioned")),
@@ -119,23 +118,29 @@ CASES = [
     Case("newton, float32", StochasticNewton(), named("scales, float32")),
     Case("newton, softmax", StochasticNewton(), named("softmax 3")),
     Case("newton, targets by column", StochasticNewton(), soft_in_columns),
-    Case("newton, warm-up, a sample's steps", StochasticNewton(seed=3), large, SMALL_SAMPLES, ("taken.residual",)),
-    Case("newton, a sample preconditions", StochasticNewton(hessian_rows=10**6), large, SMALL_SAMPLES, ("taken.",)),
-    Case("newton, samples by output", matrix_free, partial(large, 3), holds=("taken.samples.2.rows", "draw")),
-    Case("newton, all rows by output", matrix_free, named("softmax 5"), holds=("taken.samples.4.weight",)),
+    Case("newton, warm-up, a sample's steps", StochasticNewton(seed=3, choice=SMALL_SAMPLES), large,
+         holds=("taken.residual",)),
+    Case("newton, a sample preconditions", StochasticNewton(hessian_rows=10**6, choice=SMALL_SAMPLES), large,
+         holds=("taken.",)),
+    Case("newton, samples by output", matrix_free(), partial(large, 3), holds=("taken.samples.2.rows", "draw")),
+    Case("newton, all rows by output", matrix_free(), named("softmax 5"), holds=("taken.samples.4.weight",)),
     Case("newton, exact steps that leave a little", StochasticNewton(aim=1e-2, max_dense=1), named("thirty columns")),
-    Case("newton, ever more rows", StochasticNewton(aim=1e-9, exact_below=1e-9, hessian_rows=1), heavy_tails,
-         {**SMALL_SAMPLES, (models, "PRECONDITION_ROWS"): 1}, ("growth=16",), after=(2, 3, 5)),
+    Case("newton, ever more rows", StochasticNewton(
+        aim=1e-9, exact_below=1e-9, hessian_rows=1, choice=replace(SMALL_SAMPLES, rows_per_column=1)),
+        heavy_tails, holds=("growth=16",), after=(2, 3, 5)),
     Case("newton, l1", StochasticNewton(), named("l1")),
-    Case("newton, l1, a sample", StochasticNewton(hessian_rows=1), named("softmax 5, l1, some columns free"),
-         SMALL_SAMPLES),
-    Case("newton, l1, by output", matrix_free, named("softmax 5, l1, some columns free"), SMALL_SAMPLES, ("draw",)),
-    Case("newton, working sets", StochasticNewton(), named("csr, l1"), FEW_COLUMNS, ("columns",)),
-    Case("newton, working sets by output", matrix_free, named("csr, softmax 3, signs, l2"),
-         {**FEW_COLUMNS, (models, "MOST"): 0}, ("columns", "draw")),
+    Case("newton, l1, a sample", StochasticNewton(hessian_rows=1, choice=SMALL_SAMPLES),
+         named("softmax 5, l1, some columns free")),
+    Case("newton, l1, by output", matrix_free(choice=SMALL_SAMPLES), named("softmax 5, l1, some columns free"),
+         holds=("draw",)),
+    Case("newton, working sets", StochasticNewton(choice=FEW_COLUMNS), named("csr, l1"), holds=("columns",)),
+    Case("newton, working sets by output", matrix_free(choice=replace(FEW_COLUMNS, max_columns=3)),
+         named("csr, softmax 3, signs, l2"), holds=("columns", "draw")),
     Case("newton, columns with values", StochasticNewton(max_dense=10), empty_columns, holds=("columns", "taken.")),
-    Case("newton, diagonal", matrix_free, named("csr, more columns than rows"), SCARCE, ("taken.diagonal",)),
-    Case("newton, the dearer one", matrix_free, nested_levels, DEAR, ("dear=True", "taken.samples.0.weight")),
+    Case("newton, diagonal", matrix_free(choice=SPARSE), named("csr, more columns than rows"),
+         holds=("taken.diagonal",)),
+    Case("newton, the dearer one", matrix_free(choice=replace(SPARSE, cube_per_value=1e9)), nested_levels,
+         holds=("dear=True", "taken.samples.0.weight")),
     Case("newton, two threads", StochasticNewton(), partial(large, n=MANY + 9_999),
          {(torchlogit.objective, "CHUNK"): MANY}, threads=2, after=(2,)),
     Case("newton, many chunks", StochasticNewton(), named("softmax 3"), {(torchlogit.objective, "CHUNK"): 100}),

@@ -24,7 +24,7 @@ from torchlogit.losses import Logistic, Softmax
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Certificate, Params, Status
-from torchlogit.solvers.newton import models, working_set
+from torchlogit.solvers.newton.model_choice import model_for
 from torchlogit.solvers.newton.sampling import Sampler
 from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 from torchlogit.solvers.stochastic.sgd import SGD
@@ -34,19 +34,6 @@ every_solver = pytest.mark.parametrize("case", SOLVERS, ids=cases.named)
 every_newton = pytest.mark.parametrize("case", NEWTON, ids=cases.named)
 BY_NAME = {problem.name: problem for problem in PROBLEMS + KINKED}
 PLAIN = BY_NAME["well-conditioned"]
-
-
-@pytest.fixture(autouse=True)
-def small_samples(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a solver that is to sample do so on a short table, and one that is to read all rows do so on a long one."""
-    case = request.node.callspec.params.get("case") if hasattr(request.node, "callspec") else None
-    if isinstance(case, SolverCase) and case.small_samples:
-        monkeypatch.setattr(models, "CHEAP", 0.0)
-    if isinstance(case, SolverCase) and case.model == "all rows":
-        monkeypatch.setattr(models, "WHOLE", 0.0)
-    if isinstance(case, SolverCase) and case.working_sets:
-        monkeypatch.setattr(models, "KINKED_WIDE", 0)
-        monkeypatch.setattr(working_set, "AT_FIRST", 1)
 
 
 @cache
@@ -175,12 +162,13 @@ def test_uses_the_model_it_is_there_to_test(case: SolverCase) -> None:
         objective = problem.objective()
         if objective.design.shape[0] < 300 or case.model is None:
             continue
-        model = models.model_for(
+        model = model_for(
             objective,
             lambda given=objective: Sampler.of(given, torch.Generator().manual_seed(0)),
             hessian_rows=solver.hessian_rows,
             max_dense=solver.max_dense,
             growth=1,
+            choice=solver.choice,
         )
         wanted = case.model if problem.penalty().smooth else case.kinked
         assert cases.model_of(model) == wanted, problem.name

@@ -28,7 +28,7 @@ from torchlogit.data.encoding.encoder import Encoder, EncoderOptions, learn_enco
 from torchlogit.data.encoding.numeric import NumericColumn
 from torchlogit.data.encoding.row_warnings import added, messages
 from torchlogit.data.learning import LearnedTable, learn_table
-from torchlogit.data.plan import Plan, drawn
+from torchlogit.data.plan import Plan, random_mask
 from torchlogit.data.sparse_vectors import as_vectors
 from torchlogit.errors import DataError
 
@@ -266,7 +266,7 @@ def test_a_fault_is_named_with_its_file_and_row(name: str, rows: int) -> None:
 
 def test_a_fault_among_kept_rows_is_named_by_its_row_in_the_file() -> None:
     table = beside([*map(str, range(38)), "abc", "1"])
-    keep = drawn(0.5, 3)
+    keep = random_mask(0.5, 3)
     assert keep(38, 1)[0]
     plan = Plan("y", holdout=0.5, seed=3)
     with pytest.raises(DataError, match=r"^b\.csv row 18: column 'x' holds 'abc', which is no number"):

@@ -61,7 +61,7 @@ def shuffled() -> list[list[int]]:
     return [order[start : start + BATCH] for order in orders for start in range(0, ROWS, BATCH)]
 
 
-def drawn() -> list[list[int]]:
+def random_mask() -> list[list[int]]:
     """The rows of each step: b of n, anew each time."""
     draw = np.random.default_rng(SEED)
     return [draw.choice(ROWS, BATCH, replace=False).tolist() for _ in range(EPOCHS * PER_EPOCH)]
@@ -139,7 +139,7 @@ def test_implicit_sgd_takes_the_reference_steps(objective: Objective) -> None:
 @every_small
 def test_saga_takes_the_reference_steps(objective: Objective) -> None:
     start, plain = visible_start(objective), float64(objective)
-    points = stochastic.saga(plain, drawn(), start.numpy(), stochastic.saga_rate(plain, BATCH))
+    points = stochastic.saga(plain, random_mask(), start.numpy(), stochastic.saga_rate(plain, BATCH))
     agree(objective, SAGA(BATCH, SEED), start, points)
 
 

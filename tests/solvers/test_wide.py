@@ -21,32 +21,42 @@ from torchlogit.losses import Logistic, loss_for
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, Status
-from torchlogit.solvers.newton import models, working_set
-from torchlogit.solvers.newton.models import ByOutput, Diagonal, Preconditioned, model_for
+from torchlogit.solvers.newton.curvature import ByOutput, Diagonal
+from torchlogit.solvers.newton.model_choice import ModelChoice, model_for
+from torchlogit.solvers.newton.preconditioned import Preconditioned
 from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 from torchlogit.solvers.stochastic.tuning_free import SAGA
 
 Array = NDArray[Any]
+SPARSE = ModelChoice(wide=1, sparse_share=1.0)  # however few columns, and however dense the rows
 
 
 @pytest.mark.parametrize("penalty", [c for c in SMOOTH if c.penalty.l2 >= 0.5], ids=cases.named)
 @pytest.mark.parametrize("loss", LOSSES, ids=cases.named)
-def test_a_diagonal_is_enough_for_wide_rows(
-    loss: LossCase, penalty: PenaltyCase, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_diagonal_is_enough_for_wide_rows(loss: LossCase, penalty: PenaltyCase) -> None:
     """Where columns count as many and values as few, whatever the units of the columns."""
-    monkeypatch.setattr(models, "WIDE", 1)
-    monkeypatch.setattr(models, "SCARCE", 1.0)
     table = cases.table(cases.scarce, n=400, d=4, n_outputs=loss.loss.n_outputs)
     objective = cases.objective_of(table, loss.loss, penalty.penalty, design="csr")
-    solver = StochasticNewton(max_dense=1)
-    model = model_for(objective, lambda: pytest.fail("no sample is drawn"), hessian_rows=30, max_dense=1, growth=1)
-    assert isinstance(model, Preconditioned)
-    assert isinstance(model.curvature, Diagonal)
+    solver = StochasticNewton(max_dense=1, choice=SPARSE)
+    model = model_without_samples(objective, SPARSE)
+    assert isinstance(model.estimate, Diagonal)
     result = fit(objective, solver, Goal(tol=1e-9, max_iter=500))
     assert result.certificate.status is Status.CERTIFIED, result.certificate.message
     dense = fit(cases.objective_of(table, loss.loss, penalty.penalty), StochasticNewton(), Goal(tol=1e-9))
     assert result.certificate.objective == pytest.approx(dense.certificate.objective, rel=2e-9)
+
+
+def model_without_samples(objective: Objective, choice: ModelChoice) -> Preconditioned:
+    model = model_for(
+        objective,
+        lambda: pytest.fail("no sample is drawn"),
+        hessian_rows=30,
+        max_dense=1,
+        growth=1,
+        choice=choice,
+    )
+    assert isinstance(model, Preconditioned)
+    return model
 
 
 def wide(n: int, d: int, seed: int = 0) -> tuple[scipy.sparse.csr_array, Array]:
@@ -116,24 +126,19 @@ def test_saga_does_not_form_a_matrix_of_many_columns() -> None:
         LogisticRegression(solver=SAGA()).fit(x, y)
 
 
-def test_factors_all_rows_where_the_diagonal_takes_too_many_products(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_factors_all_rows_where_the_diagonal_takes_too_many_products() -> None:
     """Levels of columns that nest, as tail numbers do in carriers: their differences are hardly seen by a diagonal."""
-    monkeypatch.setattr(models, "WIDE", 1)
-    monkeypatch.setattr(models, "SCARCE", 1.0)
-    monkeypatch.setattr(models, "FACTORED", 1e9)
     rng = np.random.default_rng(0)
     fine = rng.integers(0, 120, 3000)
     columns = np.stack([fine, 120 + fine // 6, 140 + fine // 30, 144 + rng.integers(0, 12, 3000)], axis=1)
     x = scipy.sparse.csr_array((np.ones(12000), columns.reshape(-1), np.arange(0, 12001, 4)), shape=(3000, 156))
     y = torch.from_numpy((rng.random(3000) < 1 / (1 + np.exp(rng.standard_normal(120)[fine])))[:, None].astype(float))
     objective = Objective.of(Sparse.of(x), y, loss=Logistic(), penalty=ElasticNet(l2=0.01))
-    model = model_for(objective, lambda: pytest.fail("no sample is drawn"), hessian_rows=30, max_dense=1, growth=1)
-    assert isinstance(model, Preconditioned)
-    assert isinstance(model.dearer, ByOutput)
-    factored = fit(objective, StochasticNewton(max_dense=1), Goal(tol=1e-9, max_iter=1000))
-    monkeypatch.setattr(models, "FACTORED", 0.0)
-    monkeypatch.setattr(models, "SECOND", 0.0)
-    diagonal = fit(objective, StochasticNewton(max_dense=1), Goal(tol=1e-9, max_iter=1000))
+    often, never = replace(SPARSE, cube_per_value=1e9), replace(SPARSE, cube_per_value=0.0, cube=0.0)
+    assert isinstance(model_without_samples(objective, often).costlier, ByOutput)
+    assert model_without_samples(objective, never).costlier is None
+    factored = fit(objective, StochasticNewton(max_dense=1, choice=often), Goal(tol=1e-9, max_iter=1000))
+    diagonal = fit(objective, StochasticNewton(max_dense=1, choice=never), Goal(tol=1e-9, max_iter=1000))
     assert factored.certificate.status is Status.CERTIFIED
     assert factored.passes < 0.75 * diagonal.passes
     dense = fit(replace(objective, design=Dense.of(torch.from_numpy(x.toarray()))), StochasticNewton(), Goal(tol=1e-9))
@@ -161,16 +166,14 @@ def test_columns_without_a_value_cost_nothing(penalty: ElasticNet, n_classes: in
     assert again.certificate.objective == pytest.approx(one.certificate.objective, rel=2e-10)
 
 
-def test_more_columns_between_the_kinks_than_a_working_set_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name, value in ((working_set, "MOST", 20), (models, "MOST", 20), (working_set, "AT_FIRST", 10)):
-        monkeypatch.setattr(module, name, value)
+def test_more_columns_between_the_kinks_than_a_working_set_holds() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((200, 60))
     y = torch.from_numpy((x @ rng.standard_normal(60) + rng.logistic(size=200) > 0)[:, None].astype(float))
     objective = Objective.of(Dense.of(torch.from_numpy(x)), y, loss=Logistic(), penalty=ElasticNet(l1=1.0))
     whole = fit(objective, StochasticNewton(), Goal(tol=1e-8))
-    monkeypatch.setattr(models, "KINKED_WIDE", 30)
-    parts = fit(objective, StochasticNewton(), Goal(tol=1e-6, max_iter=1000))
+    choice = ModelChoice(wide_with_kinks=30, first_columns=10, max_columns=20)
+    parts = fit(objective, StochasticNewton(choice=choice), Goal(tol=1e-6, max_iter=1000))
     assert int((whole.params.coef != 0).sum()) > 20
     assert parts.certificate.status is Status.CERTIFIED
     assert parts.certificate.objective == pytest.approx(whole.certificate.objective, rel=2e-6)

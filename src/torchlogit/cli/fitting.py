@@ -26,7 +26,7 @@ def fit_table(
     others = options.validation_source()
     with workspace.prepared(source, options.encoder_options(), plan) as prepared:
         warnings = [*warnings, *source.warnings, *prepared.warnings]
-        held_out = prepared.held
+        held_out = prepared.held_out
         if others is not None:
             held_out, more = _encode_validation(prepared, others, plan, workspace)
             warnings += more

@@ -25,7 +25,7 @@ def block_rows(model: LogisticModel) -> int:
 
 def measure(model: LogisticModel, rows: EncodedRows) -> Metrics:
     """The model's metrics on these rows, summed over blocks as `evaluate` sums them."""
-    return reduce(add, (sums_of(model, part) for part in rows.parts(block_rows(model)))).result()
+    return reduce(add, (sums_of(model, block) for block in rows.blocks(block_rows(model)))).result()
 
 
 def sums_of(model: LogisticModel, rows: EncodedRows) -> MetricSums:

@@ -107,5 +107,5 @@ def _prepared(facts: dict[str, Any], arrays: SavedArrays, plan: Plan) -> Prepare
         return StoredRows(arrays, name, encoder.n_features, encoder.is_sparse, plan.weight is not None).rows()
 
     totals = ClassTotals(tuple(facts["classes"]), np.array(facts["counts"]), np.array(facts["weight"]))
-    held = None if plan.holdout is None else rows("held")
-    return Prepared(encoder, totals, rows("train"), held, tuple(facts["notices"]))
+    held_out = None if plan.holdout is None else rows("held_out")
+    return Prepared(encoder, totals, rows("train"), held_out, tuple(facts["notices"]))

@@ -21,7 +21,7 @@ MAX_INT32 = int(np.iinfo(np.int32).max)
 
 
 @dataclass(frozen=True, slots=True)
-class ReadAnew:
+class RereadFeatures:
     """Features that are not stored: `read` reads and encodes the source again each time, in blocks of any size."""
 
     read: Read
@@ -35,7 +35,7 @@ class ReadAnew:
             n_before += block.shape[0]
         return stacked(chosen)
 
-    def parts(self, rows: int) -> Iterator[Matrix]:
+    def blocks(self, rows: int) -> Iterator[Matrix]:
         """All rows, `rows` at a time, in one reading."""
         waiting: list[Matrix] = []
         n_waiting = 0
@@ -53,7 +53,7 @@ class ReadAnew:
 class EncodedRows:
     """Encoded rows: features (n, n_features), class codes (n,), weights (n,) or None where all are 1."""
 
-    features: Matrix | ReadAnew
+    features: Matrix | RereadFeatures
     codes: Codes
     weight: Floats | None
 
@@ -66,15 +66,15 @@ class EncodedRows:
         features = self.features
         if isinstance(features, np.ndarray):
             return int(features.nbytes)
-        if isinstance(features, ReadAnew):
+        if isinstance(features, RereadFeatures):
             return 4 * math.prod(features.shape)
         return int(features.data.nbytes + features.indices.nbytes + features.indptr.nbytes)
 
-    def parts(self, rows: int) -> Iterator[EncodedRows]:
+    def blocks(self, rows: int) -> Iterator[EncodedRows]:
         """The rows, `rows` at a time."""
         cuts = [slice(start, start + rows) for start in range(0, len(self), rows)]
         features = self.features
-        matrices = features.parts(rows) if isinstance(features, ReadAnew) else (features[cut] for cut in cuts)
+        matrices = features.blocks(rows) if isinstance(features, RereadFeatures) else (features[cut] for cut in cuts)
         for cut, matrix in zip(cuts, matrices, strict=True):
             yield EncodedRows(matrix, self.codes[cut], None if self.weight is None else self.weight[cut])
 
@@ -172,4 +172,4 @@ class RereadRows:
         """All rows that were added."""
         codes = np.concatenate([np.empty(0, np.int16), *self.codes])
         weight = np.concatenate([np.empty(0), *self.weights]) if self.weighted else None
-        return EncodedRows(ReadAnew(self.read, (len(codes), self.width)), codes, weight)
+        return EncodedRows(RereadFeatures(self.read, (len(codes), self.width)), codes, weight)

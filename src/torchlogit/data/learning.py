@@ -12,7 +12,7 @@ from torchlogit.data.block import BLOCK_ROWS, Block, recut
 from torchlogit.data.encoding.column_kind import LIMITS, LearningLimits
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions, learn_encoder
 from torchlogit.data.labels import ClassTotals, LabelLearner
-from torchlogit.data.plan import Keep, Plan
+from torchlogit.data.plan import Plan, TrainingMask
 from torchlogit.data.reading.source import Source
 from torchlogit.data.weights import no_weight, weights_in
 from torchlogit.data.wording import suggestion
@@ -46,7 +46,9 @@ def learn_table(
     columns = source.column_names
     try:
         _refuse_lacking(columns, plan)
-        reader = _TrainingRowReader(source, plan, plan.keep, LabelLearner(plan.target, plan.positive), block_rows)
+        reader = _TrainingRowReader(
+            source, plan, plan.training_mask, LabelLearner(plan.target, plan.positive), block_rows
+        )
         names = [name for name in columns if name not in plan.own_columns]
         encoder, warnings = learn_encoder(reader.blocks, names, options, limits)
     except DataError as error:
@@ -67,7 +69,7 @@ class _TrainingRowReader:
 
     source: Source
     plan: Plan
-    keep: Keep | None
+    mask: TrainingMask | None
     labels: LabelLearner
     block_rows: int
     totals: ClassTotals | None = None
@@ -76,7 +78,7 @@ class _TrainingRowReader:
     def blocks(self, names: Sequence[str]) -> Iterator[Block]:
         """The training rows, with the columns of these names."""
         rows = self._first_reading(names) if self.totals is None else self._second_reading(names)
-        return rows if self.keep is None else recut(rows, self.block_rows)
+        return rows if self.mask is None else recut(rows, self.block_rows)
 
     def _sampled(self, names: Sequence[str]) -> Iterator[Block]:
         """The source's blocks, up to the plan's sample_rows."""
@@ -91,16 +93,16 @@ class _TrainingRowReader:
             yield replace(block.between(0, stop - block.first), last=True)
             return
 
-    def _mask(self, block: Block) -> NDArray[np.bool_]:
+    def _mask_of(self, block: Block) -> NDArray[np.bool_]:
         """A mask of the block's training rows."""
-        return np.ones(len(block), np.bool_) if self.keep is None else self.keep(block.first, len(block))
+        return np.ones(len(block), np.bool_) if self.mask is None else self.mask(block.first, len(block))
 
     def _first_reading(self, names: Sequence[str]) -> Iterator[Block]:
         """Yields the training rows. Labels and weights of all rows are counted, and their totals checked at the end."""
         name = self.plan.weight
         has_weight = False
         for block in self._sampled([*self.plan.own_columns, *names]):
-            mask = self._mask(block)
+            mask = self._mask_of(block)
             with block.locating_errors():
                 weight = None if name is None else weights_in(block.table, name)
                 self.labels.update(block, mask, weight)
@@ -114,7 +116,7 @@ class _TrainingRowReader:
 
     def _second_reading(self, names: Sequence[str]) -> Iterator[Block]:
         for block in self._sampled(names):
-            yield block.where(self._mask(block))
+            yield block.where(self._mask_of(block))
 
 
 def _refuse_empty_class(totals: ClassTotals) -> None:

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Keep: TypeAlias = Callable[[int, int], NDArray[np.bool_]]
-"""keep(first, n): boolean mask of rows first..first+n-1 that are used for training (not held out)."""
+TrainingMask: TypeAlias = Callable[[int, int], NDArray[np.bool_]]
+"""mask(first, n): boolean mask of rows first..first+n-1 that are used for training (not held out)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Plan:
     sample_rows: int | None = None
 
     @property
-    def keep(self) -> Keep | None:
+    def training_mask(self) -> TrainingMask | None:
         """Which rows are training rows; None for all."""
-        return None if self.holdout is None else drawn(self.holdout, self.seed)
+        return None if self.holdout is None else random_mask(self.holdout, self.seed)
 
     @property
     def own_columns(self) -> list[str]:
@@ -40,17 +40,17 @@ class Plan:
         return [self.target] if self.weight in (None, self.target) else [self.target, str(self.weight)]
 
 
-def drawn(share: float, seed: int) -> Keep:
+def random_mask(share: float, seed: int) -> TrainingMask:
     """Holds out a share of the rows at random; row i is a training row if `default_rng(seed).random(n)[i] >= share`.
 
-    >>> keep = drawn(0.5, seed=0)
-    >>> keep(0, 4).tolist(), keep(2, 2).tolist(), (np.random.default_rng(0).random(4) >= 0.5).tolist()
+    >>> mask = random_mask(0.5, seed=0)
+    >>> mask(0, 4).tolist(), mask(2, 2).tolist(), (np.random.default_rng(0).random(4) >= 0.5).tolist()
     ([True, False, False, False], [False, False], [True, False, False, False])
     """
 
-    def keep(first: int, n: int) -> NDArray[np.bool_]:
+    def mask(first: int, n: int) -> NDArray[np.bool_]:
         draws = np.random.PCG64(seed)
         draws.advance(first)
         return np.asarray(np.random.Generator(draws).random(n) >= share)
 
-    return keep
+    return mask

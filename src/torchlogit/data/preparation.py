@@ -17,7 +17,7 @@ from torchlogit.data.encoding.features import Matrix
 from torchlogit.data.encoding.row_warnings import RowWarnings, added, messages
 from torchlogit.data.labels import ClassTotals, Label, check_labels
 from torchlogit.data.learning import learn_table
-from torchlogit.data.plan import Keep, Plan
+from torchlogit.data.plan import Plan, TrainingMask
 from torchlogit.data.reading.source import Source
 from torchlogit.data.weights import weights_in
 from torchlogit.errors import DataError
@@ -28,14 +28,14 @@ from torchlogit.storage import NamedArrays
 class Prepared:
     """A source's training rows and held-out rows, encoded; the encoder and the classes; and warnings.
 
-    The encoder is learned from the training rows, and the counts of the classes are theirs. held: None if no rows are
-    held out. warnings: one sentence each.
+    The encoder is learned from the training rows, and the counts of the classes are theirs. held_out is None if no rows
+    are held out. warnings: one sentence each.
     """
 
     encoder: Encoder
     classes: ClassTotals
     train: EncodedRows
-    held: EncodedRows | None
+    held_out: EncodedRows | None
     warnings: tuple[str, ...]
 
 
@@ -46,15 +46,15 @@ def prepare(source: Source, options: EncoderOptions, plan: Plan, arrays: NamedAr
     """
     learned = learn_table(source, options, plan)
     encoder = learned.encoder
-    train, held = encode(source, encoder, learned.classes.classes, plan, arrays)
+    train, held_out = encode(source, encoder, learned.classes.classes, plan, arrays)
     warnings = [*learned.warnings, *train.warnings]
-    if held is None:
+    if held_out is None:
         return Prepared(encoder, learned.classes, train.rows(), None, tuple(warnings))
-    if not held.n_rows:
+    if not held_out.n_rows:
         which = f"--holdout {plan.holdout:g} takes none of the {train.n_rows} rows"
         raise DataError(f"{which}; choose another share").at(source.files)
-    warnings += [f"held out: {warning}" for warning in held.warnings]
-    return Prepared(encoder, learned.classes, train.rows(), held.rows(), tuple(warnings))
+    warnings += [f"held out: {warning}" for warning in held_out.warnings]
+    return Prepared(encoder, learned.classes, train.rows(), held_out.rows(), tuple(warnings))
 
 
 @dataclass(slots=True)
@@ -119,27 +119,27 @@ def encode(
 
     Without arrays, every pass over their features reads and encodes the source again.
     """
-    keep = plan.keep
+    training_mask = plan.training_mask
 
-    def writer(name: str, keep: Keep | None) -> EncodingWriter:
-        rows = _row_writer(source, encoder, plan, arrays, name, keep)
+    def writer(name: str, mask: TrainingMask | None) -> EncodingWriter:
+        rows = _row_writer(source, encoder, plan, arrays, name, mask)
         return EncodingWriter(RowEncoder(source, encoder, classes, plan), rows)
 
-    train = writer("train", keep)
-    if keep is None:
+    train = writer("train", training_mask)
+    if training_mask is None:
         for block in train.encoder.blocks():
             train.append(block)
         return train, None
-    held = writer("held", lambda first, n: ~keep(first, n))
+    held_out = writer("held_out", lambda first, n: ~training_mask(first, n))
     for block in train.encoder.blocks():
-        mask = keep(block.first, len(block))
-        train.append(block.where(mask))
-        held.append(block.where(~mask))
-    return train, held
+        is_train = training_mask(block.first, len(block))
+        train.append(block.where(is_train))
+        held_out.append(block.where(~is_train))
+    return train, held_out
 
 
 def _row_writer(
-    source: Source, encoder: Encoder, plan: Plan, arrays: NamedArrays | None, name: str, keep: Keep | None
+    source: Source, encoder: Encoder, plan: Plan, arrays: NamedArrays | None, name: str, mask: TrainingMask | None
 ) -> RowWriter:
     weighted = plan.weight is not None
     if arrays is not None:
@@ -147,7 +147,7 @@ def _row_writer(
 
     def read() -> Iterator[Matrix]:
         for block in prefetched(blocks_of(source, encoder, ())):
-            part = block if keep is None else block.where(keep(block.first, len(block)))
+            part = block if mask is None else block.where(mask(block.first, len(block)))
             if len(part):
                 yield encoder.encode(part.table).values
 

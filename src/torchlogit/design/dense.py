@@ -62,7 +62,7 @@ class DenseRows:
 class CompiledRows:
     """A block of a `Dense` design in main memory, not copied, computed with by the compiled loops."""
 
-    values: kernels.Matrix
+    values: kernels.Values
     has_intercept: bool
 
     def matmul(self, theta: Tensor) -> Tensor:

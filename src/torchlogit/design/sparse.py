@@ -26,7 +26,7 @@ DENSE_SHARE = 0.25  # share of the values that are stored, above which a Gram ma
 class SparseRows:
     """A block of a `Sparse` design."""
 
-    values: kernels.Matrix
+    values: kernels.CsrRows
     has_intercept: bool
 
     def matmul(self, theta: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ class Sparse:
     def blocks(self) -> Iterator[tuple[slice, Rows]]:
         """The blocks: views."""
         n, d = self.values.shape
-        whole = kernels.Matrix(self.values.indptr, self.values.indices, self.values.data, d, self.edges)
+        whole = kernels.CsrRows(self.values.indptr, self.values.indices, self.values.data, d, self.edges)
         for rows in sparse_blocks(n, d, whole.nonzeros):
             yield rows, SparseRows(whole.rows(rows), self.has_intercept)
 

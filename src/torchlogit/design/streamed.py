@@ -67,7 +67,7 @@ class Streamed:
                 yield rows, block
             return
         for rows, part in self._cut(sparse_blocks(self.n, self.d, self.n_values)):
-            matrix = kernels.Matrix(part.indptr, part.indices, part.data, self.d, self.edges)
+            matrix = kernels.CsrRows(part.indptr, part.indices, part.data, self.d, self.edges)
             yield rows, SparseRows(matrix, self.has_intercept)
 
     def dense(self) -> Tensor:
@@ -75,7 +75,9 @@ class Streamed:
 
     def csr(self) -> scipy.sparse.csr_array:
         """InputError: a method that goes row by row in any order would read all rows for each."""
-        raise InputError("the rows are read anew for every pass, in which dual ascent cannot go; use solver='newton'")
+        raise InputError(
+            "dual ascent needs the rows in memory: these are read again for every pass; use solver='newton'"
+        )
 
     def rows(self, start: int, stop: int) -> Streamed:
         read = self.read

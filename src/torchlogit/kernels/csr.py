@@ -32,7 +32,7 @@ SMALL = 1 << 15  # products up to which one thread is as fast as several
 
 
 @dataclass(frozen=True, slots=True)
-class Matrix:
+class CsrRows:
     """Consecutive rows of a CSR matrix of d columns, ascending within a row; indices and data are those of all rows.
 
     edges: the ends of SHARES ranges of columns that hold about as many values each.
@@ -52,7 +52,7 @@ class Matrix:
         """The number of stored values."""
         return int(self.indptr[-1] - self.indptr[0])
 
-    def rows(self, part: slice) -> Matrix:
+    def rows(self, part: slice) -> CsrRows:
         """Some of the rows: a view."""
         return replace(self, indptr=self.indptr[part.start : part.stop + 1])
 
@@ -81,7 +81,7 @@ def edges(indices: Integers, d: int) -> tuple[int, ...]:
     return (0, *(int(edge) for edge in inner), d)
 
 
-def matmul(X: Matrix, theta: Array, intercept: Array) -> Array:
+def matmul(X: CsrRows, theta: Array, intercept: Array) -> Array:
     """X theta + intercept, (rows, K), for theta (d, K) and intercept (K,)."""
     out = np.empty((len(X), theta.shape[1]))
     if theta.shape[1] == 1:
@@ -91,7 +91,7 @@ def matmul(X: Matrix, theta: Array, intercept: Array) -> Array:
     return out
 
 
-def rmatmul(X: Matrix, weights: Array, *, intercept: bool) -> Array:
+def rmatmul(X: CsrRows, weights: Array, *, intercept: bool) -> Array:
     """X' weights, (p, K), for weights (rows, K), that of the constant column last where there is one."""
     sums = np.zeros((X.d + intercept, weights.shape[1]))
     if weights.shape[1] == 1:
@@ -102,7 +102,7 @@ def rmatmul(X: Matrix, weights: Array, *, intercept: bool) -> Array:
     return sums
 
 
-def moments(X: Matrix, weights: Array, *, intercept: bool) -> Array:
+def moments(X: CsrRows, weights: Array, *, intercept: bool) -> Array:
     """sum_i w_i x_ij and sum_i w_i x_ij^2, (p, 2), for weights (rows,), of the constant column last."""
     sums = np.zeros((X.d + intercept, 2))
     _by_column(X, _loops().squares, weights, sums[: X.d])
@@ -110,20 +110,20 @@ def moments(X: Matrix, weights: Array, *, intercept: bool) -> Array:
     return sums
 
 
-def squares(X: Matrix, weights: Array, *, intercept: bool) -> Array:
+def squares(X: CsrRows, weights: Array, *, intercept: bool) -> Array:
     """(X * X)' weights, (p, K), for weights (rows, K), that of the constant column last where there is one."""
     columns = (np.ascontiguousarray(column) for column in weights.T)
     return np.stack([moments(X, column, intercept=intercept)[:, 1] for column in columns], axis=1)
 
 
-def largest(X: Matrix, center: Array, precision: Array, least: float) -> Array:
+def largest(X: CsrRows, center: Array, precision: Array, least: float) -> Array:
     """The largest of precision_j (x_ij - center_j)^2 over a row's values, or `least` where that is more, (rows,)."""
     out = np.empty(len(X))
     _by_row(X, _loops().largest, out, center, precision, least)
     return out
 
 
-def gram(X: Matrix, weights: Array, *, intercept: bool) -> Array:
+def gram(X: CsrRows, weights: Array, *, intercept: bool) -> Array:
     """X' diag(w) X for each column w of weights (rows, m), (m, p, p), the constant column last where there is one."""
     m, p = weights.shape[1], X.d + intercept
     parts = shares(len(X), values=m * p * p, min_rows=p)
@@ -140,19 +140,19 @@ def gram(X: Matrix, weights: Array, *, intercept: bool) -> Array:
     return lower
 
 
-def quadratic(X: Matrix, matrix: Array) -> Array:
+def quadratic(X: CsrRows, matrix: Array) -> Array:
     """x_i' matrix x_i, (rows,)."""
     out = np.empty(len(X))
     _by_row(X, _loops().quadratic, out, matrix)
     return out
 
 
-def _by_row(X: Matrix, loop: Loop, out: Array, *others: Any) -> None:
+def _by_row(X: CsrRows, loop: Loop, out: Array, *others: Any) -> None:
     """Run a loop that has a result for each row."""
     each(lambda _, rows: loop(*X.rows(rows).parts(), *others, out[rows]), shares(len(X)))
 
 
-def _by_column(X: Matrix, loop: Loop, weights: Array, sums: Array) -> None:
+def _by_column(X: CsrRows, loop: Loop, weights: Array, sums: Array) -> None:
     """Run a loop that adds to the sums of a range of columns."""
     parts = shares(len(X))
     if VALUES_PER_PARTIAL * len(parts) * X.d <= X.nonzeros:

@@ -20,7 +20,7 @@ from threadpoolctl import ThreadpoolController
 
 from torchlogit.kernels.parallel import MIN_ROWS, Array, each, shares, sum_in_order
 
-Matrix = NDArray[np.float32] | NDArray[np.float64]
+Values = NDArray[np.float32] | NDArray[np.float64]  # (rows, d), row-major
 Real = np.float32 | np.float64
 
 GRAM_VALUES = 1 << 17  # values of the copy of some rows that BLAS multiplies at a time, 1 MiB: it stays in the cache
@@ -38,7 +38,7 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def matmul(X: Matrix, theta: Array, intercept: Array) -> Array:
+def matmul(X: Values, theta: Array, intercept: Array) -> Array:
     """X theta' + intercept, (rows, K), for theta (K, d) and intercept (K,)."""
     out = np.empty((len(X), len(theta)))
     products = _loops().products
@@ -46,7 +46,7 @@ def matmul(X: Matrix, theta: Array, intercept: Array) -> Array:
     return out
 
 
-def rmatmul(X: Matrix, weights: Array) -> Array:
+def rmatmul(X: Values, weights: Array) -> Array:
     """(X 1)' weights, (d + 1, K), for weights (rows, K): the last row is their sum."""
     parts = shares(len(X))
     partial_sums = np.zeros((len(parts), weights.shape[1], X.shape[1] + 1))
@@ -55,7 +55,7 @@ def rmatmul(X: Matrix, weights: Array) -> Array:
     return np.ascontiguousarray(sum_in_order(partial_sums).T)
 
 
-def moments(X: Matrix, weights: Array) -> Array:
+def moments(X: Values, weights: Array) -> Array:
     """sum_i w_i x_ij and sum_i w_i x_ij^2, (2, d), for weights (rows,)."""
     parts = shares(len(X))
     partial_sums = np.zeros((len(parts), 2, X.shape[1]))
@@ -64,7 +64,7 @@ def moments(X: Matrix, weights: Array) -> Array:
     return sum_in_order(partial_sums)
 
 
-def largest(X: Matrix, center: Array, precision: Array) -> Array:
+def largest(X: Values, center: Array, precision: Array) -> Array:
     """max_j precision_j (x_ij - center_j)^2, (rows,)."""
     out = np.empty(len(X))
     largest = _loops().largest
@@ -72,7 +72,7 @@ def largest(X: Matrix, center: Array, precision: Array) -> Array:
     return out
 
 
-def gram(X: Matrix, weights: Array, *, intercept: bool, dtype: type[Real] = np.float64) -> Array:
+def gram(X: Values, weights: Array, *, intercept: bool, dtype: type[Real] = np.float64) -> Array:
     """X' diag(w) X for each column w of weights (rows, m), (m, p, p), the constant column last where there is one.
 
     Weights may be negative. dtype: of the copies of some rows that BLAS multiplies; their products are added up in
@@ -98,7 +98,7 @@ def gram(X: Matrix, weights: Array, *, intercept: bool, dtype: type[Real] = np.f
     return sum_in_order(partial_sums)
 
 
-def quadratic(X: Matrix, matrix: Array, *, intercept: bool) -> Array:
+def quadratic(X: Values, matrix: Array, *, intercept: bool) -> Array:
     """x_i' matrix x_i, (rows,)."""
     out = np.empty(len(X))
     for block, rows in _blocks(X, slice(0, len(X)), intercept, np.float64):
@@ -107,7 +107,7 @@ def quadratic(X: Matrix, matrix: Array, *, intercept: bool) -> Array:
 
 
 def _blocks(
-    X: Matrix, share: slice, intercept: bool, dtype: type[Real], copies: int = 1
+    X: Values, share: slice, intercept: bool, dtype: type[Real], copies: int = 1
 ) -> Iterator[tuple[Any, slice]]:
     """A few rows of a share at a time, copied to `dtype`, the constant column last where there is one.
 

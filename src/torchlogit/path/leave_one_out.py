@@ -67,6 +67,5 @@ def left_out_losses(objective: Objective, theta: Tensor, factored: Factor, weigh
 
 def degrees_of_freedom(objective: Objective, factored: Factor) -> float:
     """The effective number of parameters, tr(H^-1 (H - P)), P the penalty's Hessian; intercepts are included."""
-    n_free = objective.basis().shape[1]
     diagonal = factored.inverse().diagonal()
-    return float(factored.rank - objective.precision().repeat(n_free) @ diagonal)
+    return float(factored.rank - objective.precision().repeat(objective.n_free) @ diagonal)

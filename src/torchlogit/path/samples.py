@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torchlogit.objective import Objective
 from torchlogit.path.batch import Batch
-from torchlogit.solvers.newton.models import WHOLE, sample_rows
+from torchlogit.solvers.newton.model_choice import DEFAULT, sample_rows
 from torchlogit.solvers.newton.sampling import Sampler
 
 # Rows that are left out one by one, and the fewest that a sample has. More: the cost of leaving a row out is known
@@ -63,11 +63,11 @@ def nested_samples(
     n = objective.design.shape[0]
     whole = Sample.whole(objective, observation_weight)
     rows = max(min_sample, sample_rows(objective, ROWS_PER_PARAMETER, max_parameters))
-    if WHOLE * n <= min_sample:
+    if DEFAULT.all_rows_share * n <= min_sample:
         return [whole], whole
     sampler = Sampler.of(objective, torch.Generator().manual_seed(seed))
     left_out = Sample.drawn(sampler, observation_weight, min_sample)
-    if WHOLE * n <= rows:
+    if DEFAULT.all_rows_share * n <= rows:
         return [whole], left_out
     least = max(min_sample, ROWS_PER_PARAMETER * objective.n_parameters)
     sizes = [size for i in range(9) if (size := rows // GROWTH**i) >= least or i == 0]

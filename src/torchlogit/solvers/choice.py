@@ -33,7 +33,7 @@ def automatic(objective: Objective, seed: int, aim: float) -> Solver:
     if not (isinstance(objective.design, Sparse) and obstacle(objective) is None):
         return newton
     columns = int(occupied(objective).sum()) + objective.design.has_intercept
-    if columns * objective.basis().shape[1] <= newton.max_dense:
+    if columns * objective.n_free <= newton.max_dense:
         return newton
     precision, mass = (objective.coef(part[:, None])[:, 0] for part in (objective.precision(), objective.moments[1]))
     crowd = float((mass.square() / precision).sum() / mass.sum())

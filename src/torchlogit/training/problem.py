@@ -11,7 +11,7 @@ import scipy.sparse
 import torch
 from numpy.typing import NDArray
 
-from torchlogit.data.encoded_rows import ReadAnew
+from torchlogit.data.encoded_rows import RereadFeatures
 from torchlogit.design import Dense, DesignMatrix, Sparse, Streamed
 from torchlogit.errors import InputError
 from torchlogit.losses import loss_for
@@ -42,7 +42,7 @@ class Problem:
     ) -> Problem:
         """The objective of these rows; arrays with an entry per row live in the storage."""
         objective = objective_of(rows, penalty, intercept=intercept, device=device, storage=storage)
-        if isinstance(rows.features, ReadAnew):  # none is far from zero, and means take a pass
+        if isinstance(rows.features, RereadFeatures):  # none is far from zero, and means take a pass
             return cls(rows, objective, np.zeros(rows.n_features))
         center = objective.center()
         return cls(rows, objective.centered(center), center.cpu().numpy())
@@ -80,7 +80,7 @@ def objective_of(
 
 
 def _design(X: Features, intercept: bool, device: torch.device) -> DesignMatrix:
-    if isinstance(X, ReadAnew):
+    if isinstance(X, RereadFeatures):
         return Streamed.of(X.read, intercept=intercept)
     if not scipy.sparse.issparse(X):
         return Dense.of((X if isinstance(X, torch.Tensor) else _tensor(X)).to(device), intercept=intercept)

@@ -20,7 +20,7 @@ from torchlogit.storage import IN_MEMORY, Storage
 
 Array = NDArray[np.float64]
 Features = Any
-"""(n, n_features): an array, a csr_array with sorted column indices, a tensor on another device, or `ReadAnew`."""
+"""(n, n_features): an array, a csr_array with sorted column indices, a tensor on another device, or RereadFeatures."""
 
 ROWS_AT_A_TIME = 1 << 16  # of one-hot targets that are computed: bounds a temporary array
 HASHED_ROWS = 10_000  # rows in a fingerprint: hashing all of X can take longer than the fit

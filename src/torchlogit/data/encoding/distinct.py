@@ -6,11 +6,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-MAX_BYTES = 1 << 27  # of the texts that are kept
+MAX_BYTES = 1 << 27  # of the texts that `CountedTexts` keeps, as a bound on its memory
 
 
 class CountedTexts:
-    """Counts each text, in order of appearance; is_full: there are more than max_texts, which are not counted further.
+    """Counts each text, in order of appearance.
+
+    is_full: more than max_texts texts, or texts of more than MAX_BYTES bytes, were seen. From then on only the total
+    is counted.
 
     >>> counted = CountedTexts(1)
     >>> counted.add(pa.array(["a", "b"]), np.array([1, 2])); counted.add(pa.array(["c"]), np.array([3]))

@@ -1,4 +1,8 @@
-"""The line searches: one dimension, on stored raw predictions, without reading X."""
+"""Line searches on the stored raw predictions of a point and of a step: they do not read X.
+
+Every trial evaluates exponentials for all rows, about the cost of a pass over X on narrow tables, so the full step is
+tried first; near the optimum it is the only trial (docs/decisions/0004).
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,21 @@ from torch import Tensor
 
 from torchlogit.objective import Objective
 
-FLAT = 0.1  # the slope, as a share of the first one, at which a step is long enough
-ENOUGH = 0.1  # the share of what the slope promises that a step past a kink has to keep
-MAX_TRIALS = 30
+# Accept t once |dF/dt| has fallen to this share of its value at 0 (the strong Wolfe curvature condition), or, with
+# kinks, once F has fallen by this share of what the slope predicts (the Armijo condition). A larger slope ratio or a
+# smaller decrease ratio: fewer trials, and steps that lower F less.
+SLOPE_RATIO = 0.1
+DECREASE_RATIO = 0.1
+MAX_TRIALS = 30  # values of t that are evaluated, at most
 
 
 @dataclass(frozen=True, slots=True)
-class Ray:
-    """F along theta + t step, with the raw predictions of both, and F and its slope at t = 0.
+class LineProblem:
+    """F along theta + t step, 0 <= t.
 
-    Where the penalty has kinks, the slope is that of the smooth part plus what the kinks add over the whole step: an
-    upper bound of the slope at t = 0. residual: where the residuals of the landing are left, (n, n_outputs).
+    theta, step (p, n_outputs), and their raw predictions raw, raw_step (n, n_outputs). value, slope: F and dF/dt at
+    t = 0; where the penalty has kinks, slope is that of the smooth part plus the change of the kinks over the whole
+    step, an upper bound of dF/dt. residual (n, n_outputs): is overwritten with the residuals of the last t evaluated.
     """
 
     objective: Objective
@@ -33,101 +41,104 @@ class Ray:
     residual: Tensor
 
     def reach(self) -> float:
-        """How far the full step moves the log-odds of a row, at most."""
+        """The largest change of a row's log-odds over the full step."""
         spread = self.objective.loss.spread
         return max(float(spread(self.raw_step[rows]).max()) for rows in self.objective.chunks())
 
-    def at(self, t: float) -> Tensor:
+    def point(self, t: float) -> Tensor:
         """theta + t step."""
         return torch.add(self.theta, self.step, alpha=t)
 
 
 @dataclass(frozen=True, slots=True)
-class Landing:
-    """Where a search ended: F and its slope there, and t."""
+class LinePoint:
+    """F and dF/dt at some t."""
 
     value: float
     slope: float
     t: float
 
 
-def search(ray: Ray) -> Landing:
-    """The point on the ray where F is low enough, the full step where that will do."""
-    return _exact(ray) if ray.objective.penalty.smooth else _backtracked(ray)
+def line_search(line: LineProblem) -> LinePoint:
+    """A point on the line at which F has fallen enough: that of the full step, t = 1, if possible."""
+    return _newton_search(line) if line.objective.penalty.smooth else _backtracking_search(line)
 
 
-def _exact(ray: Ray) -> Landing:
-    """The point where F is no higher and its slope a tenth of the first.
+def _newton_search(line: LineProblem) -> LinePoint:
+    """The point where F is no higher and the slope a tenth of the first, by Newton's method in t.
 
-    Newton's method in t inside a bracket of the zero, which is cut where Newton leaves it. Forward moves are damped to
+    A bracket of the zero of dF/dt is kept, and cut where Newton's method would leave it. Forward moves are damped to
     ln(1 + r dt) / r, r = max_i |x_i' step|, under which a logistic loss provably falls (Bach 2010,
     doi:10.1214/09-EJS521).
     """
-    t, below, above, shrink = 1.0, 0.0, math.inf, 0.5
+    t, low, high, fraction = 1.0, 0.0, math.inf, 0.5
     for _ in range(MAX_TRIALS):
-        landing = _land(ray, t)
-        if abs(landing.slope) <= FLAT * abs(ray.slope) and landing.value <= ray.value:
-            return landing
-        below, above = (t, above) if landing.slope < 0 else (below, t)
-        curvature = _curvature(ray)
-        move = -landing.slope / curvature if curvature > 0 else math.inf
-        if landing.slope < 0 and (reach := ray.reach()) > 0:
+        point = _evaluate_at(line, t)
+        if abs(point.slope) <= SLOPE_RATIO * abs(line.slope) and point.value <= line.value:
+            return point
+        low, high = (t, high) if point.slope < 0 else (low, t)
+        curvature = _curvature(line)
+        move = -point.slope / curvature if curvature > 0 else math.inf
+        if point.slope < 0 and (reach := line.reach()) > 0:
             move = math.log1p(reach * move) / reach
-        if below < t + move < above:
+        if low < t + move < high:
             t += move
+        elif high < math.inf:
+            t, fraction = _inside(low, high, fraction), fraction * fraction
         else:
-            t, shrink = (_between(below, above, shrink), shrink * shrink) if above < math.inf else (2.5 * t, shrink)
-    return _land(ray, below)
+            t *= 2.5
+    return _evaluate_at(line, low)
 
 
-def _between(below: float, above: float, shrink: float) -> float:
-    """A point inside the bracket, of another order of magnitude where the bracket spans several.
+def _inside(low: float, high: float, fraction: float) -> float:
+    """A point of the bracket: the geometric mean where the ends are more than a factor of 4 apart, else the middle.
 
-    Where every row is all but certain the Hessian vanishes along some direction, and a step of 1e17 is to be cut to 1.
+    From low = 0, this fraction of the bracket. Where every row is all but certain the Hessian vanishes along some
+    direction, and a step that is 1e17 times too long has to be cut in few trials.
     """
-    if below == 0:
-        return shrink * above
-    return (below + above) / 2 if above < 4 * below else math.sqrt(below) * math.sqrt(above)
+    if low == 0:
+        return fraction * high
+    return (low + high) / 2 if high < 4 * low else math.sqrt(low) * math.sqrt(high)
 
 
-def _backtracked(ray: Ray) -> Landing:
-    """The first of 1, t_1, t_2, ... at which F has fallen by a tenth of what the slope promises (Armijo 1966).
+def _backtracking_search(line: LineProblem) -> LinePoint:
+    """The first of t = 1, t_1, t_2, ... at which F has fallen by a tenth of what the slope predicts (Armijo 1966).
 
-    No t is larger than 1: there the bounds and the zeros of the step are met, and so they are in between.
+    t <= 1: theta and theta + step are within the bounds, and so is everything in between.
     """
-    t, hidden = 1.0, 4 * torch.finfo(torch.float64).eps * abs(ray.value)
+    t, rounding = 1.0, 4 * torch.finfo(torch.float64).eps * abs(line.value)
     for _ in range(MAX_TRIALS):
-        landing = _land(ray, t)
-        if landing.value <= ray.value + ENOUGH * t * ray.slope + hidden:
-            return landing
-        excess = landing.value - ray.value - t * ray.slope
-        t *= min(0.5, max(0.1, -ray.slope * t / (2 * excess))) if math.isfinite(excess) else 0.1
-    return _land(ray, 0.0)
+        point = _evaluate_at(line, t)
+        if point.value <= line.value + DECREASE_RATIO * t * line.slope + rounding:
+            return point
+        excess = point.value - line.value - t * line.slope
+        t *= min(0.5, max(0.1, -line.slope * t / (2 * excess))) if math.isfinite(excess) else 0.1
+    return _evaluate_at(line, 0.0)
 
 
-def _land(ray: Ray, t: float) -> Landing:
-    """F and its slope at t; the residuals are left in the ray's."""
-    objective, loss = ray.objective, ray.objective.loss
+def _evaluate_at(line: LineProblem, t: float) -> LinePoint:
+    """F and dF/dt at t; overwrites the line's residuals."""
+    objective, loss = line.objective, line.objective.loss
 
     def losses_and_slopes(rows: slice) -> list[Tensor]:
-        raw, target = torch.add(ray.raw[rows], ray.raw_step[rows], alpha=t), objective.target[rows]
+        raw, target = torch.add(line.raw[rows], line.raw_step[rows], alpha=t), objective.target[rows]
         value, residual = loss.evaluate(raw, target)
-        ray.residual[rows] = residual
-        return [value, residual.mul_(ray.raw_step[rows])]
+        line.residual[rows] = residual
+        return [value, residual.mul_(line.raw_step[rows])]
 
     losses, slope = objective.total(losses_and_slopes).tolist()
-    theta = ray.at(t)
+    theta = line.point(t)
     value = losses + objective.penalty.value(objective.coef(theta))
-    return Landing(value, slope + float((objective.penalty_gradient(theta) * ray.step).sum()), t)
+    return LinePoint(value, slope + float((objective.penalty_gradient(theta) * line.step).sum()), t)
 
 
-def _curvature(ray: Ray) -> float:
-    """F's second derivative by t, where the ray's residuals are."""
-    objective = ray.objective
+def _curvature(line: LineProblem) -> float:
+    """The second derivative of F by t, at the t of the line's residuals."""
+    objective = line.objective
 
     def curvatures(rows: slice) -> list[Tensor]:
-        raw_step = ray.raw_step[rows]
-        curved = objective.loss.curvature_product(ray.residual[rows], objective.target[rows], raw_step)
-        return [curved.mul_(raw_step)]
+        raw_step = line.raw_step[rows]
+        curvature = objective.loss.curvature_product(line.residual[rows], objective.target[rows], raw_step)
+        return [curvature.mul_(raw_step)]
 
-    return float(objective.total(curvatures)) + float(objective.precision() @ ray.step.square().sum(dim=1))
+    return float(objective.total(curvatures)) + float(objective.precision() @ line.step.square().sum(dim=1))

@@ -1,12 +1,13 @@
-"""Samples of rows that hold up every column: importance sampling by what a row contributes to a column's spread.
+"""Importance samples of the rows, by how much each row contributes to a column's variance (docs/decisions/0001).
 
-Row i is in a sample of about m rows with probability min(1, m (1/2n + score_i / 2 sum score)), where
+Row i is in a sample of about m rows with probability min(1, m share_i), and counts with the inverse of that:
 
+    share_i = s_i / (2 sum_k s_k) + score_i / (2 sum_k score_k)
     score_i = max_j s_i (x_ij - mean_j)^2 / sum_k s_k (x_kj - mean_j)^2
 
-bounds the share of a column that one row holds up, and counts with the inverse of its probability. A row that alone, or
-nearly, carries a column (a rare category, a heavy tail) is then always in. Uniform samples that hold none of such rows
-give a near-singular Hessian and wild steps.
+score_i is the largest share that the row has in the variance of any column. A row that alone, or nearly, carries a
+column (a rare category, a heavy tail) is then always in. Uniform samples without such rows give a near-singular Hessian
+and wild steps.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from torchlogit.objective import Objective
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """One draw for every row: a larger sample holds all of a smaller one.
+    """Samples of any size from one draw of random numbers: a larger sample holds all rows of a smaller one.
 
-    share (n,): a row's part of the probability, which sums to one. enters (n,): the size of the sample that a row is in
-    for the first time, a uniform number divided by its share.
+    share (n,): each row's share of the probability; they sum to one. enters (n,): the size from which on samples hold
+    the row, a uniform random number divided by its share.
     """
 
     objective: Objective
@@ -33,13 +34,13 @@ class Sampler:
 
     @classmethod
     def of(cls, objective: Objective, generator: torch.Generator) -> Sampler:
-        """The sampler of these rows: two readings of X, the moments' one included."""
+        """The sampler of these rows. Reads X twice, once of them for the moments."""
         sums, squares = objective.moments
         total = objective.weight.sum()
         mean = sums / total
         spread = squares - total * mean.square()
-        seen = spread > 1e-12 * squares  # a constant column is held up by every row alike
-        precision = torch.where(seen, 1 / spread.clamp(min=1e-300), torch.zeros_like(spread))
+        varies = spread > 1e-12 * squares  # the variance of a constant column is rounding
+        precision = torch.where(varies, 1 / spread.clamp(min=1e-300), torch.zeros_like(spread))
         score = objective.vector()
         for rows, block in objective.design.blocks():
             score[rows] = block.largest(mean, precision)
@@ -53,13 +54,17 @@ class Sampler:
         return cls(objective, share, enters)
 
     def sample(self, rows: int) -> tuple[Objective, Tensor]:
-        """An estimate of F from about so many rows, and their indices, ascending."""
+        """F estimated from about this many rows, and the indices of the rows, ascending."""
         indices = (self.enters < rows).nonzero()[:, 0]
         probability = (rows * self.share[indices].double()).clamp(max=1)
         return self.objective.sample(indices, 1 / probability), indices
 
     def by_weight(self, weight: Tensor, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The indices of about so many rows, drawn anew, the more often the larger `weight` (n,); and its new value."""
+        """The indices of about this many rows, and their weights: drawn anew by weight (n,) times share.
+
+        The weights are those given over the probabilities, so that weighted sums over the sample estimate those over
+        all rows.
+        """
         share = self.share * weight
         share /= share.sum().clamp(min=1e-300)
         draw = torch.rand(len(share), generator=generator).to(share.device)

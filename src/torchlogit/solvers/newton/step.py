@@ -1,9 +1,9 @@
-"""A Newton step, and what makes one."""
+"""The iterate that a Newton step starts from, the step that a model returns, and the protocol of models."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -12,41 +12,67 @@ from torchlogit.records import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """theta, and the residual and the gradient of F's smooth part there. room: nats that a dual gap may be too wide."""
+class Iterate:
+    """The current point of Newton's method.
+
+    theta (p, n_outputs). residual (n, n_outputs): the derivative of each row's loss by its raw prediction. gradient
+    (p, n_outputs): of the smooth part of F. gap_allowance: nats by which equations that are not solved to the end may
+    widen the dual gap.
+    """
 
     theta: Tensor
     residual: Tensor
     gradient: Tensor
-    room: float = 0.0
+    gap_allowance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A step (p, n_outputs). slope: of F along it, at most. promise: what F should lose. passes: what it took."""
+class NewtonStep:
+    """A step from an iterate.
 
-    step: Tensor
+    direction (p, n_outputs): the full step. slope: the derivative of F along it, or, where the penalty has kinks, an
+    upper bound of that. predicted_decrease: of F over the full step, by the quadratic model, in nats. passes: readings
+    of X that finding it took. exact: whether it was solved for all rows, so that a dual point follows from it.
+    """
+
+    direction: Tensor
     slope: float
-    promise: float
+    predicted_decrease: float
     passes: float
     exact: bool
 
 
 class NewtonModel(Protocol):
-    """A model of F around a point."""
+    """A quadratic model of F around an iterate."""
 
-    def step(self, objective: Objective, point: Point, exact: bool) -> Step:
-        """The model's step from this point, solved for all rows where `exact`."""
+    def step(self, objective: Objective, iterate: Iterate, exact: bool) -> NewtonStep:
+        """The step from this iterate, solved for all rows where `exact`."""
         ...
 
-    def moved(self, reach: float) -> None:
-        """Told of a step that moved the log-odds of a row by this much."""
+
+@runtime_checkable
+class ModelWithMemory(NewtonModel, Protocol):
+    """A model that keeps something from one step to the next: a preconditioner, a set of columns, random numbers."""
+
+    def after_step(self, reach: float) -> None:
+        """Called after a step that moved the log-odds of some row by `reach`, and those of no row by more."""
         ...
 
     def snapshot(self) -> Snapshot:
-        """What it goes by, from step to step, besides what it was made of."""
+        """All that the next steps depend on, besides the arguments that the model was made with."""
         ...
 
-    def go_on(self, objective: Objective, snapshot: Snapshot) -> None:
-        """To where this snapshot of such a model was taken."""
+    def restore(self, objective: Objective, snapshot: Snapshot) -> None:
+        """Continue from a snapshot of a model made with the same arguments, with the same bits."""
         ...
+
+
+def newton_step(iterate: Iterate, direction: Tensor, passes: float, exact: bool) -> NewtonStep:
+    """The step in this direction, a solution of H direction = -gradient under a smooth penalty."""
+    slope = float((iterate.gradient * direction).sum())
+    return NewtonStep(direction, slope, -0.5 * slope, passes, exact)
+
+
+def snapshot_of(model: NewtonModel) -> Snapshot:
+    """The snapshot of a model, empty where it has no memory."""
+    return model.snapshot() if isinstance(model, ModelWithMemory) else {}

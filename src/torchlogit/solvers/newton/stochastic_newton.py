@@ -1,18 +1,18 @@
-"""StochasticNewton: small samples first, then Newton steps whose Hessian reads few rows, then exact ones.
+"""StochasticNewton: Newton steps from small samples first, then from Hessians of few rows, then exact ones.
 
-1. Warm-up. Nested importance samples, each eight times the last, each solved until its own error is what is left:
-   the first digits for a fraction of a pass.
-2. All rows. Exact gradient; Hessian from a sample, or conjugate gradients that it preconditions; exact line search on
-   the stored raw predictions, so that the next X theta is free.
-3. Exact steps. Once the model promises less than `exact_below` of F, the Newton equation is solved for
-   all rows. Such a step hands over a dual point, from which `certificate` proves the answer.
+1. Warm-up. Nested importance samples, each eight times as large as the one before, each solved until its own sampling
+   error is what is left: the first digits for a fraction of a pass.
+2. All rows. The gradient is exact; the Hessian is that of a sample, or conjugate gradients multiply by it and a sample
+   preconditions them. The line search works on the stored raw predictions and does not read X.
+3. Exact steps. Once the model predicts that F falls by less than `exact_below` of it, the Newton equation is solved for
+   all rows. A dual point follows from such a step, and from that a bound (`certificate.py`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import torch
@@ -20,32 +20,61 @@ from torch import Tensor
 
 from torchlogit.objective import Objective
 from torchlogit.records import Params, Snapshot, State
-from torchlogit.solvers.newton.line_search import Ray, search
-from torchlogit.solvers.newton.models import model_for, sample_rows
+from torchlogit.solvers.newton.line_search import LineProblem, line_search
+from torchlogit.solvers.newton.model_choice import DEFAULT, ModelChoice, model_for, sample_rows
 from torchlogit.solvers.newton.sampling import Sampler
-from torchlogit.solvers.newton.step import NewtonModel, Point
+from torchlogit.solvers.newton.step import Iterate, ModelWithMemory, NewtonModel, snapshot_of
 
-GROWTH = 8
-MIN_ROWS, MIN_PER_PARAMETER = 512, 8
-WARM_UP_STEPS = 10
-SETTLED = 0.05  # a sample is solved once its model promises less than this share of the sample's own error
-ROOM = 0.25  # of what the bound may be, the share that is left to equations not solved to the end
-SHRINK = 0.25  # and what is left of that after a step whose dual point did not do
-POOR_STEP = 0.1  # a step shorter than this, or one that leaves half of what was promised before, is poor
+GROWTH = 8  # the size of a warm-up sample over that of the one before; larger: fewer samples, more steps on each
+MIN_ROWS = 512  # the smallest warm-up sample, and its fewest rows per parameter; larger: warm-ups begin later
+MIN_ROWS_PER_PARAMETER = 8
+WARM_UP_STEPS = 10  # Newton steps on one sample at most
+# Predicted decrease on a sample, over its own sampling error (about half a nat per parameter, times n / rows), at which
+# the sample is solved well enough. Larger: earlier on to the next sample.
+SOLVED_RATIO = 0.05
+# Of the bound that is asked for, the share that may be due to equations that are not solved to the end; and the factor
+# on it after a step whose dual point did not do. Larger shares: cheaper exact steps, whose bounds fail more often.
+GAP_SHARE = 0.25
+GAP_SHRINK = 0.25
+POOR_STEP = 0.1  # a step is poor if it is cut below this length; larger: the model gets more rows earlier
+POOR_DECREASE = 0.5  # or if it predicts more than this share of the decrease that the step before predicted
 
 
 @dataclass(frozen=True, slots=True)
 class StochasticNewton:
-    """The default solver: nothing to tune, the optimum to the last digits.
+    """Newton's method with Hessians of samples: the default solver, without anything to tune.
 
-    aim: the bound that is asked for, relative to F: exact steps begin in time for it, solved no better than it needs.
-    hessian_rows: a step goes by a sample alone where it has so many rows per free parameter. exact_below: the share of
-    F, or, where that is more, three times the aim, under which steps are solved for all rows. max_dense: free
-    parameters above which the Hessian is never formed. seed: of the samples.
+    Each step minimises the quadratic model of F at theta, plus the penalty where that has kinks or bounds:
 
-    Source: doubling samples after Ada Newton (Mokhtari et al. 2016, arXiv:1605.07659), subsampled Hessians after
-    Roosta-Khorasani and Mahoney 2019, doi:10.1007/s10107-018-1346-5.
+        theta + t argmin_d  g'd + d'H d / 2
 
+    g is the gradient of all rows, H the Hessian of a sample or, near the optimum, of all rows, and t comes from a line
+    search. A column's units and its correlation with others make no difference.
+
+    Parameters
+    ----------
+    aim : float
+        The bound that is asked for, relative to F. Exact steps begin in time for it, and are solved no further than it
+        needs.
+    hessian_rows : int
+        Rows per free parameter from which a step is that of a sample alone, without conjugate gradients on all rows.
+    exact_below : float
+        Steps are exact once the predicted decrease is below this share of F, or below three times `aim`, where that is
+        more.
+    max_dense : int
+        Free parameters above which no Hessian is formed.
+    seed : int
+        Of the samples.
+    choice : ModelChoice
+        The thresholds between models, for tests and measurements.
+
+    References
+    ----------
+    Doubling samples: Ada Newton, Mokhtari et al. 2016, arXiv:1605.07659. Subsampled Hessians: Roosta-Khorasani and
+    Mahoney 2019, doi:10.1007/s10107-018-1346-5.
+
+    Examples
+    --------
     >>> StochasticNewton(seed=1).hessian_rows
     30
     """
@@ -55,74 +84,78 @@ class StochasticNewton:
     exact_below: float = 3e-5
     max_dense: int = 2500
     seed: int = 0
+    choice: ModelChoice = field(default=DEFAULT, repr=False, metadata={"omit_default": True})
 
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
-        """States after each step on all rows, without end; exact steps carry a dual point.
+        """The state after each step on all rows, without end; exact steps have a dual point.
 
-        A state's raw prediction is that of the state only until the next one is asked for.
+        A state's raw prediction is overwritten by the next step.
         """
         reader = _Reader(objective, self.seed)
-        way = _Descent.at(objective, objective.theta(start)) if start is not None else None
-        if way is None or not way.value <= _without_features(objective):  # a start that is worse than none is none
-            begin = self._warmed_up(objective, reader)
-            way = _Descent.at(objective, begin, way.passes if way is not None else 0.0)
-        yield from self._states(way, reader, _Pace())
+        descent = _Descent.at(objective, objective.theta(start)) if start is not None else None
+        if descent is None or not descent.value <= _empty_model_value(objective):
+            begin = self._warmed_up(objective, reader)  # in place of a start that is worse than an intercept alone
+            descent = _Descent.at(objective, begin, descent.passes if descent is not None else 0.0)
+        yield from self._states(descent, reader, _Pace())
 
     def resumed(self, objective: Objective, snapshot: Snapshot) -> Iterator[State]:
-        """The states after the one of the snapshot; samples and factors are made again, no pass counted twice."""
+        """The states after that of the snapshot. Samples and factors are computed again; their passes do not count."""
         reader, pace = _Reader(objective, self.seed, **snapshot["reader"]), _Pace(**snapshot["pace"])
         model = None
         if snapshot["model"] is not None:
             model = self._model(objective, reader, pace.growth)
-            model.go_on(objective, snapshot["model"])
+            if isinstance(model, ModelWithMemory):
+                model.restore(objective, snapshot["model"])
         yield from self._states(_Descent.resumed(objective, snapshot["way"]), reader, pace, model)
 
-    def _states(self, way: _Descent, reader: _Reader, pace: _Pace, model: NewtonModel | None = None) -> Iterator[State]:
-        """States from here on. model: None where one is to be made, for the pace."""
-        objective = way.objective
+    def _states(
+        self, descent: _Descent, reader: _Reader, pace: _Pace, model: NewtonModel | None = None
+    ) -> Iterator[State]:
+        """The states from here on. Without a model one is made first."""
+        objective = descent.objective
         while True:
             model = self._model(objective, reader, pace.growth) if model is None else model
-            took = way.advance(model, max(self.exact_below, 3 * self.aim), self.aim)
-            passes = reader.passes + way.passes
-            model = None if pace.too_slow(took) else model
+            done = descent.advance(model, max(self.exact_below, 3 * self.aim), self.aim)
+            passes = reader.passes + descent.passes
+            model = None if pace.too_slow(done) else model
             yield State(
-                objective.params(way.theta), passes, way.value, took.promise, way.raw, took.dual,
-                snapshot=partial(_snapshot, way, reader, pace, model),
+                objective.params(descent.theta), passes, descent.value, done.predicted_decrease, descent.raw, done.dual,
+                snapshot=partial(_snapshot, descent, reader, pace, model),
             )  # fmt: skip
 
     def _warmed_up(self, objective: Objective, reader: _Reader) -> Tensor:
-        """The optimum of the largest sample, nearly, by way of smaller ones; the empty model's where there is none."""
-        n, p = objective.design.shape
-        size = p * objective.basis().shape[1]
+        """About the optimum of the largest sample, by way of smaller ones; the empty model's where rows are too few."""
+        (n, p), size = objective.design.shape, objective.n_parameters
         theta = objective.feasible(objective.start())
-        largest = sample_rows(objective, self.hessian_rows, self.max_dense)
-        smallest = max(MIN_ROWS, MIN_PER_PARAMETER * size)
+        largest = sample_rows(objective, self.hessian_rows, self.max_dense, self.choice)
+        smallest = max(MIN_ROWS, MIN_ROWS_PER_PARAMETER * size)
         levels = [rows for i in range(20) if smallest <= (rows := largest // GROWTH**i) <= n / 4]
         for rows in reversed(levels):
             sample, _ = reader.sampler.sample(rows)
             ridge = objective.moments[1][: p - objective.design.has_intercept] / rows
-            modest = replace(sample, penalty=sample.penalty.plus(ridge))
-            theta, passes = self._solved(modest, theta, enough=SETTLED * n / rows * size / 2)
+            ridged = replace(sample, penalty=sample.penalty.plus(ridge))  # one row's worth of every column
+            theta, passes = self._solved(ridged, theta, SOLVED_RATIO * n / rows * size / 2)
             reader.passes += passes * sample.design.shape[0] / n
         return theta
 
-    def _solved(self, sample: Objective, theta: Tensor, enough: float) -> tuple[Tensor, float]:
-        """A few Newton steps, until they promise no more than `enough`; and the passes they took."""
+    def _solved(self, sample: Objective, theta: Tensor, tolerance: float) -> tuple[Tensor, float]:
+        """Newton steps from theta until one predicts a decrease of no more than the tolerance; and their passes."""
         reader = _Reader(sample, self.seed)
-        way, model = _Descent.at(sample, theta), self._model(sample, reader, 1)
+        descent, model = _Descent.at(sample, theta), self._model(sample, reader, 1)
         for _ in range(WARM_UP_STEPS):
-            if way.advance(model, exact_below=0.0).promise <= enough:
+            if descent.advance(model, exact_below=0.0).predicted_decrease <= tolerance:
                 break
-        return way.theta, reader.passes + way.passes
+        return descent.theta, reader.passes + descent.passes
 
     def _model(self, objective: Objective, reader: _Reader, growth: int) -> NewtonModel:
         return model_for(
-            objective, lambda: reader.sampler, hessian_rows=self.hessian_rows, max_dense=self.max_dense, growth=growth
-        )
+            objective, lambda: reader.sampler, hessian_rows=self.hessian_rows, max_dense=self.max_dense, growth=growth,
+            choice=self.choice,
+        )  # fmt: skip
 
 
-def _without_features(objective: Objective) -> float:
-    """F of the model of an intercept alone, infinite where bounds rule it out: reads no X."""
+def _empty_model_value(objective: Objective) -> float:
+    """F of the model with an intercept alone, infinite where bounds rule that out. Does not read X."""
     theta = objective.start()
     if not torch.equal(objective.feasible(theta), theta):
         return math.inf
@@ -131,9 +164,9 @@ def _without_features(objective: Objective) -> float:
 
 
 class _Reader:
-    """Draws samples of an objective's rows, once they are asked for, and counts the passes that it takes.
+    """The sampler of an objective's rows, made once it is asked for, and the passes that it takes.
 
-    counted: whether those of the sampler are.
+    counted: whether `passes` holds the sampler's pass already, as after a fit was resumed.
     """
 
     def __init__(self, objective: Objective, seed: int, passes: float = 0.0, counted: bool = False) -> None:
@@ -141,7 +174,7 @@ class _Reader:
 
     @cached_property
     def sampler(self) -> Sampler:
-        """Made on first use: a pass."""
+        """Made on first use, for a pass."""
         self.passes += 0.0 if self.counted else 1.0
         self.counted = True
         return Sampler.of(self.objective, torch.Generator().manual_seed(self.seed))
@@ -149,17 +182,21 @@ class _Reader:
 
 @dataclass
 class _Pace:
-    """How the last steps went. growth: of the model's rows. poor: such steps in a row. last_promise: the last one's."""
+    """Decides when the model needs more rows.
+
+    growth: the factor on the rows of the model. poor: poor steps in a row. last_promise: the last predicted decrease.
+    """
 
     growth: int = 1
     poor: int = 0
     last_promise: float = math.inf
 
-    def too_slow(self, took: _Advance) -> bool:
-        """Whether, after this step, a model of more rows is due."""
-        self.poor = self.poor + 1 if took.t < POOR_STEP or took.promise > self.last_promise / 2 else 0
-        self.last_promise = took.promise
-        if self.poor < 2 or took.dual is not None:
+    def too_slow(self, done: _Advance) -> bool:
+        """Whether the steps up to this one were poor, so that a model of more rows is to be made."""
+        slow = done.t < POOR_STEP or done.predicted_decrease > POOR_DECREASE * self.last_promise
+        self.poor = self.poor + 1 if slow else 0
+        self.last_promise = done.predicted_decrease
+        if self.poor < 2 or done.dual is not None:
             return False
         self.growth, self.poor = 4 * self.growth, 0
         return True
@@ -167,18 +204,19 @@ class _Pace:
 
 @dataclass(frozen=True, slots=True)
 class _Advance:
-    """What a step promised, how much of it was taken, and, where it was exact, its dual point."""
+    """The decrease of F that a step predicted, the length t that was taken, and the dual point of an exact step."""
 
-    promise: float
+    predicted_decrease: float
     t: float
     dual: Tensor | None
 
 
 @dataclass
 class _Descent:
-    """Newton's way: theta, its raw prediction, residual and F, one step after the other.
+    """Where Newton's method is: theta, and the raw prediction, the residuals and F there.
 
-    exact: whether steps are by now. shrink: of the room that they leave, for what they leave unsolved.
+    exact: whether steps have become exact. shrink: the factor on GAP_SHARE, for dual points that did not do. The names
+    of the fields are keys of snapshots.
     """
 
     objective: Objective
@@ -192,7 +230,7 @@ class _Descent:
 
     @classmethod
     def at(cls, objective: Objective, theta: Tensor, passes: float = 0.0) -> _Descent:
-        """At its start: half a pass, after so many others."""
+        """At a starting point, after so many passes; evaluating it takes half a pass."""
         theta = objective.feasible(objective.visible(theta))
         raw = objective.raw(theta)
         value, residual = objective.evaluate(theta, raw)
@@ -200,47 +238,51 @@ class _Descent:
 
     @classmethod
     def resumed(cls, objective: Objective, snapshot: Snapshot) -> _Descent:
-        """Where this snapshot was taken: the residual is made again of the raw prediction, as the search made it."""
+        """From a snapshot. The residual is computed again from the raw prediction, as the line search computed it."""
         residual = objective.evaluate(snapshot["theta"], snapshot["raw"])[1]
         return cls(objective, residual=residual, **snapshot)
 
     def snapshot(self) -> Snapshot:
-        """All that moves, but for the residual."""
-        return {name: kept for name, kept in vars(self).items() if name not in ("objective", "residual")}
+        """All that steps change, without the residual."""
+        return {name: value for name, value in vars(self).items() if name not in ("objective", "residual")}
 
     def advance(self, model: NewtonModel, exact_below: float, aim: float = 0.0) -> _Advance:
-        """A step; an exact one, once what the model promises is less than this share of F."""
-        objective, room = self.objective, self.shrink * ROOM * aim * self.value
-        point = Point(self.theta, self.residual, objective.gradient(self.theta, self.residual), room)
-        step = model.step(objective, point, self.exact)
+        """A step; an exact one, once the predicted decrease is less than this share of F."""
+        objective, gap_allowance = self.objective, self.shrink * GAP_SHARE * aim * self.value
+        gradient = objective.gradient(self.theta, self.residual)
+        iterate = Iterate(self.theta, self.residual, gradient, gap_allowance)
+        step = model.step(objective, iterate, self.exact)
         self.passes += 0.5 + step.passes
-        if not self.exact and step.promise <= exact_below * self.value:
+        if not self.exact and step.predicted_decrease <= exact_below * self.value:
             self.exact = True
             if not step.exact:
-                step = model.step(objective, point, True)
+                step = model.step(objective, iterate, True)
                 self.passes += step.passes
-        raw_step = objective.product(step.step)
+        raw_step = objective.product(step.direction)
         self.passes += 0.5
         dual = self._dual(raw_step) if step.exact and exact_below > 0 else None
-        self.shrink *= SHRINK if dual is not None else 1.0
-        ray = Ray(objective, self.theta, self.raw, step.step, raw_step, self.value, step.slope, self.residual)
-        landing = search(ray)
-        self.theta, self.value = objective.feasible(ray.at(landing.t)), landing.value
-        for rows in objective.chunks():  # as the search did: the residual is that of these bits
-            self.raw[rows].add_(raw_step[rows], alpha=landing.t)
-        model.moved(landing.t * ray.reach())
-        return _Advance(step.promise, landing.t, dual)
+        self.shrink *= GAP_SHRINK if dual is not None else 1.0
+        line = LineProblem(
+            objective, self.theta, self.raw, step.direction, raw_step, self.value, step.slope, self.residual
+        )
+        found = line_search(line)
+        self.theta, self.value = objective.feasible(line.point(found.t)), found.value
+        for rows in objective.chunks():  # the chunks of the line search, so that the residual is that of the same bits
+            self.raw[rows].add_(raw_step[rows], alpha=found.t)
+        if isinstance(model, ModelWithMemory):
+            model.after_step(found.t * line.reach())
+        return _Advance(step.predicted_decrease, found.t, dual)
 
     def _dual(self, raw_step: Tensor) -> Tensor:
-        """The dual point that a step solved for all rows hands over."""
+        """The dual point of an exact step, (n, n_outputs)."""
         target, residual, dual_point = self.objective.target, self.residual, self.objective.loss.dual_point
         return self.objective.each(lambda rows: dual_point(residual[rows], target[rows], raw_step[rows]))
 
 
-def _snapshot(way: _Descent, reader: _Reader, pace: _Pace, model: NewtonModel | None) -> Snapshot:
+def _snapshot(descent: _Descent, reader: _Reader, pace: _Pace, model: NewtonModel | None) -> Snapshot:
     return {
-        "way": way.snapshot(),
+        "way": descent.snapshot(),
         "reader": {"passes": reader.passes, "counted": reader.counted},
         "pace": dict(vars(pace)),
-        "model": None if model is None else model.snapshot(),
+        "model": None if model is None else snapshot_of(model),
     }

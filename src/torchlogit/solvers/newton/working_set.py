@@ -1,11 +1,11 @@
-"""Newton's steps on the columns that matter: some of them, so few that their Hessian can be formed.
+"""Newton steps on a working set of the columns, so few that their Hessian can be formed.
 
-With l1 or bounds a step moves the columns that are not at rest on a kink or a bound, and of those at rest the ones that
-would leave it, first those that promise most; all others stay where they are. Few columns ever leave the kink of an l1
-penalty, and so the Hessian of all columns is never needed; what the others would do is seen in the gradient at the next
-step. Of hashed columns many have no value in any row: they stay at zero.
+With l1 or bounds a step moves the columns that are off the kinks and bounds, and, of those that rest on one, the ones
+whose move would lower F most; all others stay where they are. Few columns ever leave the kink of an l1 penalty, so the
+Hessian of all columns is never needed: the gradient, one product with X', shows at every step which others should
+move. Hashing leaves many columns without a value in any row; they stay at zero.
 
-Source: working sets for generalised linear models, Massias, Gramfort and Salmon 2018, arXiv:1802.07481.
+Reference: Massias, Gramfort and Salmon 2018, arXiv:1802.07481.
 """
 
 from __future__ import annotations
@@ -19,85 +19,99 @@ from torch import Tensor
 from torchlogit.objective import Objective
 from torchlogit.penalties import clipped, soft_thresholded
 from torchlogit.records import Snapshot
-from torchlogit.solvers.newton.step import NewtonModel, Point, Step
+from torchlogit.solvers.newton.step import Iterate, ModelWithMemory, NewtonModel, NewtonStep, snapshot_of
 
-AT_FIRST = 100  # columns; later, so many times those that are not at rest
-GROWTH = 2
-STEEPEST = 0.25  # the largest second derivative of a loss
-MOST = 4000  # columns: the square is what a step costs
+GROWTH = 2  # columns of a working set over those off the kinks and bounds; larger: fewer sets, dearer Hessians
+MAX_CURVATURE = 0.25  # the largest second derivative of a loss by one of its raw predictions
 
 
 class WorkingSet:
-    """A model of the columns that `wanted` names, by the model that `of` makes of them; made anew when others are."""
+    """A Newton model of some of the columns; the step is zero on all others.
 
-    def __init__(self, wanted: Callable[[Objective, Point], Tensor], of: Callable[[Objective], NewtonModel]) -> None:
-        self._wanted, self._of = wanted, of
+    select: the indices of the columns that a step from an iterate should move. build: makes the model of an objective
+    that has those columns alone. A new model is made only once columns are selected that the last one lacks.
+    """
+
+    def __init__(
+        self, select: Callable[[Objective, Iterate], Tensor], build: Callable[[Objective], NewtonModel]
+    ) -> None:
+        self._select, self._build = select, build
         self._columns = torch.zeros(0, dtype=torch.int64)
-        self._part: tuple[Objective, NewtonModel] | None = None
-        self._passes = 0.0
-        self._points: tuple[Point, Point] | None = None
+        self._restricted: tuple[Objective, NewtonModel] | None = None  # to these columns
+        self._selection_passes = 0.0  # of gathering the columns, until a step has accounted for them
+        self._iterates: tuple[Iterate, Iterate] | None = None  # the last one, and its part in these columns
 
-    def step(self, objective: Objective, point: Point, exact: bool) -> Step:
-        """The model's step, zero on all other columns."""
-        wanted = self._wanted(objective, point)
-        if self._part is None or not bool(torch.isin(wanted, self._columns).all()):
-            self._columns, self._points, self._passes = wanted, None, 0.5
-            self._part = self._made(objective)
-        part, model = self._part
-        last = torch.arange(len(objective.coef(point.theta)), len(point.theta))
-        places = torch.cat([self._columns, last]).to(point.theta.device)
-        if self._points is None or self._points[0] is not point:  # a model knows a point by its being the same object
-            self._points = point, replace(point, theta=point.theta[places], gradient=point.gradient[places])
-        step = model.step(part, self._points[1], exact)
-        whole = torch.zeros_like(point.theta).index_copy_(0, places, step.step)
-        spent = (self._passes + step.passes) * part.design.n_values / max(1, objective.design.n_values)
-        self._passes = 0.0
-        return replace(step, step=whole, passes=spent)
+    def step(self, objective: Objective, iterate: Iterate, exact: bool) -> NewtonStep:
+        """The step of the columns' model."""
+        selected = self._select(objective, iterate)
+        if self._restricted is None or not bool(torch.isin(selected, self._columns).all()):
+            self._columns, self._iterates, self._selection_passes = selected, None, 0.5
+            self._restricted = self._restrict(objective)
+        restricted, model = self._restricted
+        intercept = torch.arange(objective.n_features, len(iterate.theta))
+        places = torch.cat([self._columns, intercept]).to(iterate.theta.device)
+        if self._iterates is None or self._iterates[0] is not iterate:  # models recognise an iterate by its identity
+            part = replace(iterate, theta=iterate.theta[places], gradient=iterate.gradient[places])
+            self._iterates = iterate, part
+        step = model.step(restricted, self._iterates[1], exact)
+        direction = torch.zeros_like(iterate.theta).index_copy_(0, places, step.direction)
+        share = restricted.design.n_values / max(1, objective.design.n_values)
+        passes = (self._selection_passes + step.passes) * share
+        self._selection_passes = 0.0
+        return replace(step, direction=direction, passes=passes)
 
-    def moved(self, reach: float) -> None:
-        """Passed on."""
-        if self._part is not None:
-            self._part[1].moved(reach)
+    def after_step(self, reach: float) -> None:
+        """Pass on to the columns' model."""
+        if self._restricted is not None and isinstance(self._restricted[1], ModelWithMemory):
+            self._restricted[1].after_step(reach)
 
     def snapshot(self) -> Snapshot:
-        """The columns, and what the model of them goes by."""
-        return {"columns": self._columns, "model": None if self._part is None else self._part[1].snapshot()}
+        """The columns, and the snapshot of their model."""
+        return {
+            "columns": self._columns,
+            "model": None if self._restricted is None else snapshot_of(self._restricted[1]),
+        }
 
-    def go_on(self, objective: Objective, snapshot: Snapshot) -> None:
-        """With the same columns."""
+    def restore(self, objective: Objective, snapshot: Snapshot) -> None:
+        """Continue with the same columns."""
         if snapshot["model"] is not None:
             self._columns = snapshot["columns"].cpu()
-            part, model = self._part = self._made(objective)
-            model.go_on(part, snapshot["model"])
+            restricted, model = self._restricted = self._restrict(objective)
+            if isinstance(model, ModelWithMemory):
+                model.restore(restricted, snapshot["model"])
 
-    def _made(self, objective: Objective) -> tuple[Objective, NewtonModel]:
-        part = objective.columns(self._columns)
-        return part, self._of(part)
+    def _restrict(self, objective: Objective) -> tuple[Objective, NewtonModel]:
+        restricted = objective.columns(self._columns)
+        return restricted, self._build(restricted)
 
 
 def occupied(objective: Objective) -> Tensor:
-    """Whether each feature has a value other than zero in some row of positive weight."""
+    """Whether each feature has a value other than zero in some row of positive weight, (n_features,)."""
     return objective.coef(objective.moments[1][:, None])[:, 0] > 0
 
 
-def occupied_columns(objective: Objective, point: Point) -> Tensor:
+def occupied_columns(objective: Objective, iterate: Iterate) -> Tensor:
     """The columns, ascending, that have a value in some row, or a coefficient."""
-    seen = occupied(objective) | (objective.coef(point.theta) != 0).any(dim=1)
-    return seen.nonzero()[:, 0].cpu()
+    columns = occupied(objective) | (objective.coef(iterate.theta) != 0).any(dim=1)
+    return columns.nonzero()[:, 0].cpu()
 
 
-def promising_columns(objective: Objective, point: Point) -> Tensor:
-    """The columns, ascending: those between kinks and bounds, then those that would lower F most."""
-    coef, gradient = objective.coef(point.theta), objective.coef(point.gradient)
+def promising_columns(objective: Objective, iterate: Iterate, *, first: int, most: int) -> Tensor:
+    """The columns, ascending, that are off the kinks and bounds, and as many again that would lower F most.
+
+    At least `first` columns, and no more than `most`. By how much a column would lower F is judged by a proximal
+    gradient step of that column alone.
+    """
+    coef, gradient = objective.coef(iterate.theta), objective.coef(iterate.gradient)
     penalty, n_features = objective.penalty, len(coef)
     rates = penalty.l1_rates(n_features).to(coef)[:, None]
     lower, upper = (end.to(coef)[:, None] for end in penalty.box(n_features))
-    bend = objective.coef(objective.precision() + STEEPEST * objective.moments[1])[:, None].clamp(min=1e-300)
-    move = coef - clipped(soft_thresholded(coef - gradient / bend, rates / bend), lower, upper)
-    promise = (bend * move.square()).sum(dim=1)
-    between = ((lower < coef) & (coef < upper) & ((coef != 0) | (rates == 0))).any(dim=1)
-    several = max(AT_FIRST, GROWTH * int(between.sum()))
-    promise = torch.where(between, torch.inf, promise) if several <= MOST else promise
-    best = promise.topk(min(several, MOST, n_features))
-    some = max(1, int((best.values > 0).sum()))
-    return best.indices[:some].sort().values.cpu()
+    curvature = objective.coef(objective.precision() + MAX_CURVATURE * objective.moments[1])[:, None].clamp(min=1e-300)
+    move = coef - clipped(soft_thresholded(coef - gradient / curvature, rates / curvature), lower, upper)
+    decrease = (curvature * move.square()).sum(dim=1)
+    moving = ((lower < coef) & (coef < upper) & ((coef != 0) | (rates == 0))).any(dim=1)
+    size = max(first, GROWTH * int(moving.sum()))
+    decrease = torch.where(moving, torch.inf, decrease) if size <= most else decrease
+    best = decrease.topk(min(size, most, n_features))
+    chosen = max(1, int((best.values > 0).sum()))
+    return best.indices[:chosen].sort().values.cpu()

@@ -1,0 +1,164 @@
+"""Which quadratic model a problem of some shape gets, and from how many rows it is built.
+
+Up to some thousand parameters the Hessian is formed, of all rows where that is cheap and of a sample elsewhere. With
+more, conjugate gradients on all rows need no matrix; a sample preconditions them. With l1 or bounds on many columns the
+same models are built of a working set of the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+
+import torch
+
+from torchlogit.objective import Objective
+from torchlogit.solvers.newton.curvature import ByOutput, Diagonal, SampleHessian
+from torchlogit.solvers.newton.models import AllRows, BlocksWithKinks, SampleWithKinks
+from torchlogit.solvers.newton.preconditioned import Preconditioned
+from torchlogit.solvers.newton.sampling import Sampler
+from torchlogit.solvers.newton.step import NewtonModel
+from torchlogit.solvers.newton.working_set import WorkingSet, occupied, occupied_columns, promising_columns
+
+SampleSource = Callable[[], Sampler]  # makes the sampler when it is first asked for: it costs a pass
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """The thresholds between the models. They decide how fast a fit gets to the optimum, not where that is.
+
+    >>> ModelChoice(wide=10_000).rows_per_column
+    4
+    """
+
+    # Multiplications for the Hessian of a sample, over those of one product X theta, up to which they cost less than
+    # reading X does. Larger: larger samples, whose steps are better and dearer (docs/decisions/0001).
+    cheap_operations: float = 8.0
+    # The same for a sample of `hessian_rows` rows per parameter, whose steps save conjugate gradients on all rows.
+    # Larger: more problems are solved by samples alone (docs/decisions/0001).
+    operations_saved: float = 96.0
+    # Rows per parameter above which more rows make no better step (docs/decisions/0001).
+    ample_rows: int = 1000
+    # The share of all rows above which a sample is not worth while, and the Hessian is that of all rows. Larger:
+    # samples even where they save little.
+    all_rows_share: float = 0.4
+    # Rows per column of a sample that preconditions. Larger: fewer products, and a dearer factor (docs/decisions/0009).
+    rows_per_column: int = 4
+    # Columns above which a preconditioner is built from fewer rows than columns, `wide` of them, and factored by way of
+    # their own Gram matrix; larger: larger matrices are factored, at the cost of the cube (docs/decisions/0009).
+    wide: int = 2500
+    # Columns above which l1 and bounds are solved on working sets of the columns (docs/decisions/0012).
+    wide_with_kinks: int = 2500
+    # The share of values other than zero up to which the diagonal preconditions more than `wide` columns. Larger: the
+    # diagonal is tried on denser rows, whose columns overlap more.
+    sparse_share: float = 1 / 16
+    # A second or so of work: the cube of the columns up to which all rows' Hessian is factored once the diagonal takes
+    # too many products, over the values of X, and without regard to those. Larger: factored for wider X
+    # (docs/decisions/0012).
+    cube_per_value: float = 3e4
+    cube: float = 1e11
+    # Entries of the factors of all outputs together, 4 bytes each, up to which they are formed: 512 MiB.
+    factor_entries: int = 1 << 27
+    # Columns of the first working set, and of any: its Hessian takes time and memory with their square. Larger: fewer
+    # and dearer steps (docs/decisions/0012).
+    first_columns: int = 100
+    max_columns: int = 4000
+
+
+DEFAULT = ModelChoice()
+
+
+def model_for(
+    objective: Objective,
+    sampler: SampleSource,
+    *,
+    hessian_rows: int,
+    max_dense: int,
+    growth: int,
+    choice: ModelChoice = DEFAULT,
+) -> NewtonModel:
+    """The model that is the cheapest for this objective.
+
+    Parameters
+    ----------
+    objective : Objective
+        F of all rows. Only its shape, its sparsity and the kind of its penalty are looked at.
+    sampler : callable
+        Returns the sampler of the rows.
+    hessian_rows : int
+        Rows per parameter from which the step of a sample is taken as it is.
+    max_dense : int
+        The number of free parameters up to which a Hessian is formed.
+    growth : int
+        A factor for the rows that the shape alone would give.
+    choice : ModelChoice
+        The thresholds.
+    """
+    p, smooth = objective.design.shape[1], objective.penalty.smooth
+    build = partial(
+        _smooth_model if smooth else _model_with_kinks, hessian_rows=hessian_rows, growth=growth, choice=choice
+    )
+    if not smooth and p > choice.wide_with_kinks:
+        columns = partial(promising_columns, first=choice.first_columns, most=choice.max_columns)
+        formed = max(max_dense, choice.max_columns + 1)  # for two classes, the Hessian of any working set
+        return WorkingSet(columns, lambda part: build(part, _own_sampler(part), max_dense=formed))
+    if p > choice.wide and int(occupied(objective).sum()) <= p / 2:
+        return WorkingSet(occupied_columns, lambda part: build(part, _own_sampler(part), max_dense=max_dense))
+    return build(objective, sampler, max_dense=max_dense)
+
+
+def sample_rows(objective: Objective, hessian_rows: int, max_dense: int, choice: ModelChoice = DEFAULT) -> int:
+    """The number of rows that the Hessian is estimated from.
+
+    They are enough to precondition with, and, where that is not too dear, enough to step by the sample alone.
+    """
+    n, p = objective.design.shape
+    n_free, size = objective.basis().shape[1], objective.n_parameters
+    rows = choice.rows_per_column * p if p <= choice.wide else choice.wide
+    if size > max_dense:
+        return min(n, rows)
+    # With rows of w values, X theta takes n w n_free multiplications, and the Hessian of m rows
+    # m w^2 n_free (n_free + 1) / 2.
+    width = objective.design.n_values / n + objective.design.has_intercept
+    rows_of_one_product = n * 2 / (max(1.0, width) * (n_free + 1))
+    rows = max(rows, int(min(choice.cheap_operations * rows_of_one_product, choice.ample_rows * size)))
+    if hessian_rows * size <= choice.operations_saved * rows_of_one_product:
+        rows = max(rows, hessian_rows * size)
+    return min(n, rows)
+
+
+def _own_sampler(objective: Objective) -> SampleSource:
+    """A sampler of these columns, made on first use."""
+    return cache(lambda: Sampler.of(objective, torch.Generator().manual_seed(objective.design.shape[1])))
+
+
+def _smooth_model(
+    objective: Objective, sampler: SampleSource, *, hessian_rows: int, max_dense: int, growth: int, choice: ModelChoice
+) -> NewtonModel:
+    """The model under a smooth penalty."""
+    (n, p), size, n_values = objective.design.shape, objective.n_parameters, objective.design.n_values
+    rows = sample_rows(objective, hessian_rows, max_dense, choice)
+    if size <= max_dense and growth * rows >= choice.all_rows_share * n:
+        return AllRows()
+    if size <= max_dense and rows >= hessian_rows * size and growth == 1:
+        return Preconditioned(SampleHessian(*sampler().sample(rows)), True, max_dense)
+    if p > choice.wide and n_values <= choice.sparse_share * n * p:
+        affordable = p**3 <= max(choice.cube, choice.cube_per_value * n_values) and size * p <= choice.factor_entries
+        costlier = ByOutput(sampler, n, choice.wide) if affordable else None
+        return Preconditioned(Diagonal(), False, max_dense, costlier)
+    return Preconditioned(ByOutput(sampler, min(n, growth * rows), choice.wide), False, max_dense, seed=rows)
+
+
+def _model_with_kinks(
+    objective: Objective, sampler: SampleSource, *, hessian_rows: int, max_dense: int, growth: int, choice: ModelChoice
+) -> NewtonModel:
+    """The model under a penalty with kinks or bounds."""
+    (n, p), size = objective.design.shape, objective.n_parameters
+    formed = size <= max_dense
+    rows = max(sample_rows(objective, hessian_rows, max_dense, choice), hessian_rows * (size if formed else p))
+    if formed and growth * rows >= choice.all_rows_share * n:
+        return AllRows()
+    if formed:
+        return SampleWithKinks(*sampler().sample(growth * rows))
+    return BlocksWithKinks(ByOutput(sampler, min(n, growth * rows), choice.wide), seed=rows)
