@@ -22,6 +22,7 @@ import torchlogit.objective
 from cases import KINKED, PROBLEMS
 from torchlogit.atomic import load_tree, map_tensors, save_tree
 from torchlogit.design import Sparse
+from torchlogit.kernels import dual
 from torchlogit.losses import Logistic, Softmax
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
@@ -108,6 +109,7 @@ def empty_columns() -> Objective:
 SMALL_SAMPLES = ModelChoice(cheap_operations=0.0)
 FEW_COLUMNS = ModelChoice(wide_with_kinks=0, first_columns=1)
 SPARSE = ModelChoice(wide=1, sparse_share=1.0)
+ON_THREADS: Patches = {(dual, "SMALL"): 100, (dual, "BESIDE"): 0}
 matrix_free = partial(StochasticNewton, max_dense=1)
 
 CASES = [
@@ -139,13 +141,13 @@ CASES = [
          holds=("taken.diagonal",)),
     Case("newton, the dearer one", matrix_free(choice=replace(SPARSE, cube_per_value=1e9)), nested_levels,
          holds=("dear=True", "taken.samples.0.weight")),
-    Case("newton, two threads", StochasticNewton(), partial(large, n=MANY + 33_333),
-         {(torchlogit.objective, "CHUNK"): MANY}, threads=2, after=(1, 3)),
+    Case("newton, two threads", StochasticNewton(), partial(large, n=MANY + 9_999),
+         {(torchlogit.objective, "CHUNK"): MANY}, threads=2, after=(2,)),
     Case("newton, many chunks", StochasticNewton(), named("softmax 3"), {(torchlogit.objective, "CHUNK"): 100}),
     Case("dual", DualAscent(), named("csr, uneven weights, offsets")),
     Case("dual, elastic net", DualAscent(seed=2), named("elastic net")),
     Case("dual, started, no intercept", DualAscent(), named("no intercept"), start=True),
-    Case("dual, two threads", DualAscent(), partial(large, n=MANY, d=4), threads=2, after=(1, 3)),
+    Case("dual, two threads", DualAscent(), partial(large, n=2000), ON_THREADS, threads=2, after=(1, 3)),
     Case("softmax ascent", SoftmaxAscent(), named("softmax 3")),
     Case("softmax ascent, started", SoftmaxAscent(seed=1), named("softmax 5, no intercept, weights"), start=True),
     Case("sgd", SGD(0.1), few),
