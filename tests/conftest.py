@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import torch
 from hypothesis import settings
@@ -11,7 +13,14 @@ from profiles import PROFILES
 for name, profile in PROFILES.items():
     settings.register_profile(name, profile)
 settings.load_profile("torchlogit")
-torch.set_num_threads(1)  # tables of a few hundred rows: waking a second thread takes longer than the sums
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Tables have a few hundred rows: waking a second thread takes longer than the sums. A test may ask for more."""
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -22,3 +31,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(skip)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of every later garbage collection: half a million objects that stay to the end."""
+    gc.freeze()

@@ -24,8 +24,8 @@ SOURCE = ROOT / "src" / FACE
 LADDERS = {
     "torchlogit": [
         ["__main__"],
-        ["cli"],
-        ["estimator", "nn", "tutorial"],
+        ["cli", "estimator"],
+        ["nn", "tutorial"],
         ["training"],
         ["path"],
         ["fit", "streaming"],

@@ -1,6 +1,6 @@
 """Logistic regression by stochastic gradients, with nothing to tune and a proof of how good the answer is.
 
-The public names are imported on first use, so that what needs no torch does not wait for it.
+Public names are imported on first use, so that `import torchlogit` alone imports neither torch nor numpy.
 """
 
 from __future__ import annotations

@@ -83,8 +83,9 @@ class Objective:
         """The objective of these parts, which are checked; InputError where shapes or values are wrong."""
         n = design.shape[0]
         target = target.to(torch.float64).contiguous()
-        if target.shape != (n, loss.n_outputs):
-            raise InputError(f"target has shape {tuple(target.shape)}: expected {(n, loss.n_outputs)}, one row a row")
+        expected = (n, loss.n_outputs)
+        if target.shape != expected:
+            raise InputError(f"target has shape {tuple(target.shape)}: expected {expected}, rows and outputs")
         if not _within(target, 1.0):
             raise InputError("target holds values outside [0, 1]: expected class probabilities, 0 and 1 for labels")
         if weight is None:
@@ -97,8 +98,8 @@ class Objective:
                 raise InputError("sample_weight is zero on every row: expected at least one positive weight")
         if offset is not None:
             offset = offset.to(target)
-            if offset.shape != target.shape or not bool(torch.isfinite(offset).all()):
-                raise InputError(f"offset: expected finite numbers of shape {tuple(target.shape)}, one row a row")
+            if offset.shape != expected or not bool(torch.isfinite(offset).all()):
+                raise InputError(f"offset: expected finite numbers of shape {expected}, rows and outputs")
         return cls(design, target, weight, loss, penalty, offset, storage)
 
     @cached_property

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 class Status(StrEnum):
     """How a fit ends: one word, the same in code, files and output (docs/architecture.md)."""
 
-    CERTIFIED = "certified"
-    BUDGET = "budget"
-    SEPARATED = "separated"
-    UNCERTIFIABLE = "uncertifiable"
-    DIVERGED = "diverged"
+    CERTIFIED = "certified"  # the bound on F - min F is as small as asked for
+    BUDGET = "budget"  # a budget was spent, or the fit was stopped, before that
+    SEPARATED = "separated"  # F has no finite minimum, which is proved
+    UNCERTIFIABLE = "uncertifiable"  # no further step helps, and there is no bound as small as asked for
+    DIVERGED = "diverged"  # F or a parameter became infinite or NaN
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,12 @@ TRAIN = ["train", "rows.csv", "--target", "y", "-o", "model.safetensors"]
 COMMANDS = {
     "train": TRAIN,
     "train by one pass": [*TRAIN, "--solver", "streaming"],
+    "train by sgd": [*TRAIN, "--solver", "sgd"],
     "train, l2 chosen": [*TRAIN, "--l2", "auto"],
     "predict": ["predict", "model.safetensors", "rows.csv"],
     "evaluate": ["evaluate", "model.safetensors", "rows.csv"],
     "inspect": ["inspect", "model.safetensors"],
+    "demo": ["demo"],
 }
 UNUSED = {"sklearn", "pandas", "scipy.stats"}
 WITHOUT_TORCH = ("predict", "inspect")
@@ -48,9 +50,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+SLOW = ("train by one pass", "train, l2 chosen", "demo")  # seconds each, and they import what the others do
+
+
+@pytest.mark.parametrize("name", [pytest.param(c, marks=[pytest.mark.slow] * (c in SLOW)) for c in COMMANDS])
 def test_a_command_imports_what_it_uses(name: str, folder: Path) -> None:
     modules = imported(folder, *COMMANDS[name])
-    assert "pyarrow" in modules
     unused = UNUSED | ({"torch"} if name in WITHOUT_TORCH else set())
     assert not unused & modules

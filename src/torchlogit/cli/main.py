@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import suppress
 from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
 import click
@@ -52,19 +53,18 @@ def cli() -> None:
     """Logistic regression by stochastic gradients, with nothing to tune and a proof of how good the answer is."""
 
 
-class _WithoutPandas:
-    """An import hook that makes `import pandas` fail as if it were not installed."""
+class _PathWithoutPandas(PathFinder):
+    """Finds the modules of sys.path, but pandas."""
 
-    @staticmethod
-    def find_spec(name: str, path: Any = None, target: Any = None) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError("the command line does without pandas", name=name)
+    @classmethod
+    def find_spec(cls, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        return None if fullname == "pandas" else PathFinder.find_spec(fullname, path, target)
 
 
 def run() -> None:
     """Runs the command line in a process of its own."""
     # pyarrow imports pandas, where it is installed, to recognise its types: .3 s, and no command uses it.
-    sys.meta_path.insert(0, _WithoutPandas)
+    sys.meta_path[:] = [_PathWithoutPandas if finder is PathFinder else finder for finder in sys.meta_path]
     main()
 
 

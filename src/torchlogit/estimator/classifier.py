@@ -259,8 +259,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     def _remember(self, fitted: Fitted) -> None:
         """Sets all attributes of a fitted estimator; no other method does."""
-        self._fitted, self._stream = fitted, fitted.stream
         self.coef_, self.intercept_, self.classes_ = fitted.coef.T.copy(), fitted.intercept, fitted.classes
+        self._fitted, self._stream = replace(fitted, coef=self.coef_.T), fitted.stream
         self.certificate_, self.history_, self.n_iter_ = fitted.certificate, fitted.history, fitted.passes
         self.covariance_, self.l2_ = fitted.covariance, fitted.penalty.l2
         for name in OPTIONAL:

@@ -114,7 +114,7 @@ def sample_rows(objective: Objective, hessian_rows: int, max_dense: int, choice:
     They are enough to precondition with, and, where that is not too dear, enough to step by the sample alone.
     """
     n, p = objective.design.shape
-    n_free, size = objective.basis().shape[1], objective.n_parameters
+    n_free, size = objective.n_free, objective.n_parameters
     rows = choice.rows_per_column * p if p <= choice.wide else choice.wide
     if size > max_dense:
         return min(n, rows)
