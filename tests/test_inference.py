@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,15 +30,6 @@ published = [
     pytest.mark.data,
     pytest.mark.skipif(not STATS.is_dir(), reason="the shared data folder beside the project is not there"),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small steps: threads that wait for each other on a busy machine take many times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def maximum_likelihood(X: Any, y: Any, weight: Any = None, **options: Any) -> LogisticRegression:

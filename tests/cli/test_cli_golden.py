@@ -15,13 +15,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from commands import masked, torchlogit
 from places import GOLDEN
@@ -221,15 +219,6 @@ def _shown(path: Path) -> str:
     table = pq.read_table(path)
     rows = [", ".join(f"{name} {value}" for name, value in row.items()) for row in table.to_pylist()]
     return "\n".join([*(f"{field.name}: {field.type}" for field in table.schema), *rows, ""])
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small steps: threads that wait for each other on a busy machine take many times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", TRANSCRIPTS)

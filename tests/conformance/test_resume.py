@@ -172,15 +172,11 @@ CASES = [
 @contextmanager
 def in_place(case: Case) -> Iterator[None]:
     """The case's constants and threads."""
-    threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         for (module, name), value in case.patches.items():
             patch.setattr(module, name, value)
         torch.set_num_threads(case.threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+        yield
 
 
 def copied(state: State) -> State:

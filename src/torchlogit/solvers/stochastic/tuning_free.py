@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchlogit.design import Rows
 from torchlogit.errors import InputError
 from torchlogit.objective import Objective
 from torchlogit.records import Params, Snapshot, State
@@ -281,11 +282,15 @@ def _smoothness(objective: Objective, size: int) -> float:
     if p > MOST_COLUMNS:
         raise InputError(f"SAGA takes {MOST_COLUMNS:,} columns at most: X has {p:,}; use the default solver")
     identity = torch.eye(p, dtype=torch.float64, device=objective.target.device)
-    gram, largest = torch.zeros_like(identity), 0.0
-    for rows, block in objective.design.blocks():
+    largest = 0.0
+
+    def term(rows: slice, block: Rows) -> Tensor:
+        nonlocal largest
         x, weight = block.matmul(identity), objective.weight[rows]
-        gram += x.T @ (x * weight[:, None])
         largest = max(largest, float((weight * x.square().sum(dim=1)).max()))
+        return x.T @ (x * weight[:, None])
+
+    gram = objective.sum_blocks(term)
     variance = (CURVATURE if objective.loss.n_outputs == 1 else 2 * CURVATURE) / objective.total_weight
     mean = float(torch.linalg.eigvalsh(gram)[-1])
     if n == 1:
