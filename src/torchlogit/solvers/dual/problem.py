@@ -35,5 +35,5 @@ def refuse(objective: Objective) -> None:
 
 def columns_rate(objective: Objective) -> float:
     """sum_j mean_j^2 / precision_j: how far the raw prediction of a mean row moves for residuals that sum to one."""
-    sums, precision = objective.coef(objective.moments[0][:, None]), objective.coef(objective.precision()[:, None])
+    sums, precision = objective.coef(objective.moments[0][:, None]), objective.coef(objective.precision[:, None])
     return float(((sums / objective.total_weight).square() / precision).sum())

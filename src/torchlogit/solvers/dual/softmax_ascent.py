@@ -102,7 +102,7 @@ class _Ascent:
     @classmethod
     def at(cls, objective: Objective, start: Params | None) -> _Ascent:
         """The probabilities of a start; without one every q_i is its target, and the coefficients are zero."""
-        precision = objective.coef(objective.precision()[:, None])[:, 0]
+        precision = objective.coef(objective.precision[:, None])[:, 0]
         begin = objective.params(objective.start()) if start is None else start
         dual, coef = objective.target.clone(), torch.zeros_like(begin.coef)
         if start is not None:
