@@ -116,7 +116,7 @@ class _Losses:
 
 def features_are_free(objective: Objective) -> bool:
     """Whether some coefficient, the intercept aside, may grow without a penalty, so that a minimum may not exist."""
-    low, high = (objective.coef(end) for end in objective.dual_range())
+    low, high = (objective.coef(end) for end in objective.dual_range)
     return bool(((low == 0) | (high == 0)).any())
 
 
@@ -191,7 +191,7 @@ def _share_within_range(objective: Objective, dual: Tensor, rounding: Tensor) ->
     c (q - target) is a dual point too, between the target and q, and is balanced wherever q - target is. Columns whose
     dual has to be zero are left out: they are balanced.
     """
-    low, high = objective.dual_range()
+    low, high = objective.dual_range
     low, high, dual = (objective.coef(part) for part in (low, high, dual))
     limit = torch.where(dual > 0, high, -low)
     within = limit - 2 * objective.coef(rounding)
@@ -295,7 +295,7 @@ def _to_be_balanced(objective: Objective, residual: Tensor, dual: Tensor) -> Ten
 
     It has to where a coefficient is free on both sides of zero, or on the one side that its dual is on.
     """
-    low, high = (end.expand_as(dual) for end in objective.dual_range())
+    low, high = (end.expand_as(dual) for end in objective.dual_range)
     slack = 8 * _rounding(objective, residual)
     wrong = ((high == 0) & (dual > -slack)) | ((low == 0) & (dual < slack))
     free = ((low == 0) & (high == 0)) | wrong

@@ -263,28 +263,22 @@ class Objective:
 
     def penalty_gradient(self, theta: Tensor) -> Tensor:
         """Derivative of Omega's smooth part by theta, (p, n_outputs), zero for the intercept."""
-        return self.precision()[:, None] * theta
+        return self.precision[:, None] * theta
 
+    @cached_property
     def precision(self) -> Tensor:
         """Omega's second derivative by each row of theta, (p,), zero for the intercept."""
-        return self._precision
+        return self._with_intercept(self.penalty.precision(self.n_features))
 
     @cached_property
-    def _precision(self) -> Tensor:
-        precision = self.penalty.precision(self.n_features)
-        return torch.cat([precision, torch.zeros(int(self.design.has_intercept))]).to(self.target)
-
     def dual_range(self) -> tuple[Tensor, Tensor]:
-        """The interval of `dual` where Omega's conjugate is finite, (p, 1) each; 0 for the intercept."""
-        return self._dual_range
+        """The ends of the interval of `dual` where Omega's conjugate is finite, (p, 1) each; 0 for the intercept."""
+        low, high = self.penalty.dual_range(self.n_features)
+        return self._with_intercept(low)[:, None], self._with_intercept(high)[:, None]
 
-    @cached_property
-    def _dual_range(self) -> tuple[Tensor, Tensor]:
-        low, high = (
-            torch.cat([end, torch.zeros(int(self.design.has_intercept))]).to(self.target)[:, None]
-            for end in self.penalty.dual_range(self.n_features)
-        )
-        return low, high
+    def _with_intercept(self, by_feature: Tensor) -> Tensor:
+        """The values (n_features,) and a zero for the intercept, if there is one: (p,)."""
+        return torch.cat([by_feature, torch.zeros(int(self.design.has_intercept))]).to(self.target)
 
     def hessian(self, residual: Tensor) -> Tensor:
         """The Hessian of F in free coordinates at the probabilities target + residual: X is read once."""
@@ -303,12 +297,12 @@ class Objective:
             for m in range(k):
                 hessian[m, :, k, :] = hessian[k, :, m, :].T
         hessian = hessian.reshape(n_free * p, n_free * p)
-        hessian.diagonal().add_(self.precision().repeat(n_free))
+        hessian.diagonal().add_(self.precision.repeat(n_free))
         return hessian
 
     def hessian_operator(self, residual: Tensor) -> Callable[[Tensor], Tensor]:
         """A function that multiplies a direction of theta, (p, n_outputs), by the Hessian: one pass, X read once."""
-        curvature, precision = self.loss.curvature(residual, self.target, self.weight), self.precision()[:, None]
+        curvature, precision = self.loss.curvature(residual, self.target, self.weight), self.precision[:, None]
 
         def operator(direction: Tensor) -> Tensor:
             curved = self.sum_blocks(lambda rows, block: block.rmatmul(curvature(rows, block.matmul(direction))))
@@ -325,7 +319,7 @@ class Objective:
             curved = [self.loss.curvature_product(residuals, target, one.expand_as(target)) @ one for one in every]
             return block.squares(torch.stack(curved, dim=1).mul_(weight[:, None]))
 
-        return self.sum_blocks(term).add_(self.precision()[:, None])
+        return self.sum_blocks(term).add_(self.precision[:, None])
 
     @cached_property
     def moments(self) -> tuple[Tensor, Tensor]:

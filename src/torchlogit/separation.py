@@ -92,7 +92,7 @@ class _Search:
         self.scale = objective.moments[1].sqrt().clamp(min=1e-300)
         gain = -objective.dual(objective.loss.contrasts(objective.target).sum(dim=1)) / self.scale[:, None]
         self.gain = (gain / gain.abs().max().clamp(min=1e-300)).reshape(-1).cpu().numpy()
-        low, high = (end.expand_as(gain).reshape(-1).cpu().numpy() for end in objective.dual_range())
+        low, high = (end.expand_as(gain).reshape(-1).cpu().numpy() for end in objective.dual_range)
         self.lower, self.upper = -(low == 0).astype(float), (high == 0).astype(float)
         self.all_free = bool(((self.lower < 0) & (self.upper > 0)).all())
         self.shape = gain.shape

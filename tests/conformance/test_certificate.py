@@ -557,7 +557,7 @@ def unbounded(honest: Callable[..., float], penalty: ElasticNet, *args: Tensor) 
 
 def of_both_sides(objective: Objective, residual: Tensor, dual: Tensor) -> Tensor:
     """The coordinates to be balanced but for those free on one side only."""
-    low, high = (end.expand_as(dual) for end in objective.dual_range())
+    low, high = (end.expand_as(dual) for end in objective.dual_range)
     return ((low == 0) & (high == 0)).T.reshape(-1)
 
 

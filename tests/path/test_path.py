@@ -304,7 +304,7 @@ def test_the_grid_follows_the_units_of_the_columns(power: int, kind: int) -> Non
 @named
 def test_the_grid_goes_from_no_coefficients_to_no_penalty(objective: Objective) -> None:
     high, low = span(objective)
-    seen = int((objective.coef(objective.precision()[:, None]) > 0).sum()) * objective.basis().shape[1]
+    seen = int((objective.coef(objective.precision[:, None]) > 0).sum()) * objective.basis().shape[1]
     free = objective.design.shape[1] * objective.basis().shape[1] - seen
 
     def determined(l2: float) -> float:

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from torchlogit.errors import InputError
 from torchlogit.estimator.callbacks import CallbackSupportMixin, Tasks, with_callbacks
-from torchlogit.estimator.inputs import NO_TARGET, Given, as_array, read, validated
+from torchlogit.estimator.inputs import NO_TARGET, Inputs, as_array, read, validated
 from torchlogit.estimator.rows import EvalSet, further_rows, training_rows, validation_rows
 from torchlogit.estimator.torch_modules import fitted_from_linear
 from torchlogit.model import as_linear
@@ -402,43 +402,43 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
         All predictions are arrays; where X is a tensor, they are tensors on its device.
         """
-        given = self._given(X)
-        raw = self._raw(given)
-        return given.answer(raw[:, 0] if raw.shape[1] == 1 else raw)
+        inputs = self._inputs(X)
+        raw = self._raw(inputs)
+        return inputs.in_form_of_X(raw[:, 0] if raw.shape[1] == 1 else raw)
 
     def predict_proba(self, X: Any) -> Any:
         """The probability of every class, (n, n_classes), in the order of `classes_`."""
-        given = self._given(X)
-        features = validated(self, given, reset=False)
+        inputs = self._inputs(X)
+        features = validated(self, inputs, reset=False)
         if isinstance(features, torch.Tensor):
-            return given.answer(probabilities(self._raw_of(features)))
-        return given.answer(probability_of(features, self.coef_.T, self.intercept_))
+            return inputs.in_form_of_X(probabilities(self._raw_of(features)))
+        return inputs.in_form_of_X(probability_of(features, self.coef_.T, self.intercept_))
 
     def predict_log_proba(self, X: Any) -> Any:
         """The logarithm of `predict_proba`, finite wherever the raw prediction is."""
-        given = self._given(X)
-        return given.answer(log_probabilities(self._raw(given)))
+        inputs = self._inputs(X)
+        return inputs.in_form_of_X(log_probabilities(self._raw(inputs)))
 
     def predict(self, X: Any) -> Any:
         """The most probable class of every row, (n,); always an array where classes are not numbers."""
-        given = self._given(X)
-        return given.answer(self._likeliest(given))
+        inputs = self._inputs(X)
+        return inputs.in_form_of_X(self._likeliest(inputs))
 
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """The accuracy: the weighted share of rows whose class is the most probable one; X and y as in `fit`."""
-        given = self._given(X, y)
-        return float(accuracy_score(given.y, self._likeliest(given), sample_weight=as_array(sample_weight)))
+        inputs = self._inputs(X, y)
+        return float(accuracy_score(inputs.y, self._likeliest(inputs), sample_weight=as_array(sample_weight)))
 
-    def _given(self, X: Any, y: Any = NO_TARGET) -> Given:
+    def _inputs(self, X: Any, y: Any = NO_TARGET) -> Inputs:
         check_is_fitted(self)
         return read(X, y, tuple(getattr(self, "feature_names_in_", ())))
 
-    def _likeliest(self, given: Given) -> NDArray[Any]:
-        labels: NDArray[Any] = self.classes_[likeliest(self._raw(given))]
+    def _likeliest(self, inputs: Inputs) -> NDArray[Any]:
+        labels: NDArray[Any] = self.classes_[likeliest(self._raw(inputs))]
         return labels
 
-    def _raw(self, given: Given) -> Array:
-        return self._raw_of(validated(self, given, reset=False))
+    def _raw(self, inputs: Inputs) -> Array:
+        return self._raw_of(validated(self, inputs, reset=False))
 
     def _raw_of(self, features: Features) -> Array:
         if isinstance(features, torch.Tensor):

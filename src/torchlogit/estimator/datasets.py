@@ -15,7 +15,7 @@ from torchlogit.errors import DataError, TorchlogitWarning
 
 BLOCK_ROWS = 1 << 14  # rows requested at a time: fewer calls, and a list of this many rows in memory
 
-Parts = tuple[Tensor, ...]  # one tensor (n, ...) for each part of the rows: x and y, mostly
+Tensors = tuple[Tensor, ...]  # what a data set's rows consist of, x and y mostly, each as one tensor (n, ...)
 
 
 def is_dataset(X: object) -> bool:
@@ -24,32 +24,32 @@ def is_dataset(X: object) -> bool:
     return module is not None and isinstance(X, module.Dataset | module.DataLoader)
 
 
-def all_rows(given: Any) -> Parts:
+def all_rows(data: Any) -> Tensors:
     """All rows of a data set, in its order; of a loader that only shuffles, those of its data set, else its batches.
 
     Warns where rows can only be read one at a time, which is slow.
     """
     from torch.utils.data import DataLoader
 
-    parts = _of_loader(given) if isinstance(given, DataLoader) else _of_dataset(given)
+    parts = _of_loader(data) if isinstance(data, DataLoader) else _of_dataset(data)
     if not len(parts[0]):
-        raise DataError(f"the {type(given).__name__} has no rows; give one with rows")
+        raise DataError(f"the {type(data).__name__} has no rows; give one with rows")
     return parts
 
 
-def first_part(parts: Parts) -> Tensor:
+def first_part(parts: Tensors) -> Tensor:
     """The features."""
     return parts[0]
 
 
-def pair(parts: Parts) -> tuple[Tensor, Tensor]:
+def pair(parts: Tensors) -> tuple[Tensor, Tensor]:
     """The features and the target."""
     if len(parts) != 2:
         raise DataError(f"the rows of the data set have {len(parts)} parts; expected two, x and y, or y on its own")
     return parts[0], parts[1]
 
 
-def _of_loader(loader: Any) -> Parts:
+def _of_loader(loader: Any) -> Tensors:
     """The rows of its data set where the loader changes their order alone, else one epoch of its batches."""
     from torch.utils.data import RandomSampler, SequentialSampler, default_collate
 
@@ -64,7 +64,7 @@ def _of_loader(loader: Any) -> Parts:
     return _joined(_parts(batch) for batch in loader)
 
 
-def _of_dataset(dataset: Any) -> Parts:
+def _of_dataset(dataset: Any) -> Tensors:
     if isinstance(tensors := getattr(dataset, "tensors", None), tuple):
         return tensors
     from torch.utils.data import ConcatDataset, Subset
@@ -102,7 +102,7 @@ def _blocks(dataset: Any) -> Iterator[Any]:
         yield dataset.__getitems__(block) if hasattr(dataset, "__getitems__") else [dataset[i] for i in block]
 
 
-def _collated(block: Any) -> Parts:
+def _collated(block: Any) -> Tensors:
     """Rows as torch collates them; a block that is already one tensor for each part is returned as it is."""
     from torch.utils.data import default_collate
 
@@ -110,14 +110,14 @@ def _collated(block: Any) -> Parts:
     return _parts(block if together else default_collate(block))
 
 
-def _parts(batch: Any) -> Parts:
+def _parts(batch: Any) -> Tensors:
     parts = (batch,) if isinstance(batch, Tensor) else batch
     if not isinstance(parts, Sequence) or not all(isinstance(part, Tensor) for part in parts):
         raise DataError(f"the data set gives {type(batch).__name__}; expected tensors, or pairs of x and y")
     return tuple(parts)
 
 
-def _joined(blocks: Iterable[Parts]) -> Parts:
+def _joined(blocks: Iterable[Tensors]) -> Tensors:
     joined = tuple(torch.cat(part) for part in zip(*blocks, strict=True))
     if not joined:
         raise DataError("the data set has no rows; give one with rows")

@@ -38,7 +38,7 @@ CHECKS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class Inputs:
     """X, and y where there is one, as scikit-learn's validation takes them.
 
     names: the columns' names, where X no longer shows them. tensor: the tensor that X was; predictions get its device
@@ -50,7 +50,7 @@ class Given:
     names: tuple[str, ...] | None = None
     tensor: torch.Tensor | None = None
 
-    def answer(self, values: NDArray[Any]) -> Any:
+    def in_form_of_X(self, values: NDArray[Any]) -> Any:
         """Predictions as an array; where X was a tensor, as a tensor on its device, floats in its type of floats."""
         if self.tensor is None or values.dtype.kind not in "iufb":
             return values
@@ -58,18 +58,18 @@ class Given:
         return torch.from_numpy(values).to(device=self.tensor.device, dtype=kind)
 
 
-def read(X: Any, y: Any = None, columns: Sequence[str] = ()) -> Given:
+def read(X: Any, y: Any = None, columns: Sequence[str] = ()) -> Inputs:
     """X and y in a form that `validated` takes.
 
     y: the target; or the name of X's column that holds it; or None where X brings its own; NO_TARGET for none. columns:
     the names of the columns of the fit: they are selected from files and data sets, which may have others.
     """
     if type(X) is np.ndarray:
-        return Given(X, as_array(y))
+        return Inputs(X, as_array(y))
     for fits, adapter in ADAPTERS:
         if fits(X):
             return adapter(X, y, columns)
-    return Given(X, as_array(y))
+    return Inputs(X, as_array(y))
 
 
 def as_array(values: Any) -> Any:
@@ -82,27 +82,27 @@ def as_array(values: Any) -> Any:
     return values
 
 
-def validated(estimator: Any, given: Given, *, reset: bool) -> Any:
+def validated(estimator: Any, inputs: Inputs, *, reset: bool) -> Any:
     """X in C order or CSR form, checked by scikit-learn; its columns have to be those of the fit unless `reset`."""
-    if isinstance(given.X, torch.Tensor):
-        return _validated_tensor(estimator, given.X, reset)
-    if given.names is None:
-        return validate_data(estimator, given.X, **CHECKS, reset=reset)
-    features = check_array(given.X, **CHECKS, estimator=estimator, input_name="X")
+    if isinstance(inputs.X, torch.Tensor):
+        return _validated_tensor(estimator, inputs.X, reset)
+    if inputs.names is None:
+        return validate_data(estimator, inputs.X, **CHECKS, reset=reset)
+    features = check_array(inputs.X, **CHECKS, estimator=estimator, input_name="X")
     if reset:
-        estimator.n_features_in_, estimator.feature_names_in_ = len(given.names), np.array(given.names, dtype=object)
-    _refuse_other_columns(estimator, given.names)
+        estimator.n_features_in_, estimator.feature_names_in_ = len(inputs.names), np.array(inputs.names, dtype=object)
+    _refuse_other_columns(estimator, inputs.names)
     return features
 
 
-def validated_pair(estimator: Any, given: Given, *, reset: bool = True) -> tuple[Any, NDArray[Any]]:
+def validated_pair(estimator: Any, inputs: Inputs, *, reset: bool = True) -> tuple[Any, NDArray[Any]]:
     """X, (n, n_features), and the labels y, (n,), checked by scikit-learn."""
-    if given.names is None and not isinstance(given.X, torch.Tensor):
-        features, labels = validate_data(estimator, given.X, given.y, **CHECKS, reset=reset)
+    if inputs.names is None and not isinstance(inputs.X, torch.Tensor):
+        features, labels = validate_data(estimator, inputs.X, inputs.y, **CHECKS, reset=reset)
         return features, labels
-    if given.y is None:
+    if inputs.y is None:
         raise ValueError("requires y to be passed, but the target y is None")
-    features, labels = validated(estimator, given, reset=reset), column_or_1d(given.y, warn=True)
+    features, labels = validated(estimator, inputs, reset=reset), column_or_1d(inputs.y, warn=True)
     assert_all_finite(labels, input_name="y")
     check_consistent_length(features, labels)
     return features, labels
@@ -131,16 +131,16 @@ def _validated_tensor(estimator: Any, X: torch.Tensor, reset: bool) -> torch.Ten
 # Tensors and data sets of torch.
 
 
-def _of_tensor(X: torch.Tensor, y: Any, columns: Sequence[str]) -> Given:
+def _of_tensor(X: torch.Tensor, y: Any, columns: Sequence[str]) -> Inputs:
     if X.layout != torch.strided:
-        return Given(as_csr(X), as_array(y), tensor=X)
+        return Inputs(as_csr(X), as_array(y), tensor=X)
     plain = X.detach()
     if plain.dtype in (torch.float16, torch.bfloat16):
         plain = plain.to(torch.float32)
-    return Given(plain.numpy() if plain.device.type == "cpu" else plain, as_array(y), tensor=X)
+    return Inputs(plain.numpy() if plain.device.type == "cpu" else plain, as_array(y), tensor=X)
 
 
-def _of_dataset(X: Any, y: Any, columns: Sequence[str]) -> Given:
+def _of_dataset(X: Any, y: Any, columns: Sequence[str]) -> Inputs:
     rows = all_rows(X)
     features, target = pair(rows) if y is None else (first_part(rows), y)
     return _of_tensor(features, target, columns)
@@ -149,7 +149,7 @@ def _of_dataset(X: Any, y: Any, columns: Sequence[str]) -> Given:
 # Tables: Arrow and what exports it, pandas, data sets of Hugging Face, files.
 
 
-def _of_pandas(X: Any, y: Any, columns: Sequence[str]) -> Given:
+def _of_pandas(X: Any, y: Any, columns: Sequence[str]) -> Inputs:
     """A pandas frame without its target column, where y names one; scikit-learn reads the rest."""
     if isinstance(y, str):
         _refuse_no_column(y, [str(name) for name in X.columns])
@@ -157,7 +157,7 @@ def _of_pandas(X: Any, y: Any, columns: Sequence[str]) -> Given:
     for name, dtype in X.dtypes.items():
         if dtype.kind not in "biuf" and not (str(dtype) == "object" and _can_be_numbers(X[name])):
             raise _no_numbers(str(name), str(dtype))
-    return Given(X, as_array(y))
+    return Inputs(X, as_array(y))
 
 
 def _can_be_numbers(column: Any) -> bool:
@@ -168,21 +168,21 @@ def _can_be_numbers(column: Any) -> bool:
     return True
 
 
-def _of_arrow(X: Any, y: Any, columns: Sequence[str]) -> Given:
+def _of_arrow(X: Any, y: Any, columns: Sequence[str]) -> Inputs:
     return _of_table(table_from(X), y, ())
 
 
-def _of_hugging_face(X: Any, y: Any, columns: Sequence[str]) -> Given:
+def _of_hugging_face(X: Any, y: Any, columns: Sequence[str]) -> Inputs:
     return _of_table(table_from(X.with_format("arrow")[:]), y, columns)
 
 
-def _of_path(X: Any, y: Any, columns: Sequence[str]) -> Given:
+def _of_path(X: Any, y: Any, columns: Sequence[str]) -> Inputs:
     if y is None or isinstance(y, str):
         return _of_table(*load_table(X, y), columns, written=True)
     return _of_table(read_table([X]).table, y, columns, written=True)
 
 
-def _of_table(table: pa.Table, y: Any, columns: Sequence[str], *, written: bool = False) -> Given:
+def _of_table(table: pa.Table, y: Any, columns: Sequence[str], *, written: bool = False) -> Inputs:
     """The features of a table, and the target where y names a column. written: numbers may be text, as in CSV files."""
     target = as_array(y)
     if isinstance(y, str):
@@ -198,7 +198,7 @@ def _of_table(table: pa.Table, y: Any, columns: Sequence[str], *, written: bool 
         raise DataError("no column is left to learn from; give a table with a column besides the target")
     parts = [_numbers(name, table.column(name), written) for name in table.column_names]
     names = [name for names, _ in parts for name in names]
-    return Given(np.concatenate([values for _, values in parts], axis=1), target, tuple(names))
+    return Inputs(np.concatenate([values for _, values in parts], axis=1), target, tuple(names))
 
 
 def _numbers(name: str, column: pa.ChunkedArray, written: bool) -> tuple[list[str], NDArray[Any]]:
@@ -222,7 +222,7 @@ def _listed_numbers(name: str, column: pa.ChunkedArray) -> tuple[list[str], NDAr
     return [f"{name}{i}" for i in range(length)], values.reshape(len(lists), length)
 
 
-def _of_vectors(table: pa.Table, name: str, target: Any, columns: Sequence[str]) -> Given:
+def _of_vectors(table: pa.Table, name: str, target: Any, columns: Sequence[str]) -> Inputs:
     """A column of sparse vectors, with the features of the fit: `columns` tell their first index and their number."""
     if not columns:
         learner = VectorLearner(name)
@@ -234,7 +234,7 @@ def _of_vectors(table: pa.Table, name: str, target: Any, columns: Sequence[str])
         column = VectorColumn(name, int(columns[0].removeprefix(name)), len(columns), 1.0)
     encoded = Encoder(Schema((column,))).encode(table.select([name]))
     values = encoded.values if scipy.sparse.issparse(encoded.values) else np.ascontiguousarray(encoded.values)
-    return Given(values, target, tuple(column.feature_names))
+    return Inputs(values, target, tuple(column.feature_names))
 
 
 def _refuse_no_column(name: str, columns: Sequence[str]) -> None:
@@ -260,7 +260,7 @@ def _from(package: str, name: str) -> Callable[[Any], bool]:
     return fits
 
 
-Adapter = Callable[[Any, Any, Sequence[str]], Given]
+Adapter = Callable[[Any, Any, Sequence[str]], Inputs]
 
 ADAPTERS: tuple[tuple[Callable[[Any], bool], Adapter], ...] = (
     (lambda X: isinstance(X, torch.Tensor), _of_tensor),

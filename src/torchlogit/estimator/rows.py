@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight
 from torchlogit.data.targets import ClassWeight, Targets, probabilities
 from torchlogit.design import as_csr
 from torchlogit.errors import InputError
-from torchlogit.estimator.inputs import Given, as_array, read, validated, validated_pair
+from torchlogit.estimator.inputs import Inputs, as_array, read, validated, validated_pair
 from torchlogit.estimator.targets import check_class_weight, checked_among, checked_labels
 from torchlogit.training.rows import Array, Features, LabelledRows, plain_label
 
@@ -22,15 +22,15 @@ EvalSet = tuple[Any, Any] | tuple[Any, Any, ArrayLike]
 
 
 def training_rows(
-    estimator: Any, given: Given, sample_weight: Any, offset: Any, class_weight: ClassWeight
+    estimator: Any, inputs: Inputs, sample_weight: Any, offset: Any, class_weight: ClassWeight
 ) -> LabelledRows:
     """The rows of `fit`; sets the estimator's `n_features_in_` and `feature_names_in_`."""
-    targets = None if given.y is None else probabilities(given.y)
+    targets = None if inputs.y is None else probabilities(inputs.y)
     if targets is not None:
-        features = validated(estimator, given, reset=True)
-        check_consistent_length(features, given.y)
+        features = validated(estimator, inputs, reset=True)
+        check_consistent_length(features, inputs.y)
     else:
-        features, labels = validated_pair(estimator, given)
+        features, labels = validated_pair(estimator, inputs)
         targets = checked_labels(labels)
     weight = _weights(sample_weight, features.shape[0])
     check_class_weight(class_weight, targets)
@@ -42,11 +42,11 @@ def validation_rows(estimator: Any, eval_set: EvalSet, classes: NDArray[Any]) ->
     if not isinstance(eval_set, tuple) or len(eval_set) not in (2, 3):
         raise InputError("eval_set: expected a tuple, (X, y) or (X, y, sample_weight); give one such set of rows")
     X, y, sample_weight = (*eval_set, None)[:3]
-    given = read(X, y, tuple(getattr(estimator, "feature_names_in_", ())))
-    features = _canonical(validated(estimator, given, reset=False))
-    check_consistent_length(features, given.y)
+    inputs = read(X, y, tuple(getattr(estimator, "feature_names_in_", ())))
+    features = _canonical(validated(estimator, inputs, reset=False))
+    check_consistent_length(features, inputs.y)
     weight = _weights(sample_weight, features.shape[0])
-    return LabelledRows.of(features, checked_among(given.y, classes), weight)
+    return LabelledRows.of(features, checked_among(inputs.y, classes), weight)
 
 
 def further_rows(estimator: Any, X: Any, y: Any, classes: ArrayLike | None, sample_weight: Any) -> LabelledRows:
@@ -55,8 +55,8 @@ def further_rows(estimator: Any, X: Any, y: Any, classes: ArrayLike | None, samp
     Their classes are those of the estimator where it has some, else those announced, else those of these rows.
     """
     first = not hasattr(estimator, "coef_")
-    given = read(X, y, () if first else tuple(getattr(estimator, "feature_names_in_", ())))
-    features, labels = validated_pair(estimator, given, reset=first)
+    inputs = read(X, y, () if first else tuple(getattr(estimator, "feature_names_in_", ())))
+    features, labels = validated_pair(estimator, inputs, reset=first)
     check_classification_targets(labels)
     known = _known_classes(getattr(estimator, "classes_", None), labels, classes)
     targets = Targets(known, _codes(labels, known), None)

@@ -21,7 +21,7 @@ def with_l2(objective: Objective, l2: float) -> Objective:
 
 def precisions(objective: Objective) -> tuple[Tensor, Tensor]:
     """The penalty's second derivative by each row of theta, (p,): at l2 = 0, and what each unit of l2 adds to it."""
-    fixed, both = (with_l2(objective, l2).precision() for l2 in (0.0, 1.0))
+    fixed, both = (with_l2(objective, l2).precision for l2 in (0.0, 1.0))
     return fixed, both - fixed
 
 

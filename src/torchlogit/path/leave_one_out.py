@@ -68,4 +68,4 @@ def left_out_losses(objective: Objective, theta: Tensor, factored: Factor, weigh
 def degrees_of_freedom(objective: Objective, factored: Factor) -> float:
     """The effective number of parameters, tr(H^-1 (H - P)), P the penalty's Hessian; intercepts are included."""
     diagonal = factored.inverse().diagonal()
-    return float(factored.rank - objective.precision().repeat(objective.n_free) @ diagonal)
+    return float(factored.rank - objective.precision.repeat(objective.n_free) @ diagonal)

@@ -35,7 +35,7 @@ def automatic(objective: Objective, seed: int, aim: float) -> Solver:
     columns = int(occupied(objective).sum()) + objective.design.has_intercept
     if columns * objective.n_free <= newton.max_dense:
         return newton
-    precision, mass = (objective.coef(part[:, None])[:, 0] for part in (objective.precision(), objective.moments[1]))
+    precision, mass = (objective.coef(part[:, None])[:, 0] for part in (objective.precision, objective.moments[1]))
     crowd = float((mass.square() / precision).sum() / mass.sum())
     return dual(objective, seed, aim) if crowd <= CROWDED else newton
 

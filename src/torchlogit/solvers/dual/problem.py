@@ -34,5 +34,5 @@ def refuse(objective: Objective) -> None:
 
 def give_of_columns(objective: Objective) -> float:
     """sum_j mean_j^2 / precision_j: how far the columns' raw prediction goes for an imbalance of one."""
-    sums, precision = objective.coef(objective.moments[0][:, None]), objective.coef(objective.precision()[:, None])
+    sums, precision = objective.coef(objective.moments[0][:, None]), objective.coef(objective.precision[:, None])
     return float(((sums / objective.total_weight).square() / precision).sum())

@@ -92,7 +92,7 @@ class _Ascent:
     @classmethod
     def at(cls, objective: Objective, start: Params | None) -> _Ascent:
         """No coefficients and the empty model's intercept, every q_i the target; or the duals of a start."""
-        precision = objective.coef(objective.precision()[:, None])[:, 0]
+        precision = objective.coef(objective.precision[:, None])[:, 0]
         begin = objective.params(objective.start()) if start is None else start
         dual, coef = objective.target.clone(), torch.zeros_like(begin.coef)
         if start is not None:

@@ -131,14 +131,14 @@ class ByOutput:
         if n >= p:
             return (factor if p <= self.max_double else rough_factor)(block_gram(objective, rows, weight))
         design = objective.design if rows is None else objective.design.take(rows)
-        return low_rank(design.dense() * weight.sqrt()[:, None], objective.precision())
+        return low_rank(design.dense() * weight.sqrt()[:, None], objective.precision)
 
 
 def block_gram(objective: Objective, rows: Tensor | None, weight: Tensor) -> Tensor:
     """X' diag(weight) X + diag(precision), (p, p), over some rows, None for all; products in the precision of X."""
     design = objective.design if rows is None else objective.design.take(rows)
     gram = sum_blocks(design, lambda rows, block: block.rough_gram(weight[rows, None])[0])
-    gram.diagonal().add_(objective.precision())
+    gram.diagonal().add_(objective.precision)
     return gram
 
 

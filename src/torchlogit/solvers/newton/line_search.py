@@ -141,4 +141,4 @@ def _curvature(line: LineProblem) -> float:
         curvature = objective.loss.curvature_product(line.residual[rows], objective.target[rows], raw_step)
         return [curvature.mul_(raw_step)]
 
-    return float(objective.total(curvatures)) + float(objective.precision() @ line.step.square().sum(dim=1))
+    return float(objective.total(curvatures)) + float(objective.precision @ line.step.square().sum(dim=1))

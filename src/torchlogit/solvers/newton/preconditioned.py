@@ -154,7 +154,7 @@ class Preconditioned:
 
 def _penalised(objective: Objective) -> bool:
     """Whether every feature has a quadratic penalty."""
-    return bool((objective.coef(objective.precision()[:, None]) > 0).all())
+    return bool((objective.coef(objective.precision[:, None]) > 0).all())
 
 
 def _enough(share: float) -> Accept:
@@ -169,7 +169,7 @@ def _enough_for_a_bound(objective: Objective, right: Tensor, gap_allowance: floa
     equation is removed later, by balancing. What is added may be `gap_allowance` nats, or TIGHT times the predicted
     decrease. Where a column has no penalty the energy has to vanish.
     """
-    precision, penalised = objective.precision(), _penalised(objective)
+    precision, penalised = objective.precision, _penalised(objective)
     weight = torch.where(precision > 0, 0.5 / precision.clamp(min=1e-300), torch.zeros_like(precision))
 
     def accept(step: Tensor, remainder: Tensor, energy: float) -> bool:

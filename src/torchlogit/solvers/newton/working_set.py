@@ -106,7 +106,7 @@ def promising_columns(objective: Objective, iterate: Iterate, *, first: int, mos
     penalty, n_features = objective.penalty, len(coef)
     rates = penalty.l1_rates(n_features).to(coef)[:, None]
     lower, upper = (end.to(coef)[:, None] for end in penalty.box(n_features))
-    curvature = objective.coef(objective.precision() + MAX_CURVATURE * objective.moments[1])[:, None].clamp(min=1e-300)
+    curvature = objective.coef(objective.precision + MAX_CURVATURE * objective.moments[1])[:, None].clamp(min=1e-300)
     move = coef - clipped(soft_thresholded(coef - gradient / curvature, rates / curvature), lower, upper)
     decrease = (curvature * move.square()).sum(dim=1)
     moving = ((lower < coef) & (coef < upper) & ((coef != 0) | (rates == 0))).any(dim=1)
