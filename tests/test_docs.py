@@ -19,6 +19,8 @@ from places import ROOT
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 BLOCK = re.compile(r"^```(\w+)(?: needs (?:\w+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NEEDS = re.compile(r"^```\w+ needs (\w+)$", re.MULTILINE)
+FILE = re.compile(r"\b(?:benchmarks|docs|examples|scripts|src|tests)/[\w/.-]+\.\w+\b")
+TO_BE_WRITTEN = {"src/torchlogit/data/encoding/dates.py", "src/torchlogit/data/reading/FORMAT.py"}  # CONTRIBUTING.md's
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 
 
@@ -88,3 +90,9 @@ def test_make_targets_exist(page: Path) -> None:
         asking = ["make", "-n", *filter(None, target)]
         asked = subprocess.run(asking, cwd=ROOT, capture_output=True, text=True, check=False)
         assert asked.returncode == 0, asked.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names)
+def test_files_that_are_named_are_there(page: Path) -> None:
+    named = set(FILE.findall(page.read_text())) - TO_BE_WRITTEN
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []

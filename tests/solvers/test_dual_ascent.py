@@ -100,11 +100,9 @@ def test_a_row_is_solved(z: float, curvature: float, y: float, share: float) -> 
 
 @penalties
 @pytest.mark.parametrize("threads", [2, 3])
-def test_threads_keep_v_what_the_residuals_make_it(
-    l1: float, l2: float, threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_threads_keep_v_what_the_residuals_make_it(l1: float, l2: float, threads: int) -> None:
     """And no epoch lowers the dual, where each counts its changes once for every thread."""
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    torch.set_num_threads(threads)
     table = sparse_table(1, n=500)
     x, y, weight, offset = table
     point, random = kernels.DualPoint(np.zeros(500), np.zeros(8), 0.0), np.random.default_rng(0)
@@ -118,8 +116,8 @@ def test_threads_keep_v_what_the_residuals_make_it(
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("intercept", [True, False])
-def test_same_threads_same_bits(threads: int, intercept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+def test_same_threads_same_bits(threads: int, intercept: bool) -> None:
+    torch.set_num_threads(threads)
     objective = objective_of(sparse_table(0, n=2000, d=30), ElasticNet(l1=0.1, l2=10.0), intercept=intercept)
     runs = [fit(objective, DualAscent(seed=3, values_per_thread=1), Goal(tol=1e-6)) for _ in range(3)]
     assert runs[0].certificate.status is Status.CERTIFIED
