@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from torchlogit.certificate import Bound, features_are_free, newton_dual_bound, too_many_free
-from torchlogit.checkpoints import Checkpoints, Keeper, Place, keeper
+from torchlogit.checkpoints import Checkpoint, Checkpoints, CheckpointWriter, checkpoint_writer
 from torchlogit.errors import DivergedError, InputError
 from torchlogit.objective import Objective
 from torchlogit.records import (
@@ -137,12 +137,13 @@ def fit(
     goal, monitors = goal or Goal(), tuple(monitors)
     _refuse_undetermined(objective)
     decisive = {"tol": goal.tol, "standard_errors": goal.standard_errors}  # the numbers depend on these, on no budget
-    with keeper(checkpoints, objective, solver, decisive, start) as kept:
-        known = kept.found.result
-        if known is not None and (kept.found.place is None or goal.spent(known.history[-1])):
+    with checkpoint_writer(checkpoints, objective, solver, decisive, start) as writer:
+        known = writer.result if writer else None
+        if writer and known and (writer.checkpoint is None or goal.spent(known.history[-1])):
             return known
-        result, can_continue = _run(objective, solver, goal, start, monitors, kept)
-        kept.ended(result, can_continue)
+        result, can_continue = _run(objective, solver, goal, start, monitors, writer)
+        if writer:
+            writer.finish(result, can_continue)
         return result
 
 
@@ -152,21 +153,22 @@ def _run(
     goal: Goal,
     start: Params | None,
     monitors: tuple[Monitor[FitProgress], ...],
-    kept: Keeper,
+    writer: CheckpointWriter | None,
 ) -> tuple[FitResult, bool]:
     """The answer, and whether a fit with a larger budget would continue from it."""
-    place = kept.found.place
-    certify = _Certifier(objective, goal, place.may_be_separated if place else None)
-    history = list(place.history) if place else []
-    latest = (place.state, place.certificate) if place else None
+    begun = writer.checkpoint if writer else None
+    certify = _Certifier(objective, goal, begun.may_be_separated if begun else None)
+    history = list(begun.history) if begun else []
+    latest = (begun.state, begun.certificate) if begun else None
     began = time.perf_counter() - (history[-1].seconds if history else 0.0)
     reason, status = None, Status.BUDGET
     try:
-        for state in _states(objective, solver, start, place):
+        for state in _states(objective, solver, start, begun):
             certificate = certify(state)
             latest = state, certificate
             history.append(Step(state.passes, time.perf_counter() - began, certificate.objective, certificate.bound))
-            kept.note(Place(tuple(history), state, certificate, certify.may_be_separated))
+            if writer:
+                writer.record(Checkpoint.of(tuple(history), state, certificate, certify.may_be_separated))
             asked = [monitor(FitProgress(history[-1], state.params)) for monitor in monitors]
             if certificate.status is Status.SEPARATED or goal.met(certificate):
                 return FitResult(state.params, _achieved(certificate), tuple(history)), False
@@ -175,7 +177,8 @@ def _run(
                 status = Status.UNCERTIFIABLE
             if reason is not None:
                 break
-            kept.save_when_due()
+            if writer:
+                writer.save_when_due()
     except KeyboardInterrupt:
         if latest is None:
             raise
@@ -192,13 +195,12 @@ def _run(
     return FitResult(state.params, replace(certificate, status=status, reason=reason), tuple(history)), can_continue
 
 
-def _states(objective: Objective, solver: Solver, start: Params | None, place: Place | None) -> Iterator[State]:
+def _states(objective: Objective, solver: Solver, start: Params | None, begun: Checkpoint | None) -> Iterator[State]:
     """The solver's states from the start, or those that follow the checkpoint."""
-    if place is None:
+    if begun is None:
         return solver.iterates(objective, start)
     assert isinstance(solver, Resumable)
-    assert place.state.snapshot is not None
-    return solver.resumed(objective, place.state.snapshot())
+    return solver.resumed(objective, begun.snapshot)
 
 
 def _diverged(
