@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 import cases
-from torchlogit.kernels.dual_loops import nearest
+from torchlogit.kernels.dual_loops import solve_residual
 from torchlogit.kernels.expert_loops import likelihoods, losses
 from torchlogit.kernels.fast_math import exp_below, log1p_unit
 from torchlogit.kernels.newton_loops import _curvatures, residuals
-from torchlogit.kernels.softmax_loops import settle
+from torchlogit.kernels.softmax_loops import solve_softmax
 from torchlogit.losses import loss_for
 from torchlogit.prediction import log_probabilities, probabilities
 
@@ -82,13 +82,13 @@ def _compiled_residuals(raw: Array, target: Array) -> Array:
 
 
 def _nearest(raw: Array, target: Array) -> Array:
-    return np.array([[nearest(z, 0.0, 0.0, y)] for z, y in zip(raw[:, 0], target[:, 0], strict=True)])
+    return np.array([[solve_residual(z, 0.0, 0.0, y)] for z, y in zip(raw[:, 0], target[:, 0], strict=True)])
 
 
 def _settled(raw: Array, target: Array) -> Array:
     out, step = np.empty_like(raw), np.empty(raw.shape[1])
     for z, found in zip(raw, out, strict=True):
-        settle(z.copy(), 0.0, z, found, step)
+        solve_softmax(z.copy(), 0.0, z, found, step)
     return out - target
 
 

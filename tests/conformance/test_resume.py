@@ -22,7 +22,6 @@ import torchlogit.objective
 from cases import KINKED, PROBLEMS
 from torchlogit.atomic import load_tree, map_tensors, save_tree
 from torchlogit.design import Sparse
-from torchlogit.kernels import dual
 from torchlogit.losses import Logistic, Softmax
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
@@ -109,7 +108,6 @@ def empty_columns() -> Objective:
 SMALL_SAMPLES = ModelChoice(cheap_operations=0.0)
 FEW_COLUMNS = ModelChoice(wide_with_kinks=0, first_columns=1)
 SPARSE = ModelChoice(wide=1, sparse_share=1.0)
-ON_THREADS: Patches = {(dual, "SMALL"): 100, (dual, "BESIDE"): 0}
 matrix_free = partial(StochasticNewton, max_dense=1)
 
 CASES = [
@@ -147,7 +145,7 @@ CASES = [
     Case("dual", DualAscent(), named("csr, uneven weights, offsets")),
     Case("dual, elastic net", DualAscent(seed=2), named("elastic net")),
     Case("dual, started, no intercept", DualAscent(), named("no intercept"), start=True),
-    Case("dual, two threads", DualAscent(), partial(large, n=2000), ON_THREADS, threads=2, after=(1, 3)),
+    Case("dual, two threads", DualAscent(values_per_thread=100), partial(large, n=2000), threads=2, after=(1, 3)),
     Case("softmax ascent", SoftmaxAscent(), named("softmax 3")),
     Case("softmax ascent, started", SoftmaxAscent(seed=1), named("softmax 5, no intercept, weights"), start=True),
     Case("sgd", SGD(0.1), few),
@@ -253,6 +251,6 @@ def test_dual_ascent_goes_on_with_all_that_moves() -> None:
     best = dual_ascent._Primal(objective.start(), objective.raw(objective.start()), 1.0)
     odd = {**state.snapshot(), "allowance": 0.4, "highest": -12.5, "gain": 3.5, "intercept": 0.3, "passes": 4.5}
     odd["best"] = {"theta": best.theta, "raw": best.raw, "value": best.value}
-    ascent = dual_ascent._Ascent(objective, None, np.random.default_rng(9))
-    ascent.go_on(odd)
+    ascent = dual_ascent._Ascent(objective, None, np.random.default_rng(9), 1)
+    ascent.restore(odd)
     assert equal(odd, map_tensors(ascent.snapshot(best), Tensor.clone))

@@ -50,14 +50,14 @@ def objective_of(table: tuple[Array, Array, Array, Array], penalty: ElasticNet, 
     )  # fmt: skip
 
 
-def rows_of(table: tuple[Array, Array, Array, Array]) -> kernels.Rows:
+def rows_of(table: tuple[Array, Array, Array, Array]) -> kernels.DualRows:
     x, *rest = table
     csr = scipy.sparse.csr_array(x)
-    return kernels.Rows(csr.indptr, csr.indices, csr.data, *rest, kernels.squares(csr.indptr, csr.data))
+    return kernels.DualRows(csr.indptr, csr.indices, csr.data, *rest, kernels.squared_norms(csr.indptr, csr.data))
 
 
-def pull_of(l1: float, l2: float, d: int) -> kernels.Pull:
-    return kernels.Pull(1 / l2, np.full(d, l1 / l2) if l1 else None, 0.0)
+def coupling_of(l1: float, l2: float, d: int) -> kernels.Coupling:
+    return kernels.Coupling(1 / l2, np.full(d, l1 / l2) if l1 else None, 0.0)
 
 
 penalties = pytest.mark.parametrize(("l1", "l2"), [(0.0, 1.0), (0.0, 1e-4), (0.0, 1e3), (0.5, 1.0), (2.0, 0.01)])
@@ -68,11 +68,11 @@ penalties = pytest.mark.parametrize(("l1", "l2"), [(0.0, 1.0), (0.0, 1e-4), (0.0
 def test_an_epoch_is_the_reference_s(seed: int, l1: float, l2: float) -> None:
     table = sparse_table(seed)
     x, y, weight, offset = table
-    point = kernels.Point(np.zeros(len(y)), np.zeros(x.shape[1]), 0.0)
+    point = kernels.DualPoint(np.zeros(len(y)), np.zeros(x.shape[1]), 0.0)
     ours, theirs = np.random.default_rng(seed), np.random.default_rng(seed)
     wanted = point.residual.copy()
     for _ in range(3):
-        kernels.epoch(rows_of(table), point, pull_of(l1, l2, x.shape[1]), ours, 1.0)
+        kernels.epoch(rows_of(table), point, coupling_of(l1, l2, x.shape[1]), ours, 1, 1.0)
         starts, size = kernels.blocks_of(len(y), theirs)
         order = [i for start in starts for i in range(start, min(start + size, len(y)))]
         before = reference.value(x, y, weight, offset, wanted, l1, l2)
@@ -91,7 +91,7 @@ def test_a_row_is_solved(z: float, curvature: float, y: float, share: float) -> 
     from torchlogit.kernels import dual_loops
 
     residual = share - y
-    new = dual_loops.nearest(z, curvature, residual, y)
+    new = dual_loops.solve_residual(z, curvature, residual, y)
     root = reference._root(z, curvature, residual, y)
     near = [reference._sigmoid(root + shift) - y for shift in (-1e-5, 1e-5)]
     rounding = 1e-15 + 1e-15 * abs(z)
@@ -100,18 +100,15 @@ def test_a_row_is_solved(z: float, curvature: float, y: float, share: float) -> 
 
 @penalties
 @pytest.mark.parametrize("threads", [2, 3])
-def test_threads_keep_v_what_the_residuals_make_it(
-    l1: float, l2: float, threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_threads_keep_v_what_the_residuals_make_it(l1: float, l2: float, threads: int) -> None:
     """And no epoch lowers the dual, where each counts its changes once for every thread."""
-    monkeypatch.setattr(kernels, "SMALL", 1)
     torch.set_num_threads(threads)
     table = sparse_table(1, n=500)
     x, y, weight, offset = table
-    point, random = kernels.Point(np.zeros(500), np.zeros(8), 0.0), np.random.default_rng(0)
+    point, random = kernels.DualPoint(np.zeros(500), np.zeros(8), 0.0), np.random.default_rng(0)
     values = [0.0]
     for _ in range(10):
-        kernels.epoch(rows_of(table), point, pull_of(l1, l2, 8), random, float(threads))
+        kernels.epoch(rows_of(table), point, coupling_of(l1, l2, 8), random, threads, float(threads))
         values.append(reference.value(x, y, weight, offset, point.residual, l1, l2))
     np.testing.assert_allclose(point.v, -x.T @ (weight * point.residual) / l2, rtol=1e-9, atol=1e-11 / l2)
     assert all(later >= earlier - 1e-12 * abs(earlier) for earlier, later in itertools.pairwise(values))
@@ -119,17 +116,16 @@ def test_threads_keep_v_what_the_residuals_make_it(
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("intercept", [True, False])
-def test_same_threads_same_bits(threads: int, intercept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "SMALL", 1)
+def test_same_threads_same_bits(threads: int, intercept: bool) -> None:
     torch.set_num_threads(threads)
     objective = objective_of(sparse_table(0, n=2000, d=30), ElasticNet(l1=0.1, l2=10.0), intercept=intercept)
-    runs = [fit(objective, DualAscent(seed=3), Goal(tol=1e-6)) for _ in range(3)]
+    runs = [fit(objective, DualAscent(seed=3, values_per_thread=1), Goal(tol=1e-6)) for _ in range(3)]
     assert runs[0].certificate.status is Status.CERTIFIED
     for run in runs[1:]:
         assert torch.equal(run.params.coef, runs[0].params.coef)
         assert torch.equal(run.params.intercept, runs[0].params.intercept)
         assert run.certificate == runs[0].certificate
-    other = fit(objective, DualAscent(seed=4), Goal(tol=1e-6))
+    other = fit(objective, DualAscent(seed=4, values_per_thread=1), Goal(tol=1e-6))
     assert not torch.equal(other.params.coef, runs[0].params.coef)
 
 

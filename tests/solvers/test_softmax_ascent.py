@@ -22,7 +22,7 @@ from torchlogit.certificate import newton_dual_bound
 from torchlogit.design import Sparse
 from torchlogit.errors import InputError
 from torchlogit.fit import Goal, fit
-from torchlogit.kernels import softmax as kernels
+from torchlogit.kernels import softmax_loops
 from torchlogit.losses import loss_for
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
@@ -82,9 +82,12 @@ def test_a_visit_is_the_maximum_of_the_dual_over_that_row(pull: float) -> None:
     raw = x[0] @ coef + intercept
     wanted = dual_step(x[0], precision, weight, raw, old)
     moved, dual, offset = coef.copy(), old[None].copy(), np.zeros((1, 4))
-    rows = scipy.sparse.csr_array(x)
+    csr = scipy.sparse.csr_array(x)
+    rows = csr.indptr, csr.indices, csr.data
     for _ in range(3):  # an inner equation is solved to a share only, and the next visit solves it anew
-        kernels.epoch(rows, np.array([0]), np.array([weight]), 1 / precision, 0.0, offset, moved, intercept, dual)
+        softmax_loops.epoch(
+            *rows, np.array([0]), np.array([weight]), 1 / precision, 0.0, offset, moved, intercept, dual
+        )
     assert dual[0] == pytest.approx(wanted, abs=1e-5)
     change = weight * (old - dual[0])
     assert moved == pytest.approx(coef + x.T / precision[:, None] * change, abs=1e-12)

@@ -25,7 +25,7 @@ from torchlogit.solvers import Solver
 from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 from torchlogit.solvers.stochastic.batches import average, batch_gradient, batches
 from torchlogit.solvers.stochastic.sgd import SGD
-from torchlogit.solvers.stochastic.tuning_free import FIRST_MOVE, FORGETTING, SAGA, DoG, ImplicitSGD
+from torchlogit.solvers.stochastic.tuning_free import AVERAGING_POWER, FIRST_MOVE, SAGA, DoG, ImplicitSGD
 
 ROWS, BATCH, EPOCHS, SEED = 23, 7, 4, 5
 PER_EPOCH = -(-ROWS // BATCH)
@@ -126,14 +126,14 @@ def test_averaging_is_the_mean_of_the_points(objective: Objective, after: int) -
 def test_dog_takes_the_reference_steps(objective: Objective) -> None:
     start = visible_start(objective)
     points = stochastic.dog(float64(objective), shuffled(), start.numpy(), FIRST_MOVE)
-    agree(objective, DoG(BATCH, SEED), start, stochastic.averages(points, FORGETTING))
+    agree(objective, DoG(BATCH, SEED), start, stochastic.averages(points, AVERAGING_POWER))
 
 
 @every_small
 def test_implicit_sgd_takes_the_reference_steps(objective: Objective) -> None:
     start = visible_start(objective)
     points = stochastic.implicit(float64(objective), shuffled(), start.numpy())
-    agree(objective, ImplicitSGD(BATCH, SEED), start, stochastic.averages(points, FORGETTING))
+    agree(objective, ImplicitSGD(BATCH, SEED), start, stochastic.averages(points, AVERAGING_POWER))
 
 
 @every_small

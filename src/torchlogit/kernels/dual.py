@@ -1,18 +1,17 @@
-"""Compiled dual ascent over rows in CSR form, on torch's number of threads: the same bits for the same number.
+"""Dual ascent over rows in CSR form, compiled, on several threads: the same bits for the same number of threads.
 
-Every thread goes over rows of its own, chosen anew for each epoch, with a copy of v; a few times an epoch the copies'
-changes are added up, so that v always is what the rows' residuals make it. A thread counts its own changes `caution`
-times, for those of the others that it does not see: with as many as there are threads no sum of changes can overshoot
-(CoCoA+, Ma et al. 2015, arXiv:1502.03508).
+In every epoch each thread has blocks of rows of its own, and a copy of v. A few times an epoch the changes of all
+copies are added up, so that v is always what follows from the rows' residuals. A thread counts its own changes
+`caution` times, in place of those of the other threads, which it does not see: with caution equal to the number of
+threads no sum of changes can overshoot (CoCoA+, Ma et al. 2015, arXiv:1502.03508).
 
-Only solvers/dual/dual_ascent.py calls them. numba is imported on first use; it caches what it makes.
+Only solvers/dual/dual_ascent.py calls this. numba is imported on first use, and caches what it compiles.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, Protocol, cast
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,16 +22,17 @@ from torchlogit.kernels.parallel import Array, each
 Integers = NDArray[np.int32] | NDArray[np.int64]
 Values = NDArray[np.float32] | NDArray[np.float64]
 
-BLOCK = 128  # consecutive rows, which are read at the memory's speed,
-LEAST_BLOCKS = 256  # and no more than leave so many blocks
-ROUNDS = 4  # an epoch, after each of which the copies are added up
-SMALL = 1 << 17  # values that gain nothing from threads,
-BESIDE = 2  # and no more than so many times what all copies hold, each time that they are added up
+BLOCK = 128  # consecutive rows of a block; larger: fewer cache misses, and a less random order (docs/decisions/0013)
+MIN_BLOCKS = 256  # smaller blocks are taken where there would be fewer; larger: smaller blocks of short tables
+ROUNDS = 4  # times an epoch that copies are added up; larger: fresher copies, more time (docs/decisions/0013)
+VALUES_PER_THREAD = 1 << 17  # values of X for each thread, at least; larger: fewer threads on small tables
+# Values of X over the values of all copies of v, in all rounds of an epoch, from which threads pay; larger: fewer.
+VALUES_PER_COPY = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """Rows in CSR form and, for each, its target, weight, offset and |x_i|^2, (n,) float64."""
+class DualRows:
+    """Rows in CSR form, and for each row its target, weight, offset and |x_i|^2, (n,) float64."""
 
     indptr: Integers
     indices: Integers
@@ -40,12 +40,12 @@ class Rows:
     target: Array
     weight: Array
     offset: Array
-    square: Array
+    squared_norm: Array
 
 
 @dataclass(slots=True)
-class Point:
-    """The dual point: residual (n,), v = -rate X'(s residual) (d,), and the intercept; an epoch moves it in place."""
+class DualPoint:
+    """A point of the dual, which epochs change: residual (n,), v = -rate X'(s residual) (d,), and the intercept."""
 
     residual: Array
     v: Array
@@ -53,82 +53,84 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Pull:
-    """How the coefficients follow v, and the intercept the residuals.
+class Coupling:
+    """How coefficients and intercept follow from the residuals.
 
-    rate: in v = -rate X'(s r). kinks: the coefficients are S(v, kinks), (d,); None: they are v. give: the intercept
-    moves by -give times the change of the sum of s r; 0 where there is none.
+    rate: of v = -rate X'(s residual). thresholds (d,): the coefficients are S(v, thresholds), soft-thresholding; None:
+    they are v. intercept_rate: the intercept moves by -intercept_rate times the change of the sum of s residual; 0
+    where there is no intercept.
     """
 
     rate: float
-    kinks: Array | None
-    give: float
+    thresholds: Array | None
+    intercept_rate: float
 
 
-class _Compiled(Protocol):
-    def sweep(self, *parts: Any) -> tuple[float, float]: ...
-    def lengths(self, indptr: Integers, data: Values, out: Array) -> None: ...
-    def merge(self, v: Array, copies: Array, share: float, low: int, high: int) -> None: ...
-
-
-@cache
-def _compiled() -> _Compiled:
+def _loops() -> Any:
+    """The compiled loops, which have no types."""
     from torchlogit.kernels import dual_loops
 
-    return cast(_Compiled, dual_loops)
+    return dual_loops
 
 
-def squares(indptr: Integers, data: Values) -> Array:
-    """|x_i|^2 of the rows, (n,)."""
+def squared_norms(indptr: Integers, data: Values) -> Array:
+    """|x_i|^2 of every row, (n,)."""
     out = np.empty(len(indptr) - 1)
-    _compiled().lengths(indptr, data, out)
+    _loops().squared_norms(indptr, data, out)
     return out
 
 
-def threads_for(rows: Rows, n_columns: int) -> int:
-    """How many threads an epoch over these rows takes."""
-    threads = max(1, min(torch.get_num_threads(), len(rows.data) // SMALL))
-    return threads if len(rows.data) >= BESIDE * ROUNDS * threads * n_columns else 1
+def threads_for(rows: DualRows, n_columns: int, values_per_thread: int = VALUES_PER_THREAD) -> int:
+    """The number of threads on which an epoch over these rows is fastest."""
+    threads = max(1, min(torch.get_num_threads(), len(rows.data) // values_per_thread))
+    return threads if len(rows.data) >= VALUES_PER_COPY * ROUNDS * threads * n_columns else 1
 
 
-def epoch(rows: Rows, point: Point, pull: Pull, random: np.random.Generator, caution: float) -> float:
-    """Each row's residual once to where the dual is highest along it, in blocks of rows in random order.
+def epoch(
+    rows: DualRows, point: DualPoint, coupling: Coupling, generator: np.random.Generator, threads: int, caution: float
+) -> float:
+    """Move each row's residual once to the maximum of the dual over it, by blocks of rows in random order.
 
-    Returns about what the dual has gained.
+    Returns about the gain of the dual.
     """
     d = len(point.v)
-    starts, size = blocks_of(len(rows.target), random)
-    threads, loops = threads_for(rows, d), _compiled()
+    starts, size = blocks_of(len(rows.target), generator)
     if threads == 1:
-        point.intercept, gain = _swept(rows, point, pull, starts, size, point.v)
+        point.intercept, gain = _sweep(rows, point, coupling, starts, size, point.v)
         return gain
     copies = np.repeat(point.v[None, :], threads, axis=0)
-    hasty = Pull(caution * pull.rate, pull.kinks, caution * pull.give)
-    ends, gains = np.zeros(threads), np.zeros(threads)
+    cautious = replace(coupling, rate=caution * coupling.rate, intercept_rate=caution * coupling.intercept_rate)
+    intercepts, gains = np.zeros(threads), np.zeros(threads)
     for blocks in np.array_split(starts, ROUNDS):
 
         def sweep(k: int, part: slice, blocks: NDArray[np.int64] = blocks) -> None:
-            ends[k], gain = _swept(rows, point, hasty, blocks[part], size, copies[k])
+            intercepts[k], gain = _sweep(rows, point, cautious, blocks[part], size, copies[k])
             gains[k] += gain
 
+        def merge(k: int, part: slice) -> None:
+            _loops().merge(point.v, copies, 1 / caution, part.start, part.stop)
+
         each(sweep, _shares(len(blocks), threads))
-        each(lambda k, part: loops.merge(point.v, copies, 1 / caution, part.start, part.stop), _shares(d, threads))
-        point.intercept += float((ends - point.intercept).sum()) / caution
+        each(merge, _shares(d, threads))
+        point.intercept += float((intercepts - point.intercept).sum()) / caution
     return float(gains.sum())
 
 
-def blocks_of(n: int, random: np.random.Generator) -> tuple[NDArray[np.int64], int]:
-    """Where the blocks of an epoch start, in their order, and how many rows they have; what is left ends the last."""
-    size = max(1, min(BLOCK, n // LEAST_BLOCKS))
-    return random.permutation(np.arange(0, n, size)), size
+def blocks_of(n: int, generator: np.random.Generator) -> tuple[NDArray[np.int64], int]:
+    """The first rows of the blocks, in random order, and the number of rows of a block; the last block is shorter."""
+    size = max(1, min(BLOCK, n // MIN_BLOCKS))
+    return generator.permutation(np.arange(0, n, size)), size
 
 
-def _swept(rows: Rows, point: Point, pull: Pull, starts: NDArray[np.int64], size: int, v: Array) -> tuple[float, float]:
-    """The intercept after the rows of these blocks, and the dual's gain."""
-    return _compiled().sweep(
-        rows.indptr, rows.indices, rows.data, starts, size, rows.target, rows.weight, rows.offset,
-        rows.square, pull.rate, pull.kinks, point.intercept, pull.give, point.residual, v,
+def _sweep(
+    rows: DualRows, point: DualPoint, coupling: Coupling, starts: NDArray[np.int64], size: int, v: Array
+) -> tuple[float, float]:
+    """The intercept after the rows of these blocks, and the dual's gain; changes v and the residuals."""
+    result: tuple[float, float] = _loops().sweep(
+        rows.indptr, rows.indices, rows.data, starts, size, rows.target, rows.weight, rows.offset, rows.squared_norm,
+        coupling.rate, coupling.thresholds, point.intercept, coupling.intercept_rate, point.residual, v,
     )  # fmt: skip
+    return result
 
 
 def _shares(n: int, threads: int) -> list[slice]:

@@ -1,7 +1,7 @@
-"""The loops of dual.py, compiled when they first meet a type of matrix: a second or two, once; then cached.
+"""The loops of dual.py, compiled when they are first called with a type of matrix, in a second or two, then cached.
 
-Row i has its values in data[indptr[i]:indptr[i + 1]], of the columns in indices. Places are unsigned, as they are in
-csr_loops.py.
+The values of row i are data[indptr[i]:indptr[i + 1]], their columns the same part of indices. Indices are unsigned, as
+in csr_loops.py.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torchlogit.kernels.csr_loops import dot
 _compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
 _inlined = njit(inline="always")
 
-CLOSE = 0.005  # a step in the logit so short is the last: the error left is less than half its cube
-MOST_STEPS = 50
-RARE = 1e-12  # the least variance of a row that a gain is divided by
+LOGIT_TOL = 0.005  # length in the logit of the last of Halley's steps, whose error is below half its cube: 5e-8
+MAX_STEPS = 50
+MIN_VARIANCE = 1e-12  # the variance of a label, in a divisor, is at least this
 
 
 @_inlined
@@ -33,20 +33,20 @@ def _residual(t, y):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _product(indices, data, begin, end, v, kinks):  # type: ignore[no-untyped-def]
-    """The row times S(v, kinks), or v where there are no kinks."""
-    if kinks is None:
+def _product(indices, data, begin, end, v, thresholds):  # type: ignore[no-untyped-def]
+    """The row times the coefficients: S(v, thresholds), or v where there are none."""
+    if thresholds is None:
         return dot(indices, data, begin, end, v)
     total = 0.0
     for at in range(begin, end):
         j = np.uintp(indices[at])
-        total += data[at] * (v[j] - min(max(v[j], -kinks[j]), kinks[j]))
+        total += data[at] * (v[j] - min(max(v[j], -thresholds[j]), thresholds[j]))
     return total
 
 
 @_compiled
-def lengths(indptr, data, out):  # type: ignore[no-untyped-def]
-    """out_i = |x_i|^2."""
+def squared_norms(indptr, data, out):  # type: ignore[no-untyped-def]
+    """Set out_i to |x_i|^2."""
     for i in range(len(out)):
         square = 0.0
         for at in range(np.uintp(indptr[i]), np.uintp(indptr[i + 1])):
@@ -55,17 +55,17 @@ def lengths(indptr, data, out):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def nearest(z, q, r, y):  # type: ignore[no-untyped-def]
-    """The residual r(t) at the root of t + q (r(t) - r) = z: Halley's steps in the logit t, within a bracket.
+def solve_residual(z, q, r, y):  # type: ignore[no-untyped-def]
+    """The residual r(t) at the root of t + q (r(t) - r) = z, by Halley's method in the logit t, within a bracket.
 
     The root lies between z + q (r + y) - q and z + q (r + y), since 0 < r(t) + y < 1. A step that leaves the bracket,
-    or is more than half as long as the last, is replaced by one to its middle.
+    or is more than half as long as the last, is replaced by one to the middle of the bracket.
     """
     high = z + q * (r + y)
     low = high - q
     t = min(max(z, low), high)
     new, last = _residual(t, y), high - low
-    for _ in range(MOST_STEPS):
+    for _ in range(MAX_STEPS):
         g = t + q * (new - r) - z
         if g > 0.0:
             high = t
@@ -79,19 +79,33 @@ def nearest(z, q, r, y):  # type: ignore[no-untyped-def]
             step = 0.5 * (low + high) - t
         t, last = t + step, abs(step)
         new = _residual(t, y)
-        if abs(step) <= CLOSE:
+        if abs(step) <= LOGIT_TOL:
             break
     return new
 
 
 @_compiled
 def sweep(  # type: ignore[no-untyped-def]
-    indptr, indices, data, starts, size, target, weight, offset, square, rate, kinks, intercept, give, residual, v
+    indptr,
+    indices,
+    data,
+    starts,
+    size,
+    target,
+    weight,
+    offset,
+    squared_norm,
+    rate,
+    thresholds,
+    intercept,
+    intercept_rate,
+    residual,
+    v,
 ):
-    """Dual ascent over the rows of some blocks; moves residual and v, and returns the intercept and the dual's gain.
+    """Dual ascent over the rows of some blocks: changes residual and v, and returns the intercept and the dual's gain.
 
-    The coefficients are v, or S(v, kinks) where there are kinks. The gain is that of each row's own step, to second
-    order.
+    The coefficients are v, or S(v, thresholds) where there are thresholds. The gain is the sum of that of every row's
+    step, to second order.
     """
     n, gain = len(indptr) - 1, 0.0
     for start in starts:
@@ -100,14 +114,14 @@ def sweep(  # type: ignore[no-untyped-def]
             if s == 0.0:
                 continue
             begin, end = np.uintp(indptr[i]), np.uintp(indptr[i + 1])
-            z = intercept + offset[i] + _product(indices, data, begin, end, v, kinks)
-            q, old = s * (rate * square[i] + give), residual[i]
-            new = nearest(z, q, old, target[i])
+            z = intercept + offset[i] + _product(indices, data, begin, end, v, thresholds)
+            q, old = s * (rate * squared_norm[i] + intercept_rate), residual[i]
+            new = solve_residual(z, q, old, target[i])
             residual[i] = new
             p = new + target[i]
-            gain += 0.5 * s * (new - old) * (new - old) * (q + 1.0 / max(p * (1.0 - p), RARE))
+            gain += 0.5 * s * (new - old) * (new - old) * (q + 1.0 / max(p * (1.0 - p), MIN_VARIANCE))
             move = -s * (new - old)
-            intercept += give * move
+            intercept += intercept_rate * move
             move *= rate
             for at in range(begin, end):
                 v[np.uintp(indices[at])] += move * data[at]
@@ -116,7 +130,7 @@ def sweep(  # type: ignore[no-untyped-def]
 
 @_compiled
 def merge(v, copies, share, low, high):  # type: ignore[no-untyped-def]
-    """Adds this share of all copies' changes to v, on the columns from low to before high, and makes them alike."""
+    """Add this share of all copies' changes to v in the columns low..high - 1, and set the copies to v."""
     for j in range(low, high):
         change = 0.0
         for k in range(len(copies)):

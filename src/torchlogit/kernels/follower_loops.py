@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from torchlogit.kernels.dual_loops import nearest
-from torchlogit.kernels.softmax_loops import settle
+from torchlogit.kernels.dual_loops import solve_residual
+from torchlogit.kernels.softmax_loops import solve_softmax
 
 _compiled = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 
@@ -55,12 +55,12 @@ def follow(  # type: ignore[no-untyped-def]
             rate = s * rates[e]
             step_size = rate * length  # how far the row's raw prediction moves per unit of residual
             if outputs == 1:
-                residual[0] = nearest(raws[e, i, 0], step_size, 0.0, target[i, 0])
+                residual[0] = solve_residual(raws[e, i, 0], step_size, 0.0, target[i, 0])
             else:
                 for k in range(outputs):
                     raw[k] = raws[e, i, k]
                     shifted[k] = raw[k] + step_size * target[i, k]
-                settle(raw, step_size, shifted, residual, step)
+                solve_softmax(raw, step_size, shifted, residual, step)
                 for k in range(outputs):
                     residual[k] -= target[i, k]
             for k in range(outputs):

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numba import njit
 
-from torchlogit.kernels.dual_loops import nearest
-from torchlogit.kernels.softmax_loops import settle
+from torchlogit.kernels.dual_loops import solve_residual
+from torchlogit.kernels.softmax_loops import solve_softmax
 
 _compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
 
@@ -116,10 +116,10 @@ def _rescale(coef, lag, factor, mean_weight):  # type: ignore[no-untyped-def]
 def _implicit_residual(raw, step_size, target, residual, shifted, step):  # type: ignore[no-untyped-def]
     """Set residual to that at the end of an implicit step of this size from raw (softmax moves raw there)."""
     if len(raw) == 1:
-        residual[0] = nearest(raw[0], step_size, 0.0, target[0])
+        residual[0] = solve_residual(raw[0], step_size, 0.0, target[0])
         return
     for k in range(len(raw)):
         shifted[k] = raw[k] + step_size * target[k]
-    settle(raw, step_size, shifted, residual, step)
+    solve_softmax(raw, step_size, shifted, residual, step)
     for k in range(len(raw)):
         residual[k] -= target[k]

@@ -1,4 +1,7 @@
-"""The loops of softmax.py, each compiled when it first meets a type of matrix: seconds, once; then cached."""
+"""The compiled epoch of dual ascent for softmax, and the equation of one row.
+
+Compiled when first called with a type of matrix, in some seconds, then cached.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,25 @@ from numba import njit
 
 _compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
 
-CLOSE = 0.01  # a step that moves log-odds by no more is the last: the error left is about its square
-MOST_STEPS = 500  # for log-odds of thousands
-SHORT = 1e-6  # a step that moves log-odds by less needs no damping
+LOGIT_TOL = 0.01  # log-odds that the last of Newton's steps may move; its error is about the square
+MAX_STEPS = 500  # as log-odds of thousands need
+UNDAMPED = 1e-6  # log-odds moved, below which the damping ln(1 + r) / r is 1 to rounding of the step
 
 
 @_compiled
-def epoch(indptr, indices, data, order, weight, variance, of_intercept, offset, coef, intercept, dual):  # type: ignore[no-untyped-def]
-    """One visit of every row, in this order, to its dual probabilities; coef and intercept follow.
+def epoch(  # type: ignore[no-untyped-def]
+    indptr, indices, data, order, weight, variance, intercept_variance, offset, coef, intercept, dual
+):
+    """Visit every row of a CSR matrix in this order, and move its probabilities to the maximum of the dual over it.
 
-    variance (d,): 1 / precision of each row of coef. of_intercept: that of the intercept.
+    weight (n,). variance (d,): 1 / precision of each row of coef; intercept_variance: that of the intercept. offset
+    (n, K). Changes dual (n, K), and with it coef (d, K) and intercept (K,), in place.
     """
     outputs = np.uintp(coef.shape[1])
-    raw, wanted, found, change = np.empty(outputs), np.empty(outputs), np.empty(outputs), np.empty(outputs)
+    raw, shifted, softmax, change = np.empty(outputs), np.empty(outputs), np.empty(outputs), np.empty(outputs)
     for i in order:
         begin, end = np.uintp(indptr[i]), np.uintp(indptr[i + 1])
-        size = of_intercept
+        size = intercept_variance
         for k in range(outputs):
             raw[k] = intercept[k] + offset[i, k]
         for at in range(begin, end):
@@ -32,14 +38,14 @@ def epoch(indptr, indices, data, order, weight, variance, of_intercept, offset, 
             size += x * x * variance[j]
             for k in range(outputs):
                 raw[k] += x * coef[j, k]
-        pull = weight[i] * size
+        curvature = weight[i] * size
         for k in range(outputs):
-            wanted[k] = raw[k] + pull * dual[i, k]
-        settle(raw, pull, wanted, found, change)
+            shifted[k] = raw[k] + curvature * dual[i, k]
+        solve_softmax(raw, curvature, shifted, softmax, change)
         for k in range(outputs):
-            change[k] = weight[i] * (dual[i, k] - found[k])
-            dual[i, k] = found[k]
-            intercept[k] += of_intercept * change[k]
+            change[k] = weight[i] * (dual[i, k] - softmax[k])
+            dual[i, k] = softmax[k]
+            intercept[k] += intercept_variance * change[k]
         for at in range(begin, end):
             j = np.uintp(indices[at])
             x = data[at] * variance[j]
@@ -48,39 +54,39 @@ def epoch(indptr, indices, data, order, weight, variance, of_intercept, offset, 
 
 
 @_compiled
-def settle(u, pull, wanted, found, step):  # type: ignore[no-untyped-def]
-    """Moves u to where u + pull softmax(u) = wanted; found = softmax(u) there. step: room to work in.
+def solve_softmax(u, curvature, shifted, softmax, step):  # type: ignore[no-untyped-def]
+    """Move u to the root of u + curvature softmax(u) = shifted, and set softmax to softmax(u). step: overwritten.
 
-    Newton's method on the strictly convex |u - wanted|^2 / 2 + pull log sum e^u, its Hessian a diagonal less a
-    product; steps damped to ln(1 + r) / r, r the log-odds they move, under which it falls (Bach 2010,
-    doi:10.1214/09-EJS521).
+    By Newton's method on the strictly convex |u - shifted|^2 / 2 + curvature log sum e^u, whose Hessian is a diagonal
+    less a matrix of rank one. Steps are damped to ln(1 + r) / r, r the log-odds they move, under which the function
+    falls (Bach 2010, doi:10.1214/09-EJS521).
     """
     outputs = np.uintp(len(u))
-    for _ in range(MOST_STEPS):
-        _softmax(u, found)
+    for _ in range(MAX_STEPS):
+        _softmax(u, softmax)
         along = across = 0.0
         for k in range(outputs):
-            step[k] = wanted[k] - u[k] - pull * found[k]
-            share = found[k] / (1 + pull * found[k])
+            step[k] = shifted[k] - u[k] - curvature * softmax[k]
+            share = softmax[k] / (1 + curvature * softmax[k])
             along += share * step[k]
             across += share
-        shared = pull * along / across
+        shared = curvature * along / across
         low, high = math.inf, -math.inf
         for k in range(outputs):
-            step[k] = (step[k] + shared * found[k]) / (1 + pull * found[k])
+            step[k] = (step[k] + shared * softmax[k]) / (1 + curvature * softmax[k])
             low, high = min(low, step[k]), max(high, step[k])
         reach = high - low
-        damping = math.log1p(reach) / reach if reach > SHORT else 1.0
+        damping = math.log1p(reach) / reach if reach > UNDAMPED else 1.0
         for k in range(outputs):
             u[k] += damping * step[k]
-        if reach <= CLOSE:
+        if reach <= LOGIT_TOL:
             break
-    _softmax(u, found)
+    _softmax(u, softmax)
 
 
 @_compiled
 def _softmax(logits, out):  # type: ignore[no-untyped-def]
-    """out = softmax(logits)."""
+    """Set out to softmax(logits)."""
     top = logits[0]
     outputs = np.uintp(len(logits))
     for k in range(outputs):

@@ -1,23 +1,21 @@
-"""DualAscent: one row at a time, each exactly, in the dual; for wide sparse data under an L2 penalty or elastic net.
+"""DualAscent: dual coordinate ascent, one row at a time; for wide sparse rows under an L2 penalty or an elastic net.
 
     max over q  sum_i s_i (entropy(q_i) + r_i o_i) - Omega*(u),    u = -X'(s r),  r = q - y,  sum_i s_i r_i = 0
 
-Every u comes with the coefficients that it pulls to, w = S(u, l1) / l2, and so every point of the dual with one of F:
-the difference is the gap. Along one row the dual is highest where, in the logit t of q_i,
+Every u gives coefficients, w = S(u, l1) / l2, so every point of the dual comes with a point of F, and the difference of
+the two values is the gap. Along one row the dual is maximal where, in the logit t of q_i,
 
     t + Q_i (r(t) - r_i) = x_i w + b + o_i,    Q_i = s_i |x_i|^2 / l2,
 
-which takes no learning rate. An unpenalised intercept is found by proximal points: during an epoch it is held to where
-it was best, as strongly as the penalty holds the coefficients, and after the epoch it is fitted anew.
-
-Source: Shalev-Shwartz and Zhang 2013, arXiv:1209.1873; on several threads Ma et al. 2015, arXiv:1502.03508.
+which needs no learning rate. An intercept without a penalty is found by the proximal point method: during an epoch a
+penalty holds it to where it was best, and after the epoch it is fitted to the raw predictions.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -28,22 +26,44 @@ from torchlogit.errors import InputError
 from torchlogit.kernels import dual as kernels
 from torchlogit.objective import Objective
 from torchlogit.records import Params, Snapshot, State
-from torchlogit.solvers.dual.problem import ABSORBED, give_of_columns, refuse
+from torchlogit.solvers.dual.problem import COLUMNS_RATE, columns_rate, refuse
 
-HASTE = 0.1  # of the other threads' changes, the share that a thread allows for, until that proves to be too little
-INTERCEPT_STEPS = 10
-MOST_EPOCHS, PATIENCE = 5, 1 << 28  # before a point is looked at; and values that may be read: a second or two
-GIVE = 800.0  # log-odds that the intercept may go in an epoch for rows all missed by one; no more than one for each
-SETTLED = 1e-9  # nats per unit of weight, what one of the intercept's Newton steps promised if it is the last
+# Share of the other threads' changes that a thread allows for at first, doubled whenever the dual has fallen. Larger:
+# shorter steps, and fewer epochs whose changes overshoot (docs/decisions/0013).
+CAUTION = 0.1
+# Epochs between two evaluations of F and of the gap, at most; and values of X that those epochs may read, a second or
+# two. Larger: fewer evaluations, which take two thirds of an epoch's time, and a later end (docs/decisions/0013).
+MAX_EPOCHS = 5
+MAX_VALUES = 1 << 28
+# Log-odds that the intercept may move in an epoch for residuals that sum to the total weight; no more than one for each
+# row. Larger: a looser hold (docs/decisions/0013).
+INTERCEPT_RATE = 800.0
+INTERCEPT_STEPS = 10  # of Newton's method, at most, to fit the intercept after an epoch
+INTERCEPT_TOL = 1e-9  # predicted decrease of the last of these steps, in nats per unit of weight; smaller: more steps
 
 
 @dataclass(frozen=True, slots=True)
 class DualAscent:
-    """Stochastic dual coordinate ascent: nothing to tune, and a gap with every epoch.
+    """Stochastic dual coordinate ascent for two classes: nothing to tune, and a duality gap with every state.
 
-    For two classes, and a penalty that holds every column with some l2, without bounds. seed: of the rows' order. aim:
-    the bound that is asked for, relative to F: points are looked at in time for it, and not much more often.
+    Takes a penalty with some l2 on every column, without bounds. On several threads the result has the same bits for
+    the same number of threads.
 
+    Parameters
+    ----------
+    seed : int
+        Of the order of the rows.
+    aim : float
+        The bound that is asked for, relative to F: F and the gap are evaluated in time for it, and not much more often.
+    values_per_thread : int
+        Values of X for each thread, at least; for tests and measurements.
+
+    References
+    ----------
+    Shalev-Shwartz and Zhang 2013, arXiv:1209.1873; on several threads, Ma et al. 2015, arXiv:1502.03508.
+
+    Examples
+    --------
     >>> from torchlogit.design import Dense
     >>> from torchlogit.losses import Logistic
     >>> from torchlogit.penalties import ElasticNet
@@ -56,31 +76,32 @@ class DualAscent:
 
     seed: int = 0
     aim: float = 1e-6
+    values_per_thread: int = field(default=kernels.VALUES_PER_THREAD, repr=False, metadata={"omit_default": True})
 
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
-        """The best point so far, with the newest dual point, every few epochs; without end.
+        """The best point so far, with the newest dual point, every few epochs, without end.
 
-        A state's raw prediction and dual point are that of the state only until the next one is asked for.
+        A state's raw prediction and dual point are overwritten by the next epochs.
         """
         if objective.loss.n_outputs > 1:
             raise InputError(f"{objective.loss.n_outputs} classes: DualAscent is for two; use SoftmaxAscent")
         refuse(objective)
-        ascent = _Ascent(objective, start, np.random.default_rng(self.seed))
+        ascent = _Ascent(objective, start, np.random.default_rng(self.seed), self.values_per_thread)
         yield from self._states(ascent, None if start is None else ascent.primal())
 
     def resumed(self, objective: Objective, snapshot: Snapshot) -> Iterator[State]:
-        """The states after the one of the snapshot."""
-        ascent = _Ascent(objective, None, np.random.default_rng())
-        ascent.go_on(snapshot)
+        """The states after that of the snapshot."""
+        ascent = _Ascent(objective, None, np.random.default_rng(), self.values_per_thread)
+        ascent.restore(snapshot)
         yield from self._states(ascent, _Primal(**snapshot["best"]))
 
     def _states(self, ascent: _Ascent, best: _Primal | None) -> Iterator[State]:
         objective = ascent.objective
         while True:
             ascent.advance(self.aim * (objective.total_weight * math.log(2) if best is None else best.value))
-            here = ascent.primal()
-            best = here if best is None or here.value <= best.value else best
-            gap = max(0.0, best.value - ascent.height(here))
+            primal = ascent.primal()
+            best = primal if best is None or primal.value <= best.value else best
+            gap = max(0.0, best.value - ascent.dual_value(primal))
             yield State(
                 objective.params(best.theta), ascent.passes, best.value, gap, best.raw, ascent.residual,
                 expected_bound=gap, snapshot=partial(ascent.snapshot, best),
@@ -89,7 +110,7 @@ class DualAscent:
 
 @dataclass(frozen=True, slots=True)
 class _Primal:
-    """A point, its raw prediction and F."""
+    """Parameters, and the raw prediction and F there."""
 
     theta: Tensor
     raw: Tensor
@@ -97,36 +118,38 @@ class _Primal:
 
 
 class _Ascent:
-    """The dual point on its way up.
+    """A point of the dual, and the epochs that raise it.
 
-    Columns of different precision are brought to the largest one: `scale` multiplies their values, and then the
-    coefficients that come out.
+    Columns of different precision are scaled so that all have the largest: `scale` (d,) multiplies their values, and
+    the coefficients that come out.
     """
 
-    def __init__(self, objective: Objective, start: Params | None, random: np.random.Generator) -> None:
+    def __init__(
+        self, objective: Objective, start: Params | None, random: np.random.Generator, values_per_thread: int
+    ) -> None:
         n, p = objective.design.shape
         d = p - objective.design.has_intercept
-        self.objective, self.random, self.passes, self.cost_of_balance = objective, random, 0.0, 0.0
+        self.objective, self.random, self.passes, self.columns_rate = objective, random, 0.0, 0.0
         precision = objective.penalty.precision(d)
         self.scale = (precision.max() / precision).sqrt()
         self.rows = self._rows()
-        self.pull = self._pull(float(precision.max()))
-        self.allowance, self.others = HASTE, kernels.threads_for(self.rows, d) - 1
+        self.coupling = self._coupling(float(precision.max()))
+        self.allowance, self.threads = CAUTION, kernels.threads_for(self.rows, d, values_per_thread)
         begin = objective.start() if start is None else objective.theta(start)
         self.residual = torch.zeros(n, 1, dtype=torch.float64)
         if start is not None:
             self.residual = objective.residual(objective.raw(begin))
         intercept = float(begin[-1]) if objective.design.has_intercept else 0.0
-        self.point = kernels.Point(self.residual.numpy()[:, 0], np.zeros(d), intercept)
+        self.point = kernels.DualPoint(self.residual.numpy()[:, 0], np.zeros(d), intercept)
         if start is not None:
             dual = objective.coef(objective.dual(self.residual))[:, 0]
-            self.point.v[:] = (self.pull.rate * self.scale * dual).numpy()
+            self.point.v[:] = (self.coupling.rate * self.scale * dual).numpy()
             self.passes += 1.0
         self.highest = -math.inf
-        self.gain: float | None = None
+        self.gain: float | None = None  # of the dual, in the last epoch
 
     def snapshot(self, best: _Primal) -> Snapshot:
-        """What moves, and the best point so far."""
+        """All that epochs change, and the best point so far."""
         return {
             "residual": self.residual,
             "v": torch.from_numpy(self.point.v),
@@ -139,8 +162,8 @@ class _Ascent:
             "best": {"theta": best.theta, "raw": best.raw, "value": best.value},
         }
 
-    def go_on(self, snapshot: Snapshot) -> None:
-        """To where this snapshot was taken."""
+    def restore(self, snapshot: Snapshot) -> None:
+        """Continue from a snapshot."""
         self.residual.copy_(snapshot["residual"])
         self.point.v[:] = snapshot["v"].numpy()
         self.point.intercept = snapshot["intercept"]
@@ -148,29 +171,31 @@ class _Ascent:
         self.passes, self.allowance = snapshot["passes"], snapshot["allowance"]
         self.highest, self.gain = snapshot["highest"], snapshot["gain"]
 
-    def advance(self, enough: float) -> None:
-        """A few epochs, until what the dual still has to gain seems to be no more than enough, or it gains ever more.
+    def advance(self, tolerance: float) -> None:
+        """A few epochs, until the dual can be expected to rise by no more than the tolerance, or gains more and more.
 
-        What it gains falls from epoch to epoch by about the same factor: to come is gain^2 / (last - gain).
+        The gain falls from epoch to epoch by about the same factor, so that gain^2 / (last - gain) is left to gain.
         """
-        for _ in range(max(1, min(MOST_EPOCHS, PATIENCE // max(1, len(self.rows.data))))):
+        for _ in range(max(1, min(MAX_EPOCHS, MAX_VALUES // max(1, len(self.rows.data))))):
             last, self.gain = self.gain, self.epoch()
-            if last is not None and (self.gain >= last or self.gain**2 <= enough * (last - self.gain)):
+            if last is not None and (self.gain >= last or self.gain**2 <= tolerance * (last - self.gain)):
                 break
 
     def epoch(self) -> float:
-        """Each row once: a pass. About what the dual has gained."""
+        """One visit of every row, for a pass. Returns about the gain of the dual."""
         if self.objective.design.has_intercept:
-            self.point.intercept -= self.pull.give * self._excess()
+            self.point.intercept -= self.coupling.intercept_rate * self._weighted_residual()
         self.passes += 1.0
-        return kernels.epoch(self.rows, self.point, self.pull, self.random, 1 + self.allowance * self.others)
+        caution = 1 + self.allowance * (self.threads - 1)
+        return kernels.epoch(self.rows, self.point, self.coupling, self.random, self.threads, caution)
 
     def primal(self) -> _Primal:
-        """The coefficients of v, the best intercept for them, and F: half a pass."""
+        """The coefficients that follow from v, with the best intercept, for half a pass."""
         objective = self.objective
         v = torch.from_numpy(self.point.v)
-        kinks = torch.zeros(1, dtype=torch.float64) if self.pull.kinks is None else torch.from_numpy(self.pull.kinks)
-        theta = (self.scale * (v - v.clamp(-kinks, kinks)))[:, None]
+        thresholds = self.coupling.thresholds
+        limit = torch.zeros(1, dtype=torch.float64) if thresholds is None else torch.from_numpy(thresholds)
+        theta = (self.scale * (v - v.clamp(-limit, limit)))[:, None]
         if objective.design.has_intercept:
             theta = torch.cat([theta, torch.tensor([[self.point.intercept]], dtype=torch.float64)])
         raw = objective.raw(theta)
@@ -179,28 +204,29 @@ class _Ascent:
             self.point.intercept += _fit_intercept(objective, theta, raw)
         return _Primal(theta, raw, objective.value(theta, raw))
 
-    def height(self, here: _Primal) -> float:
-        """The dual's value once the residuals are balanced, to second order; more caution where it has fallen."""
+    def dual_value(self, primal: _Primal) -> float:
+        """The value of the dual once the residuals are balanced, to second order. If it has fallen, caution doubles."""
         objective, intercept = self.objective, self.point.intercept
 
         def terms(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
             r, offset = self.residual[rows], 0.0 if objective.offset is None else objective.offset[rows]
             return r, r * offset, -objective.loss.negative_entropy(r, objective.target[rows])
 
-        excess, given, entropy = (float(part) for part in objective.total(terms))
-        coef = objective.coef(here.theta)
-        pulled = float((torch.from_numpy(self.point.v) / self.scale) @ coef[:, 0]) / self.pull.rate
-        value = entropy + given + intercept * excess - (pulled - objective.penalty.value(coef))
-        value -= 0.5 * self.cost_of_balance * excess**2
+        imbalance, offsets, entropy = (float(part) for part in objective.total(terms))
+        coef = objective.coef(primal.theta)
+        product = float((torch.from_numpy(self.point.v) / self.scale) @ coef[:, 0]) / self.coupling.rate  # u'w
+        value = entropy + offsets + intercept * imbalance - (product - objective.penalty.value(coef))
+        value -= 0.5 * self.columns_rate * imbalance**2
         if value < self.highest:
             self.allowance = min(1.0, 2 * self.allowance)
         self.highest = max(value, self.highest)
         return value
 
-    def _excess(self) -> float:
+    def _weighted_residual(self) -> float:
+        """sum_i s_i r_i, which is zero at the optimum where there is an intercept."""
         return float(self.objective.total(lambda rows: [self.residual[rows]]))
 
-    def _rows(self) -> kernels.Rows:
+    def _rows(self) -> kernels.DualRows:
         objective, csr = self.objective, self.objective.design.csr()
         data = csr.data
         if bool((self.scale != 1).any()):
@@ -208,38 +234,41 @@ class _Ascent:
         offset = torch.zeros_like(objective.target) if objective.offset is None else objective.offset
         arrays = (objective.target[:, 0], objective.weight, offset[:, 0])
         target, weight, offsets = (array.contiguous().numpy() for array in arrays)
-        square = kernels.squares(csr.indptr, data)
-        return kernels.Rows(csr.indptr, csr.indices, data, target, weight, offsets, square)
+        norms = kernels.squared_norms(csr.indptr, data)
+        return kernels.DualRows(csr.indptr, csr.indices, data, target, weight, offsets, norms)
 
-    def _pull(self, precision: float) -> kernels.Pull:
-        """With an intercept that is held lightly: firmly enough for its rows not to fight over it."""
+    def _coupling(self, precision: float) -> kernels.Coupling:
+        """The coupling, for columns of this precision.
+
+        The intercept is held loosely, but firmly enough for the rows of a short table not to move it back and forth.
+        """
         objective, d = self.objective, len(self.scale)
         rates = objective.penalty.l1_rates(d)
-        kinks = (rates * self.scale / precision).numpy() if bool((rates > 0).any()) else None
+        thresholds = (rates * self.scale / precision).numpy() if bool((rates > 0).any()) else None
         if not objective.design.has_intercept:
-            return kernels.Pull(1 / precision, kinks, 0.0)
+            return kernels.Coupling(1 / precision, thresholds, 0.0)
         self.passes += 0.5
-        self.cost_of_balance = give_of_columns(objective)
-        give = min(GIVE, len(objective.target)) / objective.total_weight
-        return kernels.Pull(1 / precision, kinks, max(give, ABSORBED * self.cost_of_balance))
+        self.columns_rate = columns_rate(objective)
+        rate = min(INTERCEPT_RATE, len(objective.target)) / objective.total_weight
+        return kernels.Coupling(1 / precision, thresholds, max(rate, COLUMNS_RATE * self.columns_rate))
 
 
 def _fit_intercept(objective: Objective, theta: Tensor, raw: Tensor) -> float:
-    """Moves the intercept of theta, and raw, to where F is lowest; by how much."""
-    moved = 0.0
+    """Move the intercept of theta, and raw with it, to where F is lowest; returns the change."""
+    change = 0.0
     for _ in range(INTERCEPT_STEPS):
         slope, curvature = _along_intercept(objective, raw)
         step = min(max(-slope / curvature, -1.0), 1.0) if curvature > 0 else 0.0
         raw += step
-        moved += step
-        if abs(slope * step) <= SETTLED * objective.total_weight:
+        change += step
+        if abs(slope * step) <= INTERCEPT_TOL * objective.total_weight:
             break
-    theta[-1] += moved
-    return moved
+    theta[-1] += change
+    return change
 
 
 def _along_intercept(objective: Objective, raw: Tensor) -> tuple[float, float]:
-    """F's slope and curvature by the intercept."""
+    """The first and second derivative of F by the intercept."""
     residual = objective.residual(raw)
     curvature = objective.loss.total_variance(residual, objective.target, objective.weight)
     return float(objective.total(lambda rows: [residual[rows]])), float(curvature)

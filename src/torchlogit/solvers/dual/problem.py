@@ -1,7 +1,8 @@
-"""What the dual methods have in common: which objectives they take, and how an intercept without a penalty is held.
+"""Which objectives dual ascent takes, and how loosely it holds an intercept that has no penalty.
 
-Such an intercept asks that the weighted residuals sum to zero. During an epoch it is held to where it was, so loosely
-that it gives way where the columns could take its place: levels that add up to one do so at hardly any price.
+Without a penalty on the intercept the weighted residuals have to sum to zero. During an epoch the intercept is held to
+where it was by a penalty, loose enough for it to move where columns could take its place: the indicators of a category
+add up to one, and move the raw prediction of every row at hardly any price.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 from torchlogit.errors import InputError
 from torchlogit.objective import Objective
 
-ABSORBED = 0.3  # of the columns' give, the share that the intercept gives way by, or more
+COLUMNS_RATE = 0.3  # least rate of the intercept, over that of the columns; larger: a looser hold (docs/decisions/0013)
 
 
 def obstacle(objective: Objective) -> str | None:
-    """Why dual ascent does not take this objective, and what does, or None where it does."""
+    """Why dual ascent cannot minimise this objective, and what to use instead; None where it can."""
     penalty, n_features = objective.penalty, objective.n_features
     if objective.target.device.type != "cpu":
         return f"data on {objective.target.device}: dual ascent runs on the CPU; move them, or use solver='newton'"
@@ -32,7 +33,7 @@ def refuse(objective: Objective) -> None:
         raise InputError(reason)
 
 
-def give_of_columns(objective: Objective) -> float:
-    """sum_j mean_j^2 / precision_j: how far the columns' raw prediction goes for an imbalance of one."""
+def columns_rate(objective: Objective) -> float:
+    """sum_j mean_j^2 / precision_j: how far the raw prediction of a mean row moves for residuals that sum to one."""
     sums, precision = objective.coef(objective.moments[0][:, None]), objective.coef(objective.precision[:, None])
     return float(((sums / objective.total_weight).square() / precision).sum())

@@ -1,16 +1,16 @@
-"""SoftmaxAscent: stochastic dual coordinate ascent for several classes, row by row, nothing to tune.
+"""SoftmaxAscent: dual coordinate ascent for several classes, one row at a time.
 
-The dual of F has a probability q_i for every row, and one coefficient follows from all of them:
+The dual of F has probabilities q_i for every row, from which the coefficients of column j follow:
 
     W_j = sum_i s_i x_ij (y_i - q_i) / precision_j
 
-A visit of row i moves q_i to the maximum of the dual over it: with z the row's raw prediction, the q of
+A visit of row i moves q_i to the maximum of the dual over it: with z the row's raw prediction,
 
-    q = softmax(z - pull (q - q_old)),  pull = s_i sum_j x_ij^2 / precision_j
+    q = softmax(z - Q_i (q - q_old)),  Q_i = s_i sum_j x_ij^2 / precision_j
 
-The intercept has no penalty, so its duals have to balance: sum_i s_i (y_i - q_i) = 0. It is given one, a light one,
-around where it stood an epoch ago: a proximal point, or the method of multipliers of that constraint
-(Rockafellar 1976, doi:10.1287/moor.1.2.97). What is left unbalanced then shrinks every epoch.
+Without a penalty on the intercept the residuals have to balance, sum_i s_i (y_i - q_i) = 0. The intercept is given a
+light penalty around its value of an epoch ago: a proximal point method, or the method of multipliers for that
+constraint (Rockafellar 1976, doi:10.1287/moor.1.2.97). The imbalance then shrinks every epoch.
 """
 
 from __future__ import annotations
@@ -26,25 +26,34 @@ import torch
 from torch import Tensor
 
 from torchlogit.errors import InputError
-from torchlogit.kernels import softmax as kernels
 from torchlogit.kernels.parallel import Array
 from torchlogit.objective import Objective
 from torchlogit.records import Params, Snapshot, State
-from torchlogit.solvers.dual.problem import ABSORBED, give_of_columns, refuse
+from torchlogit.solvers.dual.problem import COLUMNS_RATE, columns_rate, refuse
 
-REACH = 0.3  # log-odds that the intercept goes for a row of mean weight, all of it missed
-MOVING = ("coef", "intercept", "dual")
-CLOSE = 0.1  # share of F: with a larger gap a dual point is worth nothing yet
+INTERCEPT_RATE = 0.3  # log-odds that the intercept moves for a residual of 1 of a row of mean weight; larger: looser
+CHANGED = ("coef", "intercept", "dual")  # the arrays that an epoch changes, by their names in snapshots
+CLOSE = 0.1  # gap over F, up to which a state gets its dual point; larger: bounds are looked for earlier, in vain
 
 
 @dataclass(frozen=True, slots=True)
 class SoftmaxAscent:
-    """Dual ascent for softmax with l2 on every column: the quickest on rows of few values, as of text.
+    """Stochastic dual coordinate ascent for three classes or more; fastest on rows with few values, as of text.
 
-    A state is yielded after each epoch, with its dual point. seed: of the order of the rows, another in every epoch.
+    Takes an L2 penalty on every column. A state is yielded after each epoch, with its dual point. Each step maximises
+    the dual over all the probabilities of a row.
 
-    Source: Shalev-Shwartz and Zhang 2013, arXiv:1209.1873; each row's step is that of its whole maximum.
+    Parameters
+    ----------
+    seed : int
+        Of the order of the rows, which is new in every epoch.
 
+    References
+    ----------
+    Shalev-Shwartz and Zhang 2013, arXiv:1209.1873.
+
+    Examples
+    --------
     >>> SoftmaxAscent(seed=1).seed
     1
     """
@@ -52,17 +61,17 @@ class SoftmaxAscent:
     seed: int = 0
 
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
-        """The state after each epoch, without end; an epoch counts a pass, and the raw prediction half of one."""
+        """The state after each epoch, without end. An epoch takes a pass, and its raw prediction half of one."""
         if objective.loss.n_outputs == 1:
             raise InputError("two classes: SoftmaxAscent is for three or more; use DualAscent")
         refuse(objective)
         return self._states(_Ascent.at(objective, start), np.random.default_rng(self.seed), 0)
 
     def resumed(self, objective: Objective, snapshot: Snapshot) -> Iterator[State]:
-        """The states after the one of the snapshot."""
+        """The states after that of the snapshot."""
         ascent, draw = _Ascent.at(objective, None), np.random.default_rng()
         draw.bit_generator.state = snapshot["draw"]
-        for name in MOVING:
+        for name in CHANGED:
             getattr(ascent, name)[:] = snapshot[name].numpy()
         return self._states(ascent, draw, snapshot["epoch"])
 
@@ -74,16 +83,17 @@ class SoftmaxAscent:
 
 @dataclass(frozen=True, slots=True)
 class _Ascent:
-    """Where the ascent is: dual (n, K) and what follows from it, coef (d, K) and intercept (K,), all moved in place.
+    """A point of the dual, and the epochs that raise it.
 
-    rows: in CSR form. variance (d,): 1 / precision. of_intercept: the intercept's, around where it was an epoch ago.
+    dual (n, K): the probabilities q_i. coef (d, K), intercept (K,): what follows from them. All three are changed in
+    place. rows: in CSR form. variance (d,): 1 / precision. intercept_variance: that of the intercept's light penalty.
     """
 
     objective: Objective
     rows: Any
     weight: Array
     variance: Array
-    of_intercept: float
+    intercept_variance: float
     offset: Array
     coef: Array
     intercept: Array
@@ -91,22 +101,22 @@ class _Ascent:
 
     @classmethod
     def at(cls, objective: Objective, start: Params | None) -> _Ascent:
-        """No coefficients and the empty model's intercept, every q_i the target; or the duals of a start."""
+        """The probabilities of a start; without one every q_i is its target, and the coefficients are zero."""
         precision = objective.coef(objective.precision[:, None])[:, 0]
         begin = objective.params(objective.start()) if start is None else start
         dual, coef = objective.target.clone(), torch.zeros_like(begin.coef)
         if start is not None:
             residual = objective.residual(objective.raw(objective.theta(start)))
             dual, coef = dual + residual, objective.coef(objective.dual(residual)) / precision[:, None]
-        reach = REACH * objective.design.shape[0] / objective.total_weight
-        reach = max(reach, ABSORBED * give_of_columns(objective))
+        rate = INTERCEPT_RATE * objective.design.shape[0] / objective.total_weight
+        rate = max(rate, COLUMNS_RATE * columns_rate(objective))
         has_intercept = objective.design.has_intercept
         return cls(
             objective,
             objective.design.csr(),
             objective.weight.contiguous().numpy(),
             (1 / precision).numpy(),
-            reach if has_intercept else 0.0,
+            rate if has_intercept else 0.0,
             (torch.zeros_like(objective.target) if objective.offset is None else objective.offset).numpy(),
             coef.numpy(),
             (begin.intercept.clone() if has_intercept else torch.zeros_like(begin.intercept)).numpy(),
@@ -114,18 +124,21 @@ class _Ascent:
         )
 
     def snapshot(self, draw: np.random.Generator, epoch: int) -> Snapshot:
-        """What moves, the draw of the rows' order included."""
-        arrays = {name: torch.from_numpy(getattr(self, name)) for name in MOVING}
+        """All that an epoch changes, random numbers included."""
+        arrays = {name: torch.from_numpy(getattr(self, name)) for name in CHANGED}
         return {**arrays, "draw": draw.bit_generator.state, "epoch": epoch}
 
     def visit(self, order: np.ndarray) -> None:
-        """Visits every row, then sets the intercept's next centre: where it is."""
-        others = self.weight, self.variance, self.of_intercept, self.offset, self.coef, self.intercept, self.dual
-        kernels.epoch(self.rows, order, *others)
-        self.intercept[:] -= self.of_intercept * (self.weight @ self._residual().numpy())
+        """Visit every row, then centre the intercept's penalty on the intercept."""
+        from torchlogit.kernels import softmax_loops
+
+        rows = self.rows.indptr, self.rows.indices, self.rows.data
+        point = self.coef, self.intercept, self.dual
+        softmax_loops.epoch(*rows, order, self.weight, self.variance, self.intercept_variance, self.offset, *point)
+        self.intercept[:] -= self.intercept_variance * (self.weight @ self._residual().numpy())
 
     def state(self, passes: float) -> State:
-        """The point, and its duality gap but for what the intercept leaves unbalanced."""
+        """The state here; its gap is that of balanced residuals, so a little too small until they are."""
         objective, loss = self.objective, self.objective.loss
         params = Params(torch.from_numpy(self.coef.copy()), torch.from_numpy(self.intercept.copy()))
         theta, residual = objective.theta(params), self._residual()
@@ -135,9 +148,9 @@ class _Ascent:
             z, r, y = raw[rows], residual[rows], objective.target[rows]
             return [loss.value(z, y), -(r * z), loss.negative_entropy(r, y)]
 
-        losses, tilt, entropy = objective.total(terms).tolist()
+        losses, products, entropy = objective.total(terms).tolist()
         value = losses + objective.penalty.value(params.coef)
-        gap = max(0.0, losses + tilt + entropy)
+        gap = max(0.0, losses + products + entropy)
         dual = residual if gap <= CLOSE * value else None
         return State(params, passes, value, gap, raw, dual, expected_bound=gap)
 

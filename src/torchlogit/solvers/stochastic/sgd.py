@@ -1,4 +1,4 @@
-"""SGD: minibatches, an explicit learning rate, any torch.optim optimiser. For learning, and for comparison."""
+"""SGD: minibatches, a learning rate, and any optimizer of torch.optim. For learning and for comparison."""
 
 from __future__ import annotations
 
@@ -19,17 +19,38 @@ Scheduler = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRSchedul
 
 @dataclass(frozen=True, slots=True)
 class SGD:
-    """Stochastic gradient descent on F divided by the sum of weights, as a PyTorch loop has it.
+    """Minibatch gradient descent with a learning rate, by any optimizer of torch.optim, as a PyTorch loop has it.
 
-    A step moves against the mean gradient of `batch_size` rows plus the penalty's gradient per row. A state is yielded
-    after each of `n_epochs` epochs. Raises DivergedError, with the batch and the rate.
+        theta_(t+1) = theta_t - rate_t ((n / (b N)) sum_(i in batch) s_i grad loss_i + grad Omega / N)
 
-    shuffle: every epoch takes the rows in an order drawn from `seed`. optimizer: called as optimizer([theta],
-    lr=learning_rate), a class of torch.optim or a functools.partial of one (momentum: partial(torch.optim.SGD,
-    momentum=0.9)). scheduler: called as scheduler(optimizer), a partial of a class of torch.optim.lr_scheduler whose
-    step() needs no argument; stepped after every epoch. average_after: the answer is the mean of the points after each
-    step of all but the first so many epochs (Polyak and Juditsky 1992, doi:10.1137/0330046); None: the last point.
+    b rows of n are in the batch, and N is the sum of the weights. A state is yielded after each of `n_epochs` epochs.
+    Takes smooth penalties only. Raises DivergedError, with the batch and the rate, where coefficients leave the range
+    of floats.
 
+    Parameters
+    ----------
+    learning_rate : float
+        The rate, before any schedule.
+    batch_size : int
+        Rows of a batch.
+    n_epochs : int
+        Epochs, after which the solver ends.
+    shuffle : bool
+        Whether each epoch takes the rows in a new order, drawn from `seed`.
+    optimizer : callable
+        Called as optimizer([theta], lr=learning_rate): a class of torch.optim, or a functools.partial of one (momentum:
+        partial(torch.optim.SGD, momentum=0.9)).
+    scheduler : callable, optional
+        Called as scheduler(optimizer), and stepped after every epoch: a partial of a class of torch.optim.lr_scheduler
+        whose step() needs no argument.
+    average_after : int, optional
+        Number of epochs after which averaging begins: the result is the mean of the iterates from then on (Polyak and
+        Juditsky 1992, doi:10.1137/0330046). None: the last iterate.
+    seed : int
+        Of the shuffles.
+
+    Examples
+    --------
     >>> from functools import partial
     >>> halved = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5)
     >>> SGD(learning_rate=0.5, batch_size=32, shuffle=True, scheduler=halved, average_after=1).n_epochs
@@ -56,36 +77,42 @@ class SGD:
             )
 
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
-        """The state after each epoch, n_epochs of them. What is read to evaluate F is not counted as a pass."""
+        """The state after each of the n_epochs epochs. Reading X to evaluate F does not count as a pass."""
         refuse_kinks(objective, "SGD")
         theta = objective.theta(start) if start is not None else torch.zeros_like(objective.start())
-        return self._states(objective, _Descent(self, theta))
+        return self._states(objective, _Progress(self, theta))
 
     def resumed(self, objective: Objective, snapshot: Snapshot) -> Iterator[State]:
-        """The states that are left."""
-        return self._states(objective, _Descent.at(self, snapshot))
+        """The states after that of the snapshot."""
+        return self._states(objective, _Progress.restored(self, snapshot))
 
-    def _states(self, objective: Objective, way: _Descent) -> Iterator[State]:
-        while way.epoch < self.n_epochs:
-            for number, batch in enumerate(batches(objective, self.batch_size, way.generator), start=1):
-                way.theta.grad = batch_gradient(objective, batch, way.theta)
-                way.optimizer.step()
-                if not bool(torch.isfinite(way.theta).all()):
+    def _states(self, objective: Objective, progress: _Progress) -> Iterator[State]:
+        while progress.epoch < self.n_epochs:
+            for number, batch in enumerate(batches(objective, self.batch_size, progress.generator), start=1):
+                progress.theta.grad = batch_gradient(objective, batch, progress.theta)
+                progress.optimizer.step()
+                if not bool(torch.isfinite(progress.theta).all()):
                     raise DivergedError(
-                        f"the coefficients left the range of floats in epoch {way.epoch + 1}, batch {number}, with "
-                        f"learning_rate={self.learning_rate}: lower it, scale the columns, or use the default solver"
+                        f"the coefficients left the range of floats in epoch {progress.epoch + 1}, batch {number}, "
+                        f"with learning_rate={self.learning_rate}: lower it, scale the columns, or use the default "
+                        "solver"
                     )
-                if self.average_after is not None and way.epoch >= self.average_after:
-                    way.averaged += 1
-                    way.mean = average(way.mean, way.theta, way.averaged)
-            if way.scheduler is not None:
-                way.scheduler.step()
-            way.epoch += 1
-            yield state(objective, way.mean if way.averaged else way.theta, float(way.epoch), way.snapshot)
+                if self.average_after is not None and progress.epoch >= self.average_after:
+                    progress.averaged += 1
+                    progress.mean = average(progress.mean, progress.theta, progress.averaged)
+            if progress.scheduler is not None:
+                progress.scheduler.step()
+            progress.epoch += 1
+            yield state(
+                objective,
+                progress.mean if progress.averaged else progress.theta,
+                float(progress.epoch),
+                progress.snapshot,
+            )
 
 
-class _Descent:
-    """What moves: theta, what the optimizer and the schedule keep, the order of the rows, the mean of the points."""
+class _Progress:
+    """All that an epoch changes: theta, the optimizer, the scheduler, the random numbers, the mean of the iterates."""
 
     def __init__(self, solver: SGD, theta: Tensor) -> None:
         self.theta = theta
@@ -95,7 +122,6 @@ class _Descent:
         self.mean, self.averaged, self.epoch = theta.clone(), 0, 0
 
     def snapshot(self) -> Snapshot:
-        """All of it."""
         return {
             "theta": self.theta,
             "optimizer": self.optimizer.state_dict(),
@@ -107,15 +133,14 @@ class _Descent:
         }
 
     @classmethod
-    def at(cls, solver: SGD, snapshot: Snapshot) -> _Descent:
-        """The descent of this snapshot."""
-        way = cls(solver, snapshot["theta"])
+    def restored(cls, solver: SGD, snapshot: Snapshot) -> _Progress:
+        progress = cls(solver, snapshot["theta"])
         optimizer = snapshot["optimizer"]
-        if way.scheduler is not None:
-            way.scheduler.load_state_dict(snapshot["scheduler"])
-        way.optimizer.load_state_dict({**optimizer, "state": {}})
-        for kept in optimizer["state"].values():  # of theta; load_state_dict would change types, and with them bits
-            way.optimizer.state[way.theta] = kept
-        way.generator = None if way.generator is None else generator_at(snapshot["generator"])
-        way.mean, way.averaged, way.epoch = snapshot["mean"], snapshot["averaged"], snapshot["epoch"]
-        return way
+        if progress.scheduler is not None:
+            progress.scheduler.load_state_dict(snapshot["scheduler"])
+        progress.optimizer.load_state_dict({**optimizer, "state": {}})
+        for buffers in optimizer["state"].values():  # of theta; load_state_dict would change their types, and so bits
+            progress.optimizer.state[progress.theta] = buffers
+        progress.generator = None if progress.generator is None else generator_at(snapshot["generator"])
+        progress.mean, progress.averaged, progress.epoch = snapshot["mean"], snapshot["averaged"], snapshot["epoch"]
+        return progress
