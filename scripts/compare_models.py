@@ -29,6 +29,8 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
+from compiled_loops import drop_outdated
+
 ROOT = Path(__file__).resolve().parents[1]
 ADULT = ROOT / "examples" / "adult"
 
@@ -218,6 +220,7 @@ def start(checkout: Path, folder: Path) -> subprocess.Popen[str]:
 def compare(commit: str) -> int:
     """Print a line per file; the number of those that differ, or that neither checkout could write."""
     other = checkout_of(commit)
+    drop_outdated()
     with tempfile.TemporaryDirectory() as here, tempfile.TemporaryDirectory() as there:
         processes = [start(ROOT, Path(here)), start(other, Path(there))]
         ours, theirs = (json.loads(process.communicate()[0]) for process in processes)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import gc
-import re
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
 
-from places import ROOT
 from profiles import PROFILES
+from scripts.compiled_loops import drop_outdated
 
 for name, profile in PROFILES.items():
     settings.register_profile(name, profile)
@@ -27,20 +25,9 @@ def one_thread() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Drop compiled loops that call changed ones: numba compiles loops anew where their own file has changed only."""
-    if hasattr(config, "workerinput"):
-        return
-    for path in (ROOT / "src" / "torchlogit" / "kernels").glob("*_loops.py"):
-        changed = max(file.stat().st_mtime for file in _called_from(path))
-        for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.nbi"):
-            if compiled.stat().st_mtime < changed:
-                compiled.unlink()
-
-
-def _called_from(path: Path) -> set[Path]:
-    """The files of compiled loops that this one imports, itself included."""
-    names = re.findall(r"^from torchlogit\.kernels\.(\w+) import", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return {path}.union(*(_called_from(path.with_name(f"{name}.py")) for name in names))
+    """Before the workers start: loops that are out of date would be tested as they were."""
+    if not hasattr(config, "workerinput"):
+        drop_outdated()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

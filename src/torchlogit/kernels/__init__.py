@@ -1,1 +1,1 @@
-"""Compiled loops: over rows for the design, over coordinates for the quadratic model."""
+"""Loops compiled by numba, in modules named *_loops, and the functions that call them on several threads."""
