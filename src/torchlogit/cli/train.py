@@ -47,7 +47,7 @@ class Strength(click.FloatRange):
 @click.option("--l1", type=click.FloatRange(0), default=0.0, show_default=True,
               help="Penalty l1 |coef|, added to the l2 penalty; it sets coefficients to 0.")  # fmt: skip
 @click.option("--l2", type=Strength(0), default=1.0, show_default=True, metavar="NUMBER",
-              help="Penalty: F = sum of losses + l2/2 |coef|^2; 0 for none, auto to choose it from the data.")  # fmt: skip
+              help="Penalty: F = sum of losses + l2/2 |coef|^2; 0 for none, auto to let the data choose.")  # fmt: skip
 @click.option("--tol", type=click.FloatRange(0, min_open=True), default=1e-6, show_default=True,
               help="Stop once F is proven to be within this share of its minimum.")  # fmt: skip
 @click.option("--max-iter", type=click.FloatRange(0, min_open=True), default=200, show_default=True,
