@@ -8,10 +8,10 @@ from torchlogit.design import Sparse
 from torchlogit.objective import Objective
 from torchlogit.solvers import Solver
 from torchlogit.solvers.dual.dual_ascent import DualAscent
-from torchlogit.solvers.dual.problem import obstacle
 from torchlogit.solvers.dual.softmax_ascent import SoftmaxAscent
 from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 from torchlogit.solvers.newton.working_set import occupied
+from torchlogit.solvers.requirements import obstacle_to_dual_ascent
 from torchlogit.solvers.stochastic.sgd import SGD
 
 # The mean over the values of X of their column's sum_i s_i x_ij^2 / precision_j, up to which dual ascent is chosen. Its
@@ -31,7 +31,7 @@ def automatic(objective: Objective, seed: int, aim: float) -> Solver:
     would form no Hessian, and with columns that are not too crowded.
     """
     newton = StochasticNewton(aim, seed=seed)
-    if not (isinstance(objective.design, Sparse) and obstacle(objective) is None):
+    if not (isinstance(objective.design, Sparse) and obstacle_to_dual_ascent(objective) is None):
         return newton
     columns = int(occupied(objective).sum()) + objective.design.has_intercept
     if columns * objective.n_free <= newton.max_dense:
