@@ -69,22 +69,17 @@ class RowEncoder:
 
     def blocks(self) -> Iterator[Block]:
         """The source's rows, not encoded, with the columns that are needed."""
-        try:
+        with self.source.locating_errors():
             yield from prefetched(blocks_of(self.source, self.encoder, self.plan.own_columns))
-        except DataError as error:
-            raise error.at(self.source.files) from None
 
     def encoded(self, block: Block) -> EncodedRows:
         """A block's rows, encoded."""
         plan = self.plan
-        try:
-            with block.locating_errors():
-                codes = check_labels(block.table, plan.target, self.classes)
-                weight = None if plan.weight is None else weights_in(block.table, plan.weight)
-                encoded = self.encoder.encode(block.table)
-        except DataError as error:
-            raise error.at(self.source.files) from None
-        self.warnings = added(self.warnings, encoded.warnings) if self.warnings else encoded.warnings
+        with self.source.locating_errors(), block.locating_errors():
+            codes = check_labels(block.table, plan.target, self.classes)
+            weight = None if plan.weight is None else weights_in(block.table, plan.weight)
+            encoded = self.encoder.encode(block.table)
+        self.warnings = added(self.warnings, encoded.warnings)
         return EncodedRows(encoded.values, codes, weight)
 
 
@@ -126,12 +121,11 @@ def encode(
         return EncodingWriter(RowEncoder(source, encoder, classes, plan), rows)
 
     train = writer("train", training_mask)
-    if training_mask is None:
-        for block in train.encoder.blocks():
-            train.append(block)
-        return train, None
-    held_out = writer("held_out", lambda first, n: ~training_mask(first, n))
+    held_out = None if training_mask is None else writer("held_out", lambda first, n: ~training_mask(first, n))
     for block in train.encoder.blocks():
+        if training_mask is None or held_out is None:
+            train.append(block)
+            continue
         is_train = training_mask(block.first, len(block))
         train.append(block.where(is_train))
         held_out.append(block.where(~is_train))
