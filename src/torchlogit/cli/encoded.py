@@ -56,11 +56,12 @@ class EncodedBlocks:
         from torchlogit.data.concurrency import prefetched
         from torchlogit.data.encoding.row_warnings import added
         from torchlogit.data.preparation import blocks_of
+        from torchlogit.errors import errors_at
 
         encoder = self.model.encoder
         assert encoder is not None
         blocks = prefetched(blocks_of(self.source, encoder, self.also, block_rows(self.model)))
-        with self.source.locating_errors(), closing(blocks):
+        with errors_at(self.source.files), closing(blocks):
             for block in blocks:
                 with block.locating_errors():
                     encoded = encoder.encode(block.table)

@@ -16,7 +16,7 @@ from torchlogit.data.plan import Plan
 from torchlogit.data.reading.source import Source
 from torchlogit.data.weights import no_weight, weights_in
 from torchlogit.data.wording import suggestion
-from torchlogit.errors import DataError
+from torchlogit.errors import DataError, errors_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def learn_table(
     Reads the source once, and columns that looked numeric and turned out to hold text a second time. Raises DataError
     for rows that cannot be used; it names the file and, if there is one, the row.
     """
-    with source.locating_errors():
+    with errors_at(source.files):
         _refuse_lacking(source.column_names, plan)
         reader = _TrainingRowReader(source, plan, block_rows)
         names = [name for name in source.column_names if name not in plan.own_columns]

@@ -20,7 +20,7 @@ from torchlogit.data.learning import learn_table
 from torchlogit.data.plan import Plan, TrainingMask
 from torchlogit.data.reading.source import Source
 from torchlogit.data.weights import weights_in
-from torchlogit.errors import DataError
+from torchlogit.errors import DataError, errors_at
 from torchlogit.storage import NamedArrays
 
 
@@ -69,13 +69,13 @@ class RowEncoder:
 
     def blocks(self) -> Iterator[Block]:
         """The source's rows, not encoded, with the columns that are needed."""
-        with self.source.locating_errors():
+        with errors_at(self.source.files):
             yield from prefetched(blocks_of(self.source, self.encoder, self.plan.own_columns))
 
     def encoded(self, block: Block) -> EncodedRows:
         """A block's rows, encoded."""
         plan = self.plan
-        with self.source.locating_errors(), block.locating_errors():
+        with errors_at(self.source.files), block.locating_errors():
             codes = check_labels(block.table, plan.target, self.classes)
             weight = None if plan.weight is None else weights_in(block.table, plan.weight)
             encoded = self.encoder.encode(block.table)
@@ -153,10 +153,6 @@ def blocks_of(source: Source, encoder: Encoder, also: Sequence[str], rows: int =
 
     If one of them is missing, all columns are read, so that the error about it can list the columns that exist.
     """
-    schema = encoder.schema
-    crosses = {f"{first}:{second}" for first, second in schema.crosses}
-    needed = {column.name for column in schema.columns} - crosses | {*also}
-    needed |= {name for cross in schema.crosses for name in cross}
-    names = source.column_names
+    needed, names = {*encoder.schema.inputs, *also}, source.column_names
     columns = [name for name in names if name in needed] if needed <= {*names} else None
     return source.blocks(columns, rows)

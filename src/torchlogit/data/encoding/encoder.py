@@ -199,9 +199,7 @@ def _refuse_unusable(schema: Schema) -> None:
 
 
 def _refuse_lacking(schema: Schema, given: Sequence[str]) -> None:
-    crossed = {f"{first}:{second}": (first, second) for first, second in schema.crosses}
-    needed = [name for column in schema.columns for name in crossed.get(column.name, (column.name,))]
-    lacking = [name for name in dict.fromkeys(needed) if name not in given]
+    lacking = [name for name in schema.inputs if name not in given]
     if lacking:
         which = f"column {lacking[0]!r} is" if len(lacking) == 1 else f"columns {', '.join(map(repr, lacking))} are"
         raise DataError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,14 +162,6 @@ class Source:
                 with cannot_be_read(each.input):
                     parts.append(each.input.fingerprint())
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-    @contextmanager
-    def locating_errors(self) -> Iterator[None]:
-        """Adds the names of the files to a DataError that is raised inside, unless it names a file already."""
-        try:
-            yield
-        except DataError as error:
-            raise error.at(self.files) from None
 
     def blocks(self, columns: Sequence[str] | None = None, rows: int = BLOCK_ROWS) -> Iterator[Block]:
         """All rows in blocks of `rows` rows, the last one of fewer; `columns`: only these, in this order."""
