@@ -36,6 +36,7 @@ from torchlogit.solvers import Resumable
 from torchlogit.solvers.dual.dual_ascent import DualAscent
 from torchlogit.solvers.dual.softmax_ascent import SoftmaxAscent
 from torchlogit.solvers.newton import stochastic_newton
+from torchlogit.solvers.newton.model_choice import ModelChoice
 from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 from torchlogit.solvers.stochastic.sgd import SGD
 from torchlogit.solvers.stochastic.tuning_free import SAGA
@@ -508,6 +509,7 @@ OTHERS: list[tuple[str, Case, dict[str, Any]]] = [
     ("intercept True, not False", replace(ENDINGS[0], objective=BY_NAME["no intercept"].objective), {}),
     ("solver.name StochasticNewton, not DualAscent", replace(ENDINGS[0], solver=DualAscent()), {}),
     ("solver.seed 0, not 1", replace(ENDINGS[0], solver=StochasticNewton(seed=1)), {}),
+    ("solver.choice None, not {", replace(ENDINGS[0], solver=StochasticNewton(choice=ModelChoice(wide=1))), {}),
     ("tol 1e-09, not 1e-06", replace(ENDINGS[0], goal=Goal()), {}),
     ("of other data (target differs)", changed(target=with_other("target")), {}),
     ("of other data (sample_weight differs)", changed(weight=with_other("weight")), {}),

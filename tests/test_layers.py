@@ -53,6 +53,7 @@ LADDERS = {
     "torchlogit.solvers": [
         ["choice"],
         ["newton", "dual", "stochastic"],
+        ["requirements"],
         ["__init__"],
     ],
 }
@@ -175,7 +176,7 @@ def test_a_wrong_import_is_caught(source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("torchlogit.solvers.newton.step", "from torchlogit.solvers.dual.problem import LinearTerm"),
+        ("torchlogit.solvers.newton.step", "from torchlogit.solvers.dual.intercept import columns_rate"),
         ("torchlogit.solvers.newton.step", "from ..choice import automatic"),
         ("torchlogit.solvers", "from torchlogit.solvers.choice import automatic"),
         ("torchlogit.data.encoding.text", "from torchlogit.data.reading.source import open_source"),

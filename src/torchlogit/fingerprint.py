@@ -1,4 +1,4 @@
-"""What tells one fit from another: its settings, its data, and the circumstances under which its bits are the same."""
+"""Fingerprints of fits, as JSON values: settings, data, and the versions and threads that the last bits depend on."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from torch import Tensor
 from torchlogit.objective import Objective
 from torchlogit.records import Params
 
-HASHED_ROWS = 1000  # of X
+HASHED_ROWS = 1000  # about so many rows of X are hashed; more: changes in other rows are seen, and hashing takes longer
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What is different, by its name, and how it was and is."""
+    """A value that differs between two fingerprints: its name, such as 'solver.seed', and the value in each."""
 
     name: str
     old: Any
@@ -29,7 +29,7 @@ class Difference:
 
 
 def first_difference(old: Any, new: Any, name: str = "") -> Difference | None:
-    """The first of the values, of JSON values within each other, that are not the same in both; one may lack some.
+    """The first difference between two JSON values, or None; a key that one of them lacks counts as None there.
 
     >>> first_difference({"solver": {"seed": 0}}, {"solver": {"seed": 1}})
     Difference(name='solver.seed', old=0, new=1)
@@ -43,7 +43,7 @@ def first_difference(old: Any, new: Any, name: str = "") -> Difference | None:
 
 
 def settings(objective: Objective, solver: object) -> dict[str, Any]:
-    """Shapes, loss, penalty and solver, as JSON values."""
+    """The shape of X, the loss, the penalty and the solver."""
     n, p = objective.design.shape
     return {
         "rows": n,
@@ -56,7 +56,7 @@ def settings(objective: Objective, solver: object) -> dict[str, Any]:
 
 
 def contents(objective: Objective, start: Params | None) -> dict[str, str | None]:
-    """SHA-256 of some rows of X, of the targets, weights and offset of all, and of the start."""
+    """SHA-256 of about a thousand rows of X, of the targets, weights and offsets of all rows, and of the start."""
     n = objective.design.shape[0]
     some = torch.arange(0, n, max(1, n // HASHED_ROWS), device=objective.target.device)
     rows = objective.design.take(some).csr()
@@ -70,7 +70,7 @@ def contents(objective: Objective, start: Params | None) -> dict[str, str | None
 
 
 def circumstances() -> dict[str, Any]:
-    """What the last bits of sums depend on, besides the machine."""
+    """The versions, the threads and the instructions that the last bits of sums depend on."""
     return {**_versions(), "threads": torch.get_num_threads(), "instructions": torch.backends.cpu.get_cpu_capability()}
 
 
@@ -80,7 +80,7 @@ def _versions() -> dict[str, str]:
 
 
 def described(value: object) -> Any:
-    """A value as JSON: dataclasses by their fields, tensors by their digest, functions and types by their names.
+    """A value as JSON: dataclasses by their fields, tensors by SHA-256, functions and types by their names.
 
     >>> described(partial(torch.optim.SGD, momentum=0.9))
     {'name': 'torch.optim.sgd.SGD', 'momentum': 0.9}
@@ -115,7 +115,7 @@ def _omitted(value: Any, field: Field[Any]) -> bool:
 
 
 def _digest(*tensors: Tensor) -> str:
-    """SHA-256 of shapes, types and bytes."""
+    """SHA-256 of the tensors' types, shapes and bytes."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())

@@ -112,7 +112,9 @@ def map_in_threads(
         if failure is not None:
             raise failure
     finally:
-        pool.shutdown(cancel_futures=True)
+        # Do not wait: the garbage collector may close this generator in a thread that is just starting, and that holds
+        # the lock which the end of the pool's threads needs.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _n_threads() -> int:

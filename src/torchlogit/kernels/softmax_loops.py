@@ -14,7 +14,7 @@ _compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
 
 LOGIT_TOL = 0.01  # log-odds that the last of Newton's steps may move; its error is about the square
 MAX_STEPS = 500  # as log-odds of thousands need
-UNDAMPED = 1e-6  # log-odds moved, below which the damping ln(1 + r) / r is 1 to rounding of the step
+UNDAMPED = 1e-6  # log-odds moved, up to which a step is not damped: ln(1 + r) / r is within r / 2 of 1
 
 
 @_compiled

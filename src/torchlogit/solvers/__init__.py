@@ -1,4 +1,7 @@
-"""Solvers: generators of `State`s. They never print, save, stop themselves for quality, or look at a clock."""
+"""Solvers: generators of `State`s.
+
+They print nothing, save nothing, look at no clock, and do not decide when an answer is good enough: `fit` does.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,17 @@ from torchlogit.records import Params, Snapshot, State
 
 
 class Solver(Protocol):
-    """A way to lower F, from a start, one step at a time."""
+    """A method that lowers F step by step."""
 
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
-        """The states after each step; the generator ends where the solver has nothing more to do."""
+        """The state after each step, from the start given or one of the solver's own, until no step is left to take."""
         ...
 
 
 @runtime_checkable
 class Resumable(Solver, Protocol):
-    """A solver whose states have snapshots, so that a fit can go on from a checkpoint."""
+    """A solver whose states have snapshots, so that a fit can be resumed from a checkpoint."""
 
     def resumed(self, objective: Objective, snapshot: Snapshot) -> Iterator[State]:
-        """The states after the one of this snapshot, to the same bits, on the same objective."""
+        """The states that follow the snapshot's, with the same bits, for the same objective."""
         ...

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -454,4 +455,33 @@ def test_no_more_is_drawn_than_is_asked_for() -> None:
     assert drawn <= 4
     before = threading.active_count()
     results.close()  # type: ignore[attr-defined]
+    end = time.monotonic() + 5
+    while threading.active_count() >= before and time.monotonic() < end:
+        time.sleep(0.01)
     assert threading.active_count() < before
+
+
+def test_a_closed_reader_does_not_wait_for_its_threads() -> None:
+    """The garbage collector may close it at any moment, while the lock is held that the end of a thread waits for."""
+    drawn, begun, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def items() -> Iterator[int]:
+        yield from (0, 1)
+        drawn.set()
+        yield 2
+
+    def parsed(item: int) -> int:
+        if item > 0:
+            begun.set()
+        assert (go_on if item > 0 else drawn).wait(10)
+        return item
+
+    results = map_in_threads(parsed, items(), max_pending=2)
+    assert next(results) == 0
+    assert begun.wait(5)
+    closing = threading.Thread(target=results.close, daemon=True)  # type: ignore[attr-defined]
+    closing.start()
+    closing.join(5)
+    waits = closing.is_alive()
+    go_on.set()
+    assert not waits

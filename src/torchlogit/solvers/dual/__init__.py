@@ -1,1 +1,1 @@
-"""Dual coordinate ascent: one row at a time, solved exactly in the dual."""
+"""Dual coordinate ascent: each step maximises the dual over one row."""

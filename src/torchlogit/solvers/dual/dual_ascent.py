@@ -26,7 +26,8 @@ from torchlogit.errors import InputError
 from torchlogit.kernels import dual as kernels
 from torchlogit.objective import Objective
 from torchlogit.records import Params, Snapshot, State
-from torchlogit.solvers.dual.problem import COLUMNS_RATE, columns_rate, refuse
+from torchlogit.solvers.dual.intercept import COLUMNS_RATE, columns_rate
+from torchlogit.solvers.requirements import refuse_dual_ascent
 
 # Share of the other threads' changes that a thread allows for at first, doubled whenever the dual has fallen. Larger:
 # shorter steps, and fewer epochs whose changes overshoot (docs/decisions/0013).
@@ -85,7 +86,7 @@ class DualAscent:
         """
         if objective.loss.n_outputs > 1:
             raise InputError(f"{objective.loss.n_outputs} classes: DualAscent is for two; use SoftmaxAscent")
-        refuse(objective)
+        refuse_dual_ascent(objective)
         ascent = _Ascent(objective, start, np.random.default_rng(self.seed), self.values_per_thread)
         yield from self._states(ascent, None if start is None else ascent.primal())
 

@@ -29,7 +29,8 @@ from torchlogit.errors import InputError
 from torchlogit.kernels.parallel import Array
 from torchlogit.objective import Objective
 from torchlogit.records import Params, Snapshot, State
-from torchlogit.solvers.dual.problem import COLUMNS_RATE, columns_rate, refuse
+from torchlogit.solvers.dual.intercept import COLUMNS_RATE, columns_rate
+from torchlogit.solvers.requirements import refuse_dual_ascent
 
 INTERCEPT_RATE = 0.3  # log-odds that the intercept moves for a residual of 1 of a row of mean weight; larger: looser
 CHANGED = ("coef", "intercept", "dual")  # the arrays that an epoch changes, by their names in snapshots
@@ -64,7 +65,7 @@ class SoftmaxAscent:
         """The state after each epoch, without end. An epoch takes a pass, and its raw prediction half of one."""
         if objective.loss.n_outputs == 1:
             raise InputError("two classes: SoftmaxAscent is for three or more; use DualAscent")
-        refuse(objective)
+        refuse_dual_ascent(objective)
         return self._states(_Ascent.at(objective, start), np.random.default_rng(self.seed), 0)
 
     def resumed(self, objective: Objective, snapshot: Snapshot) -> Iterator[State]:

@@ -49,7 +49,7 @@ class StochasticNewton:
         theta + t argmin_d  g'd + d'H d / 2
 
     g is the gradient of all rows, H the Hessian of a sample or, near the optimum, of all rows, and t comes from a line
-    search. A column's units and its correlation with others make no difference.
+    search.
 
     Parameters
     ----------
@@ -62,11 +62,11 @@ class StochasticNewton:
         Steps are exact once the predicted decrease is below this share of F, or below three times `aim`, where that is
         more.
     max_dense : int
-        Free parameters above which no Hessian is formed.
+        Free parameters above which the Hessian of all of them is not formed.
     seed : int
         Of the samples.
     choice : ModelChoice
-        The thresholds between models, for tests and measurements.
+        The thresholds between the models that give H; for tests and measurements.
 
     References
     ----------

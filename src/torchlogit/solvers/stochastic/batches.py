@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from torchlogit.errors import InputError
 from torchlogit.objective import Objective
 from torchlogit.records import Params, Snapshot, State
 
@@ -52,12 +51,6 @@ def penalty_step(objective: Objective, theta: Tensor, rate: float) -> Tensor:
     coef = objective.coef(theta)
     coef.copy_(objective.penalty.prox(coef, rate / objective.total_weight))
     return theta
-
-
-def refuse_kinks(objective: Objective, name: str) -> None:
-    """InputError where the penalty has kinks or bounds, which gradient steps do not respect."""
-    if not objective.penalty.smooth:
-        raise InputError(f"{name} steps along gradients: expected no l1 and no bounds; use the default solver")
 
 
 def average(mean: Tensor, theta: Tensor, step: int, power: float = 0.0) -> Tensor:

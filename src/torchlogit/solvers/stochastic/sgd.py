@@ -11,7 +11,8 @@ from torch import Tensor
 from torchlogit.errors import DivergedError, InputError
 from torchlogit.objective import Objective
 from torchlogit.records import Params, Snapshot, State
-from torchlogit.solvers.stochastic.batches import average, batch_gradient, batches, generator_at, refuse_kinks, state
+from torchlogit.solvers.requirements import refuse_kinks
+from torchlogit.solvers.stochastic.batches import average, batch_gradient, batches, generator_at, state
 
 Optimizer = Callable[..., torch.optim.Optimizer]
 Scheduler = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]

@@ -23,13 +23,13 @@ from torchlogit.design import Rows
 from torchlogit.errors import InputError
 from torchlogit.objective import Objective
 from torchlogit.records import Params, Snapshot, State
+from torchlogit.solvers.requirements import refuse_kinks
 from torchlogit.solvers.stochastic.batches import (
     average,
     batch_gradient,
     batches,
     generator_at,
     penalty_step,
-    refuse_kinks,
     rows_at,
     share,
     starting_point,

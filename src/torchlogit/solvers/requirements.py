@@ -1,0 +1,39 @@
+"""Which objectives a solver takes: the one place where solvers refuse a penalty that they cannot handle.
+
+StochasticNewton, ImplicitSGD and SAGA take every penalty: the first by coordinate descent on its quadratic models, the
+others by proximal steps.
+"""
+
+from __future__ import annotations
+
+from torchlogit.errors import InputError
+from torchlogit.objective import Objective
+
+
+def refuse_kinks(objective: Objective, name: str) -> None:
+    """InputError where the penalty has kinks or bounds, which gradient steps do not respect; name: the solver's."""
+    if not objective.penalty.smooth:
+        raise InputError(f"{name} steps along gradients: expected no l1 and no bounds; use the default solver")
+
+
+def refuse_dual_ascent(objective: Objective) -> None:
+    """InputError where dual ascent cannot minimise the objective."""
+    if (reason := obstacle_to_dual_ascent(objective)) is not None:
+        raise InputError(reason)
+
+
+def obstacle_to_dual_ascent(objective: Objective) -> str | None:
+    """Why dual ascent cannot minimise the objective, and what to use instead; None where it can.
+
+    Coefficients follow from the dual as S(u, l1) / l2, which takes some l2 on every column.
+    """
+    penalty, n_features = objective.penalty, objective.n_features
+    if objective.target.device.type != "cpu":
+        return f"data on {objective.target.device}: dual ascent runs on the CPU; move them, or use solver='newton'"
+    if not bool((penalty.precision(n_features) > 0).all()):
+        return "a column without l2: dual ascent needs some on every column; use solver='newton'"
+    if any(bool(end.isfinite().any()) for end in penalty.box(n_features)):
+        return "bounds: dual ascent is for coefficients without; use solver='newton'"
+    if objective.loss.n_outputs > 1 and not penalty.smooth:
+        return "l1 for several classes: dual ascent takes l2 alone there; use solver='newton'"
+    return None
