@@ -316,10 +316,10 @@ def test_a_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_before_scikit_learn_has_callbacks_there_are_none() -> None:
     """What stands in for them is empty, and the method the one that was given."""
-    assert not [name for name in vars(callbacks._NoSupport) if not name.startswith("__")]
+    assert not [name for name in vars(callbacks.NoCallbackSupport) if not name.startswith("__")]
 
     def method() -> int:
         return 1
 
-    assert callbacks._as_it_is(method) is method
+    assert callbacks.without_callbacks(method) is method
     assert not callbacks.Tasks.needed(LogisticRegression())

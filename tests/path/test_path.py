@@ -148,9 +148,10 @@ def test_a_batch_is_its_single_fits(objective: Objective) -> None:
         gradient = single.gradient(at, single.residual(raw))
         torch.testing.assert_close(found.gradient[:, k], gradient, rtol=1e-10, atol=1e-10)
         losses, out = objective.loss.value(raw, objective.target), objective.weight * (batch.fold == fold)
-        assert float(found.held_out_loss[k]) == pytest.approx(float((out * losses).sum()), rel=1e-12)
-        assert float(found.held_out_square[k]) == pytest.approx(float((out * losses).square().sum()), rel=1e-12)
-        assert float(found.held_out_cross[k]) == pytest.approx(float((out * out * losses).sum()), rel=1e-12)
+        loss, square, cross = found.held_out[:, k].tolist()
+        assert loss == pytest.approx(float((out * losses).sum()), rel=1e-12)
+        assert square == pytest.approx(float((out * losses).square().sum()), rel=1e-12)
+        assert cross == pytest.approx(float((out * out * losses).sum()), rel=1e-12)
 
 
 def test_rows_held_out_have_no_weight() -> None:

@@ -56,17 +56,15 @@ class EncodedBlocks:
         from torchlogit.data.concurrency import prefetched
         from torchlogit.data.encoding.row_warnings import added
         from torchlogit.data.preparation import blocks_of
-        from torchlogit.errors import DataError
+        from torchlogit.errors import errors_at
 
         encoder = self.model.encoder
         assert encoder is not None
-        try:
-            with closing(prefetched(blocks_of(self.source, encoder, self.also, block_rows(self.model)))) as blocks:
-                for block in blocks:
-                    with block.locating_errors():
-                        encoded = encoder.encode(block.table)
-                        result = job(block, encoded.values)
-                    self.warnings = added(self.warnings, encoded.warnings) if self.warnings else encoded.warnings
-                    yield result
-        except DataError as error:
-            raise error.at(self.source.files) from None
+        blocks = prefetched(blocks_of(self.source, encoder, self.also, block_rows(self.model)))
+        with errors_at(self.source.files), closing(blocks):
+            for block in blocks:
+                with block.locating_errors():
+                    encoded = encoder.encode(block.table)
+                    result = job(block, encoded.values)
+                self.warnings = added(self.warnings, encoded.warnings)
+                yield result

@@ -1,103 +1,71 @@
-"""Writers of predictions, table by table: CSV to standard output, or a file that is replaced when it is complete."""
+"""Predictions are written table by table: as CSV to standard output, or to a file that is replaced when complete."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-
-class TableWriter(Protocol):
-    """Writes tables of one schema."""
-
-    def write(self, table: pa.Table) -> None:
-        """Appends the rows of a table."""
-        ...
-
-    def close(self) -> None:
-        """Writes the end of the file."""
-        ...
-
-
-class CsvWriter:
-    """CSV; with a codec, `gzip` or `zstd`, every table is a compressed member of its own."""
-
-    def __init__(self, file: IO[bytes], schema: pa.Schema, codec: str | None) -> None:
-        self._file, self._codec = file, codec
-        self._write(schema.empty_table(), header=True)
-
-    def write(self, table: pa.Table) -> None:
-        self._write(table, header=False)
-
-    def close(self) -> None:
-        self._file.flush()
-
-    def _write(self, table: pa.Table, *, header: bool) -> None:
-        import pyarrow as pa
-        import pyarrow.csv as pacsv
-
-        text = pa.BufferOutputStream()
-        pacsv.write_csv(table, text, pacsv.WriteOptions(include_header=header, quoting_style="needed"))
-        content = text.getvalue()
-        self._file.write(content if self._codec is None else pa.compress(content, self._codec))
-
-
-class ParquetWriter:
-    """Parquet, with a row group for each table."""
-
-    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
-        import pyarrow.parquet as pq
-
-        self._writer = pq.ParquetWriter(file, schema)
-
-    def write(self, table: pa.Table) -> None:
-        self._writer.write_table(table)
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-WRITERS: dict[str, Callable[[IO[bytes], pa.Schema], TableWriter]] = {
-    ".csv": partial(CsvWriter, codec=None),
-    ".csv.gz": partial(CsvWriter, codec="gzip"),
-    ".csv.zst": partial(CsvWriter, codec="zstd"),
-    ".parquet": ParquetWriter,
-}
 STANDARD_OUTPUT = "-"
+CODECS = {".csv": None, ".csv.gz": "gzip", ".csv.zst": "zstd"}  # by the suffix of a CSV file
+SUFFIXES = (*CODECS, ".parquet")
 
 
 def check_suffix(output: str) -> None:
-    """Refuses a file name whose suffix is none of WRITERS."""
+    """Refuses a file name whose suffix is none of SUFFIXES."""
     from torchlogit.errors import InputError
 
-    if output != STANDARD_OUTPUT and not output.endswith(tuple(WRITERS)):
-        kinds = ", ".join(WRITERS)
-        raise InputError(f"{output}: predictions are written as {kinds}; give such a name, or -")
+    if output != STANDARD_OUTPUT and not output.endswith(SUFFIXES):
+        raise InputError(f"{output}: predictions are written as {', '.join(SUFFIXES)}; give such a name, or -")
 
 
 @contextmanager
-def writing(output: str, schema: pa.Schema) -> Iterator[TableWriter]:
-    """A writer of tables of this schema; where anything fails, the file is left as it was."""
+def writing(output: str, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """A function that writes tables of this schema; where anything fails, the file is left as it was."""
     from torchlogit.atomic import replacing
 
     if output == STANDARD_OUTPUT:
-        writer = CsvWriter(sys.stdout.buffer, schema, None)
-        yield writer
-        writer.close()
+        yield _csv_writer(sys.stdout.buffer, schema, None)
+        sys.stdout.buffer.flush()
         return
-    make = next(make for suffix, make in WRITERS.items() if output.endswith(suffix))
     with replacing(Path(output)) as file:
-        to_file: TableWriter = make(file, schema)
-        try:
-            yield to_file
-        except BaseException:
-            with suppress(Exception):
-                to_file.close()  # else Parquet's writer closes itself later, when the file is gone
-            raise
-        to_file.close()
+        if output.endswith(".parquet"):
+            with _parquet_writer(file, schema) as write:
+                yield write
+        else:
+            yield _csv_writer(file, schema, next(codec for suffix, codec in CODECS.items() if output.endswith(suffix)))
+
+
+def _csv_writer(file: IO[bytes], schema: pa.Schema, codec: str | None) -> Callable[[pa.Table], None]:
+    """Writes the header, and returns what writes tables; with a codec each is a compressed member of its own."""
+    import pyarrow as pa
+    import pyarrow.csv as pacsv
+
+    def write(table: pa.Table, *, header: bool = False) -> None:
+        text = pa.BufferOutputStream()
+        pacsv.write_csv(table, text, pacsv.WriteOptions(include_header=header, quoting_style="needed"))
+        content = text.getvalue()
+        file.write(content if codec is None else pa.compress(content, codec))
+
+    write(schema.empty_table(), header=True)
+    return write
+
+
+@contextmanager
+def _parquet_writer(file: IO[bytes], schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """A function that writes each table as a row group."""
+    import pyarrow.parquet as pq
+
+    writer = pq.ParquetWriter(file, schema)
+    try:
+        yield writer.write_table
+    except BaseException:
+        with suppress(Exception):
+            writer.close()  # else it closes itself later, when the file is gone
+        raise
+    writer.close()

@@ -49,9 +49,9 @@ def predict(model: LogisticModel, rows: Source, output: str) -> None:
     blocks = EncodedBlocks(model, rows)
     with closing(blocks.map(lambda _, features: predictions(model, model.raw_of(features)))) as tables:
         first = next(tables, empty)  # before the output is opened: most bad input shows in the first rows
-        with writing(output, empty.schema) as out:
+        with writing(output, empty.schema) as write:
             for table in chain([first], tables):
-                out.write(table)
+                write(table)
     blocks.print_warnings()
 
 

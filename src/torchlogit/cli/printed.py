@@ -41,7 +41,8 @@ def printed(report: TrainReport) -> str:
     """The report: the data, the answer and its certificate, the metrics, the warnings, and the model file."""
     answer = _stream(report) if report.fitted.progressive is not None else _answer(report)
     measured = metrics_table(report.metrics) if report.metrics else ""
-    parts = [_data(report), answer, measured, _notes(report), f"model        {report.path}"]
+    notes = "\n".join(f"note         {warning}" for warning in report.warnings)
+    parts = [_data(report), answer, measured, notes, f"model        {report.path}"]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -136,7 +137,7 @@ def _answer(report: TrainReport) -> str:
             f"({certificate.relative_bound:.1e} of it);"
         )
         lines.append(
-            f"{'':<{NAME}} no coefficient is further than {_short(certificate.standard_errors)} of its standard error "
+            f"{'':<{NAME}} no coefficient is further than {certificate.standard_errors:.2g} of its standard error "
             f"from its optimum"
         )
     else:
@@ -194,11 +195,3 @@ def metrics_table(metrics: dict[str, Metrics]) -> str:
         if values.auc_error
     ]
     return "\n".join(lines)
-
-
-def _notes(report: TrainReport) -> str:
-    return "\n".join(f"note         {warning}" for warning in report.warnings)
-
-
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2g}"

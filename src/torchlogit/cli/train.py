@@ -45,14 +45,14 @@ class Strength(click.FloatRange):
 @click.option("--holdout", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="SHARE",
               help="Measure on this share of the rows, drawn at random, and train on the rest.")  # fmt: skip
 @click.option("--l1", type=click.FloatRange(0), default=0.0, show_default=True,
-              help="Penalty l1 |coef|, besides l2: it leaves columns out.")  # fmt: skip
+              help="Penalty l1 |coef|, added to the l2 penalty; it sets coefficients to 0.")  # fmt: skip
 @click.option("--l2", type=Strength(0), default=1.0, show_default=True, metavar="NUMBER",
-              help="Penalty: F = sum of losses + l2/2 |coef|^2; 0 for none, auto to have it chosen.")  # fmt: skip
+              help="Penalty: F = sum of losses + l2/2 |coef|^2; 0 for none, auto to let the data choose.")  # fmt: skip
 @click.option("--tol", type=click.FloatRange(0, min_open=True), default=1e-6, show_default=True,
               help="Stop once F is proven to be within this share of its minimum.")  # fmt: skip
 @click.option("--max-iter", type=click.FloatRange(0, min_open=True), default=200, show_default=True,
-              help="Stop after so many passes over the rows.")  # fmt: skip
-@click.option("--time-budget", metavar="SECONDS", help="Stop after so long: 60, 60s, 5m or 1h.")
+              help="Stop after this many passes over the rows.")  # fmt: skip
+@click.option("--time-budget", metavar="SECONDS", help="Stop after this time: 60, 60s, 5m or 1h.")
 @click.option("--solver", type=click.Choice(SOLVERS), default="auto", show_default=True, metavar="SOLVER",
               help="auto, newton, dual, streaming (one pass) or sgd.")  # fmt: skip
 @click.option("--weight", metavar="COLUMN", help="A column of weights: a row of weight 2 counts as two rows.")
@@ -68,16 +68,17 @@ class Strength(click.FloatRange):
 )
 @header_options
 @click.option("--sample-rows", type=click.IntRange(1), metavar="N",
-              help="Learn what columns hold from the first N rows alone.")  # fmt: skip
-@click.option("--cache", metavar="DIR", help="Keep the encoded rows in this folder, for the next time.")
-@click.option("--no-cache", is_flag=True, help="Keep no encoded rows: read and encode DATA for every pass.")
-@click.option("--checkpoint", metavar="DIR", help="Keep in this folder what is needed to go on after a kill.")
-@click.option("--update", metavar="MODEL", help="Go on from this model with the rows of DATA, each read once.")
-@click.option("--resume", is_flag=True, help="Go on from what --checkpoint has kept, if there is any.")
+              help="Learn the columns and their levels from the first N rows only.")  # fmt: skip
+@click.option("--cache", metavar="DIR", help="Store the encoded rows in this folder, to reuse them in later runs.")
+@click.option("--no-cache", is_flag=True, help="Store no encoded rows: read and encode DATA again for every pass.")
+@click.option("--checkpoint", metavar="DIR", help="Save the progress of the fit in this folder, for --resume.")
+@click.option("--update", metavar="MODEL", help="Train this model further on DATA, reading each row once.")
+@click.option("--resume", is_flag=True, help="Continue from the progress saved in the --checkpoint folder, if any.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
-              help="Of the holdout and the solver's samples.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(1, MAX_THREADS), help="Threads to compute with [default: all].")
-@click.option("--device", metavar="DEVICE", default="auto", show_default=True, help="To compute on: cpu, cuda, cuda:1.")
+              help="Seed of the random holdout and of the solver's random samples.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(1, MAX_THREADS), help="The number of threads [default: all].")
+@click.option("--device", metavar="DEVICE", default="auto", show_default=True,
+              help="The device to compute on: cpu, cuda, cuda:1.")  # fmt: skip
 @click.option("--require-certificate", is_flag=True, help="Exit with 3 where the answer is not certified.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
@@ -87,9 +88,9 @@ def command(**given: Any) -> None:
     DATA: .csv .tsv .jsonl .svm (each also .gz .zst) .parquet .arrow .feather, globs and folders of them, - for standard
     input, or a query, sql:SELECT ... They may be larger than memory.
 
-    Columns are understood by their values: numbers are standardised, text becomes one-hot categories, missing values
-    (empty, NA, NaN, null, ?) are handled. Nothing is to be tuned; the report says how far the answer is from the
-    best one, proven.
+    The kind of each column is told from its values: numbers are standardised, text becomes one-hot categories, missing
+    values (empty, NA, NaN, null, ?) are handled. There is nothing to tune: the report gives a proven bound on how far
+    the objective is above its minimum.
 
     Example: torchlogit train people.csv --target income --holdout 0.2
     """

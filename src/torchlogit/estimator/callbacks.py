@@ -4,31 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from torchlogit.records import FitProgress, Params, Status
 from torchlogit.training.fitted import Fitted
 
-P = ParamSpec("P")
-R = TypeVar("R")
+__all__ = ["CallbackSupportMixin", "Tasks", "with_callbacks"]
+
+Method = TypeVar("Method")
 
 
-class _NoSupport:
-    """Replaces CallbackSupportMixin before scikit-learn 1.9."""
+class NoCallbackSupport:
+    """Replaces scikit-learn's CallbackSupportMixin before 1.9."""
 
 
-def _as_it_is(method: Callable[P, R]) -> Callable[P, R]:
+def without_callbacks(method: Method) -> Method:
+    """The method itself: replaces scikit-learn's with_callbacks before 1.9."""
     return method
 
 
-if TYPE_CHECKING:
-    CallbackSupportMixin: TypeAlias = _NoSupport
-    with_callbacks = _as_it_is
-else:
-    try:
-        from sklearn.callback import CallbackSupportMixin, with_callbacks
-    except ImportError:
-        CallbackSupportMixin, with_callbacks = _NoSupport, _as_it_is
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:
+    CallbackSupportMixin, with_callbacks = NoCallbackSupport, without_callbacks
 
 
 class Tasks:

@@ -37,11 +37,6 @@ def all_rows(data: Any) -> Tensors:
     return parts
 
 
-def first_part(parts: Tensors) -> Tensor:
-    """The features."""
-    return parts[0]
-
-
 def pair(parts: Tensors) -> tuple[Tensor, Tensor]:
     """The features and the target."""
     if len(parts) != 2:

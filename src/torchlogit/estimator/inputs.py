@@ -31,7 +31,7 @@ from torchlogit.data.sparse_vectors import is_vector_type
 from torchlogit.data.wording import examples, suggestion
 from torchlogit.design import as_csr
 from torchlogit.errors import DataError
-from torchlogit.estimator.datasets import all_rows, first_part, is_dataset, pair
+from torchlogit.estimator.datasets import all_rows, is_dataset, pair
 
 NO_TARGET: Any = object()  # given as y: X has no target, and none is looked for in it
 CHECKS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "order": "C"}
@@ -142,7 +142,7 @@ def _of_tensor(X: torch.Tensor, y: Any, columns: Sequence[str]) -> Inputs:
 
 def _of_dataset(X: Any, y: Any, columns: Sequence[str]) -> Inputs:
     rows = all_rows(X)
-    features, target = pair(rows) if y is None else (first_part(rows), y)
+    features, target = pair(rows) if y is None else (rows[0], y)
     return _of_tensor(features, target, columns)
 
 

@@ -27,32 +27,24 @@ def precisions(objective: Objective) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class BatchEvaluation:
-    """F (m,) of each of m fits, its gradient (p, m, n_outputs), and sums (m,) over the rows that the fit holds out.
+    """F (m,) of each of m fits, its gradient (p, m, n_outputs), and sums over the rows that the fit holds out (3, m).
 
-    With weight s and observation weight u of a row: held_out_loss is sum s loss, held_out_square sum s u loss^2, and
-    held_out_cross sum s u loss.
+    With weight s and observation weight u of a row, held_out is sum s loss, sum s u loss^2 and sum s u loss.
     """
 
     value: Tensor
     gradient: Tensor
-    held_out_loss: Tensor
-    held_out_square: Tensor
-    held_out_cross: Tensor
-
-    def held_out(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The three sums over the rows held out."""
-        return self.held_out_loss, self.held_out_square, self.held_out_cross
+    held_out: Tensor
 
     def select(self, fits: Tensor) -> BatchEvaluation:
         """The values of some fits, given by their indices."""
-        sums = (part[fits] for part in self.held_out())
-        return BatchEvaluation(self.value[fits], self.gradient[:, fits], *sums)
+        return BatchEvaluation(self.value[fits], self.gradient[:, fits], self.held_out[:, fits])
 
     def update(self, fits: Tensor, other: BatchEvaluation) -> None:
         """Replace the values of some fits."""
+        self.value[fits] = other.value
         self.gradient[:, fits] = other.gradient
-        for name in ("value", "held_out_loss", "held_out_square", "held_out_cross"):
-            getattr(self, name)[fits] = getattr(other, name)
+        self.held_out[:, fits] = other.held_out
 
 
 @dataclass(frozen=True)
@@ -104,7 +96,7 @@ class Batch:
         sums[0] = 0.5 * (precision * theta.square().sum(dim=2)).sum(dim=0)
         flat = theta.reshape(p, m * outputs).contiguous()
         self.objective.sum_blocks(lambda rows, block: self._evaluate_block(rows, block, flat, sums), start=gradient)
-        return BatchEvaluation(sums[0], gradient.reshape(p, m, outputs), *sums[1:])
+        return BatchEvaluation(sums[0], gradient.reshape(p, m, outputs), sums[1:])
 
     def _evaluate_block(self, rows: slice, block: Rows, theta: Tensor, sums: Tensor) -> Tensor:
         """The gradient of the losses of some rows; their losses and held-out terms are added to sums (4, m)."""

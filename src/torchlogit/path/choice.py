@@ -49,12 +49,6 @@ class L2Choice:
     eval_set: tuple[Any, ...] | None = None
     on_path: Callable[[PenaltyPath], None] | None = None
 
-    def validation(self, given: tuple[Any, ...] | None) -> Any:
-        """The validation rows to choose by: its own, or else those given to fit; None where others choose."""
-        if self.by not in (None, "validation"):
-            return None
-        return given if self.eval_set is None else self.eval_set
-
 
 def choose(
     objective: Objective,

@@ -114,7 +114,7 @@ class Folds:
         """The mean held-out loss of all rows that are in a fold."""
         weight = torch.where(self.fold == NO_FOLD, 0.0, fits.batch.objective.weight)
         total, squares = float(weight.sum()), float(weight @ fits.batch.observation_weight)
-        sums = (part[fits.n_l2s + k :: fits.n_l2s].sum() for part in fits.evaluation.held_out())
+        sums = (part[fits.n_l2s + k :: fits.n_l2s].sum() for part in fits.evaluation.held_out)
         loss, square, cross = map(float, sums)
         mean = loss / total
         return mean, max(0.0, square - 2 * mean * cross + mean * mean * squares) ** 0.5 / total

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from torchlogit.objective import Objective
-from torchlogit.path.batch import Batch
 from torchlogit.solvers.newton.model_choice import DEFAULT, sample_rows
 from torchlogit.solvers.newton.sampling import Sampler
 
@@ -47,10 +46,6 @@ class Sample:
         """How many observations each row stands for, (rows,)."""
         weight, of_one = self.objective.weight, self.observation_weight
         return torch.where(of_one > 0, weight / of_one.clamp(min=1e-300), 0.0)
-
-    def batch(self, batch: Batch) -> Batch:
-        """The fits of a batch, on these rows alone."""
-        return batch.of_sample(self.objective, self.indices)
 
 
 def nested_samples(

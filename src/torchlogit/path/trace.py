@@ -110,7 +110,7 @@ class JointFits:
         n, mean_weight = len(batch.fold), self.objective.total_weight / len(batch.fold)
         hessians = Hessians(batch, batch)
         for sample in self.samples[:-1]:
-            small = sample.batch(batch)
+            small = batch.of_sample(sample.objective, sample.indices)
             hessians = Hessians(batch, small)
             if not known:
                 error = 0.5 * self.objective.n_parameters * mean_weight * n / len(sample.indices)
@@ -149,7 +149,8 @@ class SequentialFits:
         if self.samples is None:
             return PathFits(batch, 1, theta, batch.evaluate(theta))
         levels, left_out = self.samples
-        hessians = Hessians(batch, levels[-2:][0].batch(batch))
+        sample = levels[-2:][0]
+        hessians = Hessians(batch, batch.of_sample(sample.objective, sample.indices))
         return PathFits(batch, 1, theta, batch.evaluate(theta), hessians, left_out)
 
     def _fit(self, batch: Batch, k: int, last: Tensor | None) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from torchlogit.design import Dense, DesignMatrix, Sparse, Streamed
 from torchlogit.errors import InputError
 from torchlogit.losses import loss_for
 from torchlogit.objective import Objective
-from torchlogit.path import with_l2
 from torchlogit.penalties import ElasticNet
 from torchlogit.storage import IN_MEMORY, Storage
 from torchlogit.training.rows import Array, Features, LabelledRows
@@ -46,10 +45,6 @@ class Problem:
             return cls(rows, objective, np.zeros(rows.n_features))
         center = objective.center()
         return cls(rows, objective.centered(center), center.cpu().numpy())
-
-    def with_l2(self, l2: float) -> Problem:
-        """The same problem under another l2."""
-        return replace(self, objective=with_l2(self.objective, l2))
 
     def losses_of(self, others: LabelledRows) -> Objective:
         """The sum of the losses of other rows, without a penalty; their columns are not centred."""

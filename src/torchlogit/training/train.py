@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ import torch
 from torchlogit.checkpoints import Checkpoints
 from torchlogit.fit import fit
 from torchlogit.inference import covariance
-from torchlogit.path import PenaltyPath, certified
+from torchlogit.path import PenaltyPath, certified, with_l2
 from torchlogit.records import FitProgress, Monitor, Params
 from torchlogit.storage import IN_MEMORY, Storage
 from torchlogit.training.fitted import Fitted, StartingPoint, in_own_units
@@ -78,10 +79,10 @@ def train(
     objective, center = problem.objective, problem.center
     solver = settings.solver_for(objective)
     begin = None if start is None else _begin(problem, start)
-    validator = None if validation is None else Validation.of(problem, validation)
+    validator = None if validation is None else Validation(problem, validation)
     line = ProgressLine(objective.total_weight) if settings.verbose else None
     own = [monitor for monitor in (validator, line) if monitor is not None]
-    watching = [*own, *(_InOwnUnits(monitor, center) for monitor in monitors)]
+    watching = [*own, *(_shown_own_units(monitor, center) for monitor in monitors)]
     result = fit(objective, solver, settings.goal(), start=begin, monitors=watching, checkpoints=checkpoints)
     if line is not None:
         line.end()
@@ -123,7 +124,7 @@ def _problem(
     if choice is None:
         return problem, None
     path = choose_l2(choice, problem, seed=settings.seed, validation=choose_l2_by)
-    return problem.with_l2(path.l2), path
+    return replace(problem, objective=with_l2(problem.objective, path.l2)), path
 
 
 def _begin(problem: Problem, start: StartingPoint) -> Params | None:
@@ -136,12 +137,11 @@ def _begin(problem: Problem, start: StartingPoint) -> Params | None:
     return begin if value_at(objective, begin) < value_at(objective, empty) else None
 
 
-class _InOwnUnits:
-    """Shows a monitor the parameters for columns that are not centred."""
+def _shown_own_units(monitor: Monitor[FitProgress], center: Array) -> Monitor[FitProgress]:
+    """The monitor, shown the parameters for columns that are not centred."""
 
-    def __init__(self, monitor: Monitor[FitProgress], center: Array) -> None:
-        self.monitor, self.center = monitor, center
+    def shown(progress: FitProgress) -> bool | None:
+        coef, intercept = in_own_units(progress.params, center)
+        return monitor(FitProgress(progress.step, Params(torch.from_numpy(coef), torch.from_numpy(intercept))))
 
-    def __call__(self, progress: FitProgress) -> bool | None:
-        coef, intercept = in_own_units(progress.params, self.center)
-        return self.monitor(FitProgress(progress.step, Params(torch.from_numpy(coef), torch.from_numpy(intercept))))
+    return shown

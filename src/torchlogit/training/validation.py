@@ -18,18 +18,13 @@ PATIENCE = 5  # steps without a lower log loss on the validation rows after whic
 class Validation:
     """Measures every step on the validation rows, remembers the best, and asks for the end after PATIENCE others."""
 
-    def __init__(self, objective: Objective, center: torch.Tensor) -> None:
-        self.objective, self.center = objective, center
+    def __init__(self, problem: Problem, others: LabelledRows) -> None:
+        self.objective = problem.losses_of(others)
+        self.center = torch.from_numpy(problem.center).to(self.objective.target.device)
         self.history = list[ValidationStep]()
         self.best: FitProgress | None = None
         self.least = float("inf")
         self.waited = 0
-
-    @classmethod
-    def of(cls, problem: Problem, others: LabelledRows) -> Validation:
-        """A monitor of fits of this problem."""
-        objective = problem.losses_of(others)
-        return cls(objective, torch.from_numpy(problem.center).to(objective.target.device))
 
     def __call__(self, progress: FitProgress) -> bool:
         """Measures a step; returns whether the fit should end."""
