@@ -15,6 +15,9 @@ A message is one line: what was given, what was expected, what to do.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class TorchlogitError(Exception):
     """Base class of all errors that torchlogit raises on purpose."""
@@ -63,6 +66,15 @@ class DataError(InputError):
             return DataError(self.message, column=self.column, row=row)
         place = file if row is None else f"{file} row {row + 1}"
         return DataError(f"{place}: {self.message}", column=self.column, place=place)
+
+
+@contextmanager
+def errors_at(files: str) -> Iterator[None]:
+    """Adds the names of files to a DataError that is raised inside, unless its message names a place already."""
+    try:
+        yield
+    except DataError as error:
+        raise error.at(files) from None
 
 
 class ModelFileError(InputError):

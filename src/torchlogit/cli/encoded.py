@@ -16,7 +16,7 @@ from torchlogit.data.encoding.features import Matrix
 from torchlogit.data.encoding.row_warnings import RowWarnings, added, messages
 from torchlogit.data.preparation import blocks_of
 from torchlogit.data.reading.source import Source
-from torchlogit.errors import DataError, InputError
+from torchlogit.errors import InputError, errors_at
 from torchlogit.model import LogisticModel
 
 T = TypeVar("T")
@@ -50,13 +50,11 @@ class EncodedBlocks:
     def _encoded(self, job: Callable[[Block, Matrix], T]) -> Generator[T, None, None]:
         encoder = self.model.encoder
         assert encoder is not None
-        try:
-            with closing(prefetched(blocks_of(self.source, encoder, self.also, block_rows(self.model)))) as blocks:
-                for block in blocks:
-                    with block.locating_errors():
-                        encoded = encoder.encode(block.table)
-                        result = job(block, encoded.values)
-                    self.warnings = added(self.warnings, encoded.warnings) if self.warnings else encoded.warnings
-                    yield result
-        except DataError as error:
-            raise error.at(self.source.files) from None
+        blocks = prefetched(blocks_of(self.source, encoder, self.also, block_rows(self.model)))
+        with errors_at(self.source.files), closing(blocks):
+            for block in blocks:
+                with block.locating_errors():
+                    encoded = encoder.encode(block.table)
+                    result = job(block, encoded.values)
+                self.warnings = added(self.warnings, encoded.warnings)
+                yield result

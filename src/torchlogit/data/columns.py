@@ -90,8 +90,9 @@ def as_numbers(column: pa.ChunkedArray) -> Floats | None:
         for prepare in (_unchanged, _tokens_as_null, missing_as_null):
             if (numbers := _parsed(prepare(plain))) is not None:
                 return numbers
-        return None
-    return _float64(plain) if is_number(plain.type) else None
+    if is_number(plain.type):
+        return cast(Floats, plain.cast(pa.float64(), safe=False).to_numpy())
+    return None
 
 
 def first_not_number(column: pa.ChunkedArray) -> int:
@@ -154,7 +155,3 @@ def _parsed(text: pa.ChunkedArray) -> Floats | None:
     values = cast(Floats, numbers.to_numpy())
     # The cast also accepts "NAN" and "-nan", which are not missing tokens.
     return values if np.count_nonzero(np.isnan(values)) == numbers.null_count else None
-
-
-def _float64(column: pa.ChunkedArray) -> Floats:
-    return cast(Floats, column.cast(pa.float64(), safe=False).to_numpy())

@@ -26,10 +26,6 @@ class Labels:
     classes: tuple[Label, ...]
     codes: NDArray[np.int64]
 
-    def counts(self) -> NDArray[np.int64]:
-        """The number of rows of each class, (n_classes,)."""
-        return np.bincount(self.codes, minlength=len(self.classes))
-
 
 def learn_labels(table: pa.Table, target: str, positive: str | None = None) -> Labels:
     """The classes of a target column, sorted (numbers by size), and the class of every row.

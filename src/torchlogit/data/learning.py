@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,11 @@ from torchlogit.data.block import BLOCK_ROWS, Block, recut
 from torchlogit.data.encoding.column_kind import LIMITS, LearningLimits
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions, learn_encoder
 from torchlogit.data.labels import ClassTotals, LabelLearner
-from torchlogit.data.plan import Plan, TrainingMask
+from torchlogit.data.plan import Plan
 from torchlogit.data.reading.source import Source
 from torchlogit.data.weights import no_weight, weights_in
 from torchlogit.data.wording import suggestion
-from torchlogit.errors import DataError
+from torchlogit.errors import DataError, errors_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +43,11 @@ def learn_table(
     Reads the source once, and columns that looked numeric and turned out to hold text a second time. Raises DataError
     for rows that cannot be used; it names the file and, if there is one, the row.
     """
-    columns = source.column_names
-    try:
-        _refuse_lacking(columns, plan)
-        reader = _TrainingRowReader(
-            source, plan, plan.training_mask, LabelLearner(plan.target, plan.positive), block_rows
-        )
-        names = [name for name in columns if name not in plan.own_columns]
+    with errors_at(source.files):
+        _refuse_lacking(source.column_names, plan)
+        reader = _TrainingRowReader(source, plan, block_rows)
+        names = [name for name in source.column_names if name not in plan.own_columns]
         encoder, warnings = learn_encoder(reader.blocks, names, options, limits)
-    except DataError as error:
-        raise error.at(source.files) from None
     assert reader.totals is not None
     return LearnedTable(encoder, reader.totals, (*reader.warnings, *warnings))
 
@@ -63,17 +58,14 @@ def _refuse_lacking(columns: Sequence[str], plan: Plan) -> None:
             raise DataError(f"there is no {what} column {name!r}; {suggestion(name, columns)}")
 
 
-@dataclass(slots=True)
 class _TrainingRowReader:
     """Reads the training rows of a source; in the first reading, the target and the weights are learned as well."""
 
-    source: Source
-    plan: Plan
-    mask: TrainingMask | None
-    labels: LabelLearner
-    block_rows: int
-    totals: ClassTotals | None = None
-    warnings: list[str] = field(default_factory=list)
+    def __init__(self, source: Source, plan: Plan, block_rows: int) -> None:
+        self.source, self.plan, self.block_rows = source, plan, block_rows
+        self.mask = plan.training_mask
+        self.totals: ClassTotals | None = None
+        self.warnings: list[str] = []
 
     def blocks(self, names: Sequence[str]) -> Iterator[Block]:
         """The training rows, with the columns of these names."""
@@ -99,16 +91,15 @@ class _TrainingRowReader:
 
     def _first_reading(self, names: Sequence[str]) -> Iterator[Block]:
         """Yields the training rows. Labels and weights of all rows are counted, and their totals checked at the end."""
-        name = self.plan.weight
-        has_weight = False
+        name, labels, has_weight = self.plan.weight, LabelLearner(self.plan.target, self.plan.positive), False
         for block in self._sampled([*self.plan.own_columns, *names]):
             mask = self._mask_of(block)
             with block.locating_errors():
                 weight = None if name is None else weights_in(block.table, name)
-                self.labels.update(block, mask, weight)
+                labels.update(block, mask, weight)
             has_weight = has_weight or (weight is not None and bool(weight.any()))
             if block.last:
-                self.totals = self.labels.result()
+                self.totals = labels.result()
                 if name is not None and not has_weight:
                     raise no_weight(name)
                 _refuse_empty_class(self.totals)

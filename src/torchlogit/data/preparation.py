@@ -20,7 +20,7 @@ from torchlogit.data.learning import learn_table
 from torchlogit.data.plan import Plan, TrainingMask
 from torchlogit.data.reading.source import Source
 from torchlogit.data.weights import weights_in
-from torchlogit.errors import DataError
+from torchlogit.errors import DataError, errors_at
 from torchlogit.storage import NamedArrays
 
 
@@ -69,22 +69,17 @@ class RowEncoder:
 
     def blocks(self) -> Iterator[Block]:
         """The source's rows, not encoded, with the columns that are needed."""
-        try:
+        with errors_at(self.source.files):
             yield from prefetched(blocks_of(self.source, self.encoder, self.plan.own_columns))
-        except DataError as error:
-            raise error.at(self.source.files) from None
 
     def encoded(self, block: Block) -> EncodedRows:
         """A block's rows, encoded."""
         plan = self.plan
-        try:
-            with block.locating_errors():
-                codes = check_labels(block.table, plan.target, self.classes)
-                weight = None if plan.weight is None else weights_in(block.table, plan.weight)
-                encoded = self.encoder.encode(block.table)
-        except DataError as error:
-            raise error.at(self.source.files) from None
-        self.warnings = added(self.warnings, encoded.warnings) if self.warnings else encoded.warnings
+        with errors_at(self.source.files), block.locating_errors():
+            codes = check_labels(block.table, plan.target, self.classes)
+            weight = None if plan.weight is None else weights_in(block.table, plan.weight)
+            encoded = self.encoder.encode(block.table)
+        self.warnings = added(self.warnings, encoded.warnings)
         return EncodedRows(encoded.values, codes, weight)
 
 
@@ -126,12 +121,11 @@ def encode(
         return EncodingWriter(RowEncoder(source, encoder, classes, plan), rows)
 
     train = writer("train", training_mask)
-    if training_mask is None:
-        for block in train.encoder.blocks():
-            train.append(block)
-        return train, None
-    held_out = writer("held_out", lambda first, n: ~training_mask(first, n))
+    held_out = None if training_mask is None else writer("held_out", lambda first, n: ~training_mask(first, n))
     for block in train.encoder.blocks():
+        if training_mask is None or held_out is None:
+            train.append(block)
+            continue
         is_train = training_mask(block.first, len(block))
         train.append(block.where(is_train))
         held_out.append(block.where(~is_train))
@@ -159,10 +153,6 @@ def blocks_of(source: Source, encoder: Encoder, also: Sequence[str], rows: int =
 
     If one of them is missing, all columns are read, so that the error about it can list the columns that exist.
     """
-    schema = encoder.schema
-    crosses = {f"{first}:{second}" for first, second in schema.crosses}
-    needed = {column.name for column in schema.columns} - crosses | {*also}
-    needed |= {name for cross in schema.crosses for name in cross}
-    names = source.column_names
+    needed, names = {*encoder.schema.inputs, *also}, source.column_names
     columns = [name for name in names if name in needed] if needed <= {*names} else None
     return source.blocks(columns, rows)

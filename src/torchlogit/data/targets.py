@@ -131,8 +131,9 @@ def probabilities(y: ArrayLike) -> Targets | None:
         return None
     share = values.astype(np.float64)
     total = share.sum(axis=1)
-    if not ((share >= 0).all() and (np.abs(total - 1) <= SUM_TOLERANCE).all()):
-        row = int(np.argmax(~((share >= 0).all(axis=1) & (np.abs(total - 1) <= SUM_TOLERANCE))))
+    is_distribution = (share >= 0).all(axis=1) & (np.abs(total - 1) <= SUM_TOLERANCE)
+    if not is_distribution.all():
+        row = int(np.argmin(is_distribution))
         raise InputError(
             f"y of shape {values.shape} at row {row}: {values[row].tolist()}; expected a distribution over the "
             "classes, no entry negative, that sums to 1"

@@ -16,10 +16,6 @@ WINDOW = 1 << 14  # rows after which a loss counts 1/e in the recent log loss; l
 BINS, BINS_PER_UNIT = 1024, 32  # of the log-odds, for the AUC: from -16 to 16 in steps of 1/32
 
 
-def _zeros(*shape: int) -> Array:
-    return np.zeros(shape)
-
-
 @dataclass(frozen=True, slots=True)
 class Progressive:
     """The quality of predictions made before each row was learned from, by weight; losses in nats.
@@ -49,10 +45,10 @@ class ProgressiveSums:
     histogram (2, BINS): weights by log-odds, of target 0 and of target 1.
     """
 
-    totals: Array = field(default_factory=lambda: _zeros(6))
-    batches: Array = field(default_factory=lambda: _zeros(LEVELS, 4))
-    halves: Array = field(default_factory=lambda: _zeros(LEVELS, 3))
-    histogram: Array = field(default_factory=lambda: _zeros(2, BINS))
+    totals: Array = field(default_factory=lambda: np.zeros(6))
+    batches: Array = field(default_factory=lambda: np.zeros((LEVELS, 4)))
+    halves: Array = field(default_factory=lambda: np.zeros((LEVELS, 3)))
+    histogram: Array = field(default_factory=lambda: np.zeros((2, BINS)))
 
     def arrays(self) -> dict[str, Array]:
         """The arrays by their names in model files."""

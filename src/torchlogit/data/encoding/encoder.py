@@ -145,17 +145,16 @@ class Encoder:
         n_rows, n_features = table.num_rows, self.n_features
         values = None if self.is_sparse else _zeros(n_rows, n_features)
         matrices: list[csr_array] = []
-        warnings: RowWarnings | None = None
+        warnings: RowWarnings = ()
         with threads(n_rows) as pool:
             for block in recut([as_block(table)], block_rows) if n_rows else [as_block(table)]:
                 with block.locating_errors():
                     columns, more = self._encode(block.table, pool)
-                warnings = more if warnings is None else added(warnings, more)
+                warnings = added(warnings, more)
                 if values is None:
                     matrices.append(as_sparse(columns, (len(block), n_features), pool))
                 else:
                     put_dense(columns, values[block.first : block.first + len(block)], pool)
-        assert warnings is not None
         return Encoded(stacked(matrices) if values is None else values, warnings)
 
     def _encode(self, table: pa.Table, pool: ThreadPoolExecutor | None) -> tuple[list[EncodedColumn], RowWarnings]:
@@ -200,9 +199,7 @@ def _refuse_unusable(schema: Schema) -> None:
 
 
 def _refuse_lacking(schema: Schema, given: Sequence[str]) -> None:
-    crossed = {f"{first}:{second}": (first, second) for first, second in schema.crosses}
-    needed = [name for column in schema.columns for name in crossed.get(column.name, (column.name,))]
-    lacking = [name for name in dict.fromkeys(needed) if name not in given]
+    lacking = [name for name in schema.inputs if name not in given]
     if lacking:
         which = f"column {lacking[0]!r} is" if len(lacking) == 1 else f"columns {', '.join(map(repr, lacking))} are"
         raise DataError(

@@ -83,11 +83,13 @@ RowWarnings: TypeAlias = tuple[RowWarning, ...]
 def added(warnings: RowWarnings, others: RowWarnings) -> RowWarnings:
     """The warnings of two blocks that the same encoder encoded: both have the same kinds of warnings in the same order.
 
+    warnings: those of the blocks before, () if there are none.
+
     >>> both = added((UnseenLevels("job", 1, ("cook",)),), (UnseenLevels("job", 2, ("smith", "cook")),))
     >>> messages(both)
     ("column 'job': 3 rows are not seen in training ('cook', 'smith'), taken as no level",)
     """
-    return tuple(one + other for one, other in zip(warnings, others, strict=True))
+    return tuple(one + other for one, other in zip(warnings, others, strict=True)) if warnings else others
 
 
 def messages(warnings: Iterable[RowWarning]) -> tuple[str, ...]:

@@ -37,6 +37,13 @@ class Schema:
         return tuple(column for column in self.columns if isinstance(column, HashedColumn))
 
     @property
+    def inputs(self) -> list[str]:
+        """The names of the table's columns that are encoded, those that crosses are made of included."""
+        crosses = {f"{first}:{second}" for first, second in self.crosses}
+        own = [column.name for column in self.columns if column.name not in crosses]
+        return list(dict.fromkeys([*own, *(name for cross in self.crosses for name in cross)]))
+
+    @property
     def n_hashed(self) -> int:
         """The number of features that the hashed columns share."""
         return 2**self.hash_bits if self.hash_bits is not None and self.hashed else 0

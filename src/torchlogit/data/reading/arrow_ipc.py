@@ -9,10 +9,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.ipc as ipc
 
-from torchlogit.data.reading.bytes import Input, cannot_be_read
+from torchlogit.data.reading.bytes import Input, cannot_be_read, refusing_damage
 from torchlogit.data.reading.reader import Naming, without_pandas_index
-from torchlogit.data.wording import one_line
-from torchlogit.errors import DataError
 
 _MAGIC = b"ARROW1"  # at the start of the file format
 
@@ -22,10 +20,8 @@ def open_arrow(source: Input, compression: str | None, naming: Naming) -> ArrowR
     del compression  # of the file as a whole: Arrow compresses its buffers
     with _opened(source, None) as (schema, _):
         found = without_pandas_index(schema.empty_table()).schema
-    names = tuple(naming.of(source.display_name, found.names))
-    named = pa.schema([field.with_name(name) for field, name in zip(found, names, strict=True)])
     positions = [i for i, field in enumerate(schema) if field.name in found.names]
-    return ArrowReader(source, named, tuple(positions))
+    return ArrowReader(source, naming.schema(source.display_name, found), tuple(positions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +45,12 @@ class ArrowReader:
                 first_row += batch.num_rows
 
     def _next(self, batches: Iterator[pa.RecordBatch], first_row: int) -> pa.RecordBatch | None:
-        try:
+        where = f"{self.source.display_name} is damaged from row {first_row + 1} on"
+        with refusing_damage(lambda reason: f"{where} ({reason}); write the file or fetch it again"):
             batch = next(batches, None)
             if batch is not None:
                 batch.validate()
-        except (pa.ArrowException, OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            raise DataError(
-                f"{self.source.display_name} is damaged from row {first_row + 1} on ({one_line(str(error))}); "
-                f"write the file or fetch it again"
-            ) from None
-        return batch
+            return batch
 
 
 @contextlib.contextmanager
@@ -68,13 +58,10 @@ def _opened(source: Input, positions: list[int] | None) -> Iterator[tuple[pa.Sch
     """The schema and the batches; only the columns at these positions, if they are given."""
     options = ipc.IpcReadOptions(included_fields=positions)
     with cannot_be_read(source), source.open() as stream:
-        try:
+        message = f"{source.display_name} is not a whole Arrow file; write it or fetch it again"
+        with refusing_damage(lambda _: message):
             stream.size()  # waits for the end of a pipe: until then a read may return fewer bytes than Arrow asks for
             is_file_format = stream.read(len(_MAGIC)) == _MAGIC
             stream.seek(0)
             file = (ipc.open_file if is_file_format else ipc.open_stream)(stream, options=options)
-        except (pa.ArrowException, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            raise DataError(f"{source.display_name} is not a whole Arrow file; write it or fetch it again") from None
         yield file.schema, (map(file.get_batch, range(file.num_record_batches)) if is_file_format else iter(file))

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol, TypeAlias, cast
+from typing import IO, Protocol, cast
 
 import pyarrow as pa
 
@@ -74,6 +74,20 @@ class DiskFile:
 
 
 @contextlib.contextmanager
+def refusing_damage(message: Callable[[str], str]) -> Iterator[None]:
+    """Turns an error of pyarrow inside, which finds bytes that it did not expect, into a DataError.
+
+    message(reason): the error's message, reason being pyarrow's. Errors of the operating system are let through.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, DataError) or (isinstance(error, OSError) and error.errno is not None):
+            raise
+        raise DataError(message(one_line(str(error)))) from None
+
+
+@contextlib.contextmanager
 def cannot_be_read(source: Input) -> Iterator[None]:
     """Turns an OSError raised inside into a DataError of one line."""
     try:
@@ -123,10 +137,6 @@ class Text:
             yield from io.TextIOWrapper(cast(IO[bytes], stream), encoding=encoding, errors=errors, newline="")
 
 
-FindLastEnd: TypeAlias = Callable[[bytes], int]
-"""Returns where the last complete record of some text ends; 0 where it has no complete record."""
-
-
 def last_line_end(text: bytes) -> int:
     """Where the last complete line ends; 0 where there is none."""
     return text.rfind(b"\n") + 1
@@ -143,10 +153,11 @@ class Records:
     incomplete: bool = False
 
 
-def records(text: Text, last_end: FindLastEnd, read_bytes: int) -> Iterator[Records]:
+def records(text: Text, last_end: Callable[[bytes], int], read_bytes: int) -> Iterator[Records]:
     """The text, without a byte order mark, in parts of about `read_bytes` bytes of complete records.
 
-    If a record is longer than MAX_RECORD_BYTES, its beginning is returned as incomplete, and nothing after it is read.
+    last_end(bytes): where the last complete record in them ends; 0 where none is complete. If a record is longer than
+    MAX_RECORD_BYTES, its beginning is returned as incomplete, and nothing after it is read.
     """
     with text.open() as stream:
         start = stream.read(len(BYTE_ORDER_MARK))

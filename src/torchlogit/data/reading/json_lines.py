@@ -38,25 +38,21 @@ def open_json_lines(source: Input, compression: str | None, naming: Naming) -> J
         rows += found.num_rows
     if not rows:
         raise DataError(f"{text.display_name} is empty; give a file with rows")
-    return JsonLinesReader(text, schema, tuple(naming.of(text.display_name, schema.names)))
+    return JsonLinesReader(text, naming.schema(text.display_name, schema), schema)
 
 
 @dataclass(frozen=True, slots=True)
 class JsonLinesReader:
-    """Reads a file of JSON lines. in_file: keys and their types. names: of the columns, one for each key."""
+    """Reads a file of JSON lines. in_file: the keys and their types, in the order of the columns in the schema."""
 
     text: Text
+    schema: pa.Schema
     in_file: pa.Schema
-    names: tuple[str, ...]
     target: None = None
     warnings: tuple[str, ...] = ()
 
-    @property
-    def schema(self) -> pa.Schema:
-        return pa.schema([field.with_name(name) for field, name in zip(self.in_file, self.names, strict=True)])
-
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        schema = pa.schema([self.in_file.field(self.names.index(name)) for name in columns])
+        schema = pa.schema([self.in_file.field(self.schema.names.index(name)) for name in columns])
         parse = partial(_parse, schema=schema)
         for table in map_in_threads(parse, _parts(self.text), max_pending=_MAX_PENDING):
             if isinstance(table, pa.ArrowInvalid):

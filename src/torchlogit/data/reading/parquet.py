@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from torchlogit.data.reading.bytes import Input, cannot_be_read
+from torchlogit.data.reading.bytes import Input, cannot_be_read, refusing_damage
 from torchlogit.data.reading.reader import Naming, without_pandas_index
-from torchlogit.data.wording import one_line
 from torchlogit.errors import DataError
 
 _BATCH_ROWS = 1 << 16  # rows that are decoded at a time
@@ -24,10 +23,9 @@ def open_parquet(source: Input, compression: str | None, naming: Naming) -> Parq
     with _opened(source) as file:
         found = without_pandas_index(file.schema_arrow.empty_table()).schema
         rows = file.metadata.num_rows
-    names = tuple(naming.of(source.display_name, found.names))
+    schema = naming.schema(source.display_name, found)
     if not rows:
         raise DataError(f"{source.display_name} has column names and no rows; give a file with rows")
-    schema = pa.schema([field.with_name(name) for field, name in zip(found, names, strict=True)])
     return ParquetReader(source, schema, tuple(found.names))
 
 
@@ -52,30 +50,21 @@ class ParquetReader:
         in_file = dict(zip(self.schema.names, self.in_file, strict=True))
         selected = [in_file[name] for name in columns]
         unique = len(set(self.in_file)) == len(self.in_file)
-        try:
+        rows = f"rows {first_row + 1} to {first_row + file.metadata.row_group(group).num_rows}"
+        message = f"{self.source.display_name} {rows} are damaged"
+        with refusing_damage(lambda reason: f"{message} ({reason}); write the file or fetch it again"):
             for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=selected if unique else None):
                 table = pa.Table.from_batches([batch])
                 if unique:
                     yield table.select(selected).rename_columns(list(columns))
                 else:
                     yield table.select(range(len(self.in_file))).rename_columns(self.schema.names).select(columns)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            rows = file.metadata.row_group(group).num_rows
-            raise DataError(
-                f"{self.source.display_name} rows {first_row + 1} to {first_row + rows} are damaged "
-                f"({one_line(str(error))}); write the file or fetch it again"
-            ) from None
 
 
 @contextlib.contextmanager
 def _opened(source: Input) -> Iterator[pq.ParquetFile]:
     with cannot_be_read(source), source.open() as stream:
-        try:
+        message = f"{source.display_name} is not a whole Parquet file; write it or fetch it again"
+        with refusing_damage(lambda _: message):
             file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=_COLUMN_BYTES, page_checksum_verification=True)
-        except (pa.ArrowException, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            raise DataError(f"{source.display_name} is not a whole Parquet file; write it or fetch it again") from None
         yield file

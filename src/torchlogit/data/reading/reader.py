@@ -36,6 +36,11 @@ class Naming:
         refuse_repeated(display_name, result, _NAME_IT)
         return result
 
+    def schema(self, display_name: str, in_file: pa.Schema) -> pa.Schema:
+        """The columns of a file under these names."""
+        names = self.of(display_name, in_file.names)
+        return pa.schema([field.with_name(name) for field, name in zip(in_file, names, strict=True)])
+
 
 class Reader(Protocol):
     """An opened file or query whose columns are known."""

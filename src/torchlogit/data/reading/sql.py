@@ -23,8 +23,7 @@ def open_sql(query: str, naming: Naming) -> SqlReader:
     """A reader of the query. Its columns are found by running it for no rows."""
     with _running(query) as relation:
         found = relation.limit(0).to_arrow_table().schema
-    names = naming.of(DISPLAY_NAME, found.names)
-    return SqlReader(query, pa.schema([field.with_name(name) for field, name in zip(found, names, strict=True)]))
+    return SqlReader(query, naming.schema(DISPLAY_NAME, found))
 
 
 @dataclass(frozen=True, slots=True)

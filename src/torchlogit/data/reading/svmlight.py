@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Literal, TypeAlias, cast
 from warnings import warn
 
@@ -185,13 +184,6 @@ def _parse_parts(text: Text, dtype: Real) -> Iterator[_Rows]:
         raise DataError(f"{text.display_name} has no rows; give a file with lines such as '+1 3:0.5 7:1'")
 
 
-@cache
-def _loops() -> ModuleType:
-    from torchlogit.kernels import svmlight_loops
-
-    return svmlight_loops
-
-
 @dataclass(frozen=True, slots=True)
 class _Lines:
     """Complete lines of a file, each with its line end. first_line: the number of the first of them, from 1."""
@@ -207,7 +199,8 @@ class _Lines:
 
     def fault(self, fault: int, at: int) -> DataError:
         """The error for a fault that the compiled loop found at byte `at` of the text."""
-        loops = _loops()
+        from torchlogit.kernels import svmlight_loops as loops
+
         start = self.text[:at].tobytes().rfind(b"\n") + 1
         word = _word(self.text, at)
         what = {
@@ -238,6 +231,8 @@ def _lines(source: Text) -> Iterator[_Lines]:
 
 
 def _parse(lines: _Lines, dtype: Real) -> _Rows:
+    from torchlogit.kernels import svmlight_loops
+
     text = lines.text
     max_rows = int(np.count_nonzero(text == ord("\n")))
     max_entries = int(np.count_nonzero(text == ord(":")))
@@ -245,9 +240,8 @@ def _parse(lines: _Lines, dtype: Real) -> _Rows:
     indptr, indices = np.empty(max_rows + 1, np.int64), np.empty(max_entries, np.int32)
     values = cast(Values, np.empty(max_entries, dtype))
     inexact = np.empty((max_rows + max_entries, 3), np.int64)
-    fault, at, rows, n_inexact, n_qids, ascends = _loops().parse(
-        text, targets, starts, indptr, indices, values, inexact
-    )
+    out = targets, starts, indptr, indices, values, inexact
+    fault, at, rows, n_inexact, n_qids, ascends = svmlight_loops.parse(text, *out)
     if fault:
         raise lines.fault(fault, at)
     with np.errstate(over="ignore"):  # numbers too large are refused below

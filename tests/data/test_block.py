@@ -1,4 +1,4 @@
-"""Rows in blocks, hashes of texts, and columns side by side as rows of a matrix."""
+"""Blocks hold all rows in order, and know the file and the row that each came from."""
 
 from __future__ import annotations
 
@@ -9,45 +9,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.utils import murmurhash3_32
 
 from cut_source import Cut
 from torchlogit.data.block import Block, FileRows, Location, recut
-from torchlogit.data.encoding.features import OneHotColumn, as_sparse, merged, put_dense
-from torchlogit.kernels.hashes import hashes_32
-
-# Hashes and one-hot columns
-
-
-@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=12), max_size=9), st.integers(0, 3))
-def test_hashes_are_scikit_learns(texts: list[str], start: int) -> None:
-    found = hashes_32(pa.array(texts, pa.string()).slice(min(start, len(texts))))
-    assert found.tolist() == [murmurhash3_32(text.encode(), seed=0) for text in texts[start:]]
-
-
-PLACES = st.integers(1, 5).flatmap(
-    lambda n: st.lists(st.lists(st.integers(0, 6), min_size=n, max_size=n), min_size=1, max_size=5)
-)
-
-
-@given(PLACES)
-def test_slots_that_meet_are_added(given_places: list[list[int]]) -> None:
-    n = len(given_places[0])
-    values = [np.where(np.arange(n) % 2 == k % 2, 1, -1).astype(np.float32) for k in range(len(given_places))]
-    expected = np.zeros((n, 7), np.float32)
-    for places, value in zip(given_places, values, strict=True):
-        expected[np.arange(n), places] += value
-    columns = merged([OneHotColumn(np.array(p, np.int32), v) for p, v in zip(given_places, values, strict=True)])
-    found = as_sparse(columns, (n, 7))
-    assert found.has_canonical_format
-    np.testing.assert_array_equal(found.toarray(), expected)
-    out = np.zeros((n, 7), np.float32)
-    put_dense(columns, out)
-    np.testing.assert_array_equal(out, expected)
-    assert found.nnz == sum(len({*row}) for row in zip(*given_places, strict=True))
-
-
-# Blocks
 
 
 @given(st.lists(st.integers(0, 9), max_size=6), st.integers(1, 9), st.integers(1, 9))
