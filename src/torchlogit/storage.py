@@ -26,14 +26,6 @@ from torchlogit.errors import InputError
 AnyArray = NDArray[Any]
 
 
-class Storage(Protocol):
-    """Where arrays of a known shape live."""
-
-    def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
-        """A new array; its values are arbitrary."""
-        ...
-
-
 class NamedArrays(Protocol):
     """Flat arrays by name, which are written from their beginning to their end."""
 
@@ -52,31 +44,23 @@ class NamedArrays(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class InMemory:
-    """Storage in RAM."""
-
-    def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
-        return np.empty(shape, dtype)
-
-
-IN_MEMORY = InMemory()
-
-
-@dataclass(frozen=True, slots=True)
-class MappedFiles:
-    """Storage in temporary files of a folder; InputError where the disk is full or cannot be written to.
+class Storage:
+    """Where arrays of a known shape live: in mapped temporary files of a folder, or, without a folder, in RAM.
 
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     values = MappedFiles(Path(folder)).empty((2,), np.float32)
+    ...     values = Storage(Path(folder)).empty((2,), np.float32)
     ...     values[:] = 1, 2
     ...     values.tolist(), os.listdir(folder)
     ([1.0, 2.0], [])
     """
 
-    folder: Path
+    folder: Path | None = None
 
     def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
-        """A new array. Its disk space is allocated at once: writing to a mapping of a full disk kills the process."""
+        """A new array of arbitrary values; InputError where the disk is full or cannot be written to."""
+        if self.folder is None:
+            return np.empty(shape, dtype)
+        # All of its disk space is allocated at once: writing to a mapping of a full disk would kill the process.
         size = math.prod(shape) * np.dtype(dtype).itemsize
         handle = _temporary_file(self.folder)
         try:
@@ -86,6 +70,9 @@ class MappedFiles:
                 return _mapped(handle, shape, dtype)
         finally:
             os.close(handle)
+
+
+IN_MEMORY = Storage()
 
 
 @dataclass(slots=True)
@@ -114,7 +101,7 @@ class TemporaryArrays:
     @property
     def storage(self) -> Storage:
         """RAM, or mapped files where the arrays are in files."""
-        return MappedFiles(self.folder) if self.spilled else IN_MEMORY
+        return Storage(self.folder) if self.spilled else IN_MEMORY
 
     def append(self, name: str, values: AnyArray) -> None:
         """Appends values to an array; InputError where the disk is full or cannot be written to."""
@@ -172,7 +159,7 @@ class SavedArrays:
     @property
     def storage(self) -> Storage:
         """Temporary files in the same folder."""
-        return MappedFiles(self.folder)
+        return Storage(self.folder)
 
     def append(self, name: str, values: AnyArray) -> None:
         """Appends values to an array; InputError where the disk is full or cannot be written to."""

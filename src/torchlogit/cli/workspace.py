@@ -68,9 +68,9 @@ class Workspace:
 
     def storage(self, rows: EncodedRows) -> Storage:
         """Storage for further arrays with an entry per row: RAM, or files where the encoded rows are in files."""
-        from torchlogit.storage import IN_MEMORY, MappedFiles
+        from torchlogit.storage import IN_MEMORY, Storage
 
-        return IN_MEMORY if rows.nbytes <= MAX_BYTES_IN_MEMORY else MappedFiles(self.folder)
+        return IN_MEMORY if rows.nbytes <= MAX_BYTES_IN_MEMORY else Storage(self.folder)
 
     def checkpoints(self, source: Source) -> Checkpoints | None:
         """The checkpoints of the fit; None without --checkpoint."""
