@@ -150,12 +150,11 @@ def map_tensors(tree: Any, change: Callable[[str, torch.Tensor], Any], name: str
 
     if isinstance(tree, torch.Tensor):
         return change(name, tree)
+    prefix = f"{name}." if name else ""
     if isinstance(tree, Mapping):
-        return {
-            str(key): map_tensors(part, change, f"{name}.{key}" if name else str(key)) for key, part in tree.items()
-        }
+        return {str(key): map_tensors(part, change, f"{prefix}{key}") for key, part in tree.items()}
     if isinstance(tree, list | tuple):
-        return [map_tensors(part, change, f"{name}.{index}") for index, part in enumerate(tree)]
+        return [map_tensors(part, change, f"{prefix}{index}") for index, part in enumerate(tree)]
     if tree is None or isinstance(tree, bool | int | float | str):
         return tree
     raise InputError(f"{name} is a {type(tree).__name__}, which a checkpoint cannot hold; fit without checkpoints")

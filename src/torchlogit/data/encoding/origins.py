@@ -39,4 +39,5 @@ def feature_origins(schema: Schema) -> tuple[FeatureOrigin, ...]:
 
 
 def _level(feature: str, column: str) -> str | None:
-    return feature.removeprefix(column).removeprefix("=") or None
+    part = feature.removeprefix(column)
+    return part.removeprefix("=") if part else None

@@ -64,13 +64,13 @@ class Schema:
     @property
     def units(self) -> list[float]:
         """By how much one unit of a column, or the presence of a level or word, changes each feature."""
-        own = (c.units if isinstance(c, NumericColumn) else [1.0] * c.n_features for c in self.columns)
+        own = (each.units if isinstance(each, NumericColumn) else [1.0] * each.n_features for each in self.columns)
         return [*chain.from_iterable(own), *[1.0] * self.n_hashed]
 
     @property
     def zero(self) -> list[float]:
         """Each feature where every number is 0, and no level or word is present."""
-        own = (c.zero if isinstance(c, NumericColumn) else [0.0] * c.n_features for c in self.columns)
+        own = (each.zero if isinstance(each, NumericColumn) else [0.0] * each.n_features for each in self.columns)
         return [*chain.from_iterable(own), *[0.0] * self.n_hashed]
 
     @property
