@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -24,23 +24,6 @@ from numpy.typing import DTypeLike, NDArray
 from torchlogit.errors import InputError
 
 AnyArray = NDArray[Any]
-
-
-class NamedArrays(Protocol):
-    """Flat arrays by name, which are written from their beginning to their end."""
-
-    @property
-    def storage(self) -> Storage:
-        """Where arrays of a known shape live that go with these."""
-        ...
-
-    def append(self, name: str, values: AnyArray) -> None:
-        """Appends values to an array; the first ones begin it. All have the same type."""
-        ...
-
-    def array(self, name: str, dtype: DTypeLike) -> AnyArray:
-        """The values that were appended, flat; dtype: their type."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +83,7 @@ class TemporaryArrays:
 
     @property
     def storage(self) -> Storage:
-        """RAM, or mapped files where the arrays are in files."""
+        """Where arrays of a known shape live that go with these: RAM, or mapped files where the arrays are in files."""
         return Storage(self.folder) if self.spilled else IN_MEMORY
 
     def append(self, name: str, values: AnyArray) -> None:
@@ -158,7 +141,7 @@ class SavedArrays:
 
     @property
     def storage(self) -> Storage:
-        """Temporary files in the same folder."""
+        """Where arrays of a known shape live that go with these: temporary files in the same folder."""
         return Storage(self.folder)
 
     def append(self, name: str, values: AnyArray) -> None:
@@ -181,6 +164,10 @@ class SavedArrays:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"rows-{name}"
+
+
+NamedArrays: TypeAlias = TemporaryArrays | SavedArrays
+"""Flat arrays by name: `append` adds values, all of one type, and `array` returns all of them."""
 
 
 @dataclass(slots=True)
