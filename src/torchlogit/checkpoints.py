@@ -134,7 +134,7 @@ class CheckpointWriter:
     def finish(self, result: FitResult, can_continue: bool) -> None:
         """Write the result, with the last checkpoint where a fit with a larger budget can continue from it.
 
-        Nothing is written where it could, but no step was taken: the file has the checkpoint already.
+        Where a fit can continue but no step was taken, the file stays as it is.
         """
         if not can_continue or self._newest is not None:
             self._save(self._newest if can_continue else None, result)

@@ -30,7 +30,7 @@ VANISHED = 1e-20  # the share that may be left where a column has no penalty, an
 FRESH_REACH = 1.0  # log-odds that rows may move before a preconditioner is renewed; larger: renewed less often
 FEW_PRODUCTS = 6  # products of the last solve up to which a preconditioner is kept however far rows have moved
 MANY_PRODUCTS = 10  # products of a solve above which the costlier estimate takes over; larger: later
-MAX_PRODUCTS = 60  # products of one solve at most, which bounds the time between two iterates
+MAX_PRODUCTS = 60  # products of one solve, at most; larger: steps that are better solved and may take longer
 
 
 @dataclass
