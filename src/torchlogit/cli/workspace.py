@@ -19,7 +19,7 @@ from torchlogit.data.encoding.encoder import EncoderOptions
 from torchlogit.data.plan import Plan
 from torchlogit.data.preparation import Prepared, prepare
 from torchlogit.data.reading.source import Source
-from torchlogit.storage import IN_MEMORY, MappedFiles, Storage, TemporaryArrays
+from torchlogit.storage import IN_MEMORY, Storage, TemporaryArrays
 
 if TYPE_CHECKING:
     from torchlogit.checkpoints import Checkpoints
@@ -69,7 +69,7 @@ class Workspace:
 
     def storage(self, rows: EncodedRows) -> Storage:
         """Storage for further arrays with an entry per row: RAM, or files where the encoded rows are in files."""
-        return IN_MEMORY if rows.nbytes <= MAX_BYTES_IN_MEMORY else MappedFiles(self.folder)
+        return IN_MEMORY if rows.nbytes <= MAX_BYTES_IN_MEMORY else Storage(self.folder)
 
     def checkpoints(self, source: Source) -> Checkpoints | None:
         """The checkpoints of the fit; None without --checkpoint."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias
 
 import pyarrow as pa
 
@@ -49,29 +49,6 @@ class Column(Protocol):
     def feature_names(self) -> list[str]: ...
     @property
     def filled(self) -> float: ...
-
-
-@runtime_checkable
-class HasUnits(Protocol):
-    """A column whose features are not just 0 where nothing is present.
-
-    units: by how much one unit of the column changes each feature. zero: each feature where the column is 0.
-    """
-
-    @property
-    def units(self) -> list[float]: ...
-    @property
-    def zero(self) -> list[float]: ...
-
-
-def units_of(column: Column) -> list[float]:
-    """By how much one unit of the column, or the presence of a level or word, changes each feature."""
-    return column.units if isinstance(column, HasUnits) else [1.0] * column.n_features
-
-
-def zero_of(column: Column) -> list[float]:
-    """Each feature where the column is 0, or nothing is present."""
-    return column.zero if isinstance(column, HasUnits) else [0.0] * column.n_features
 
 
 @dataclass(frozen=True, slots=True)
