@@ -28,7 +28,7 @@ from torchlogit.data.encoding.categorical import CategoricalColumn
 from torchlogit.data.encoding.column_kind import Column, ColumnKind
 from torchlogit.data.encoding.numeric import NumericColumn
 from torchlogit.data.encoding.schema import Schema, schema_from_json, schema_to_json
-from torchlogit.data.reading.tables import read_table
+from torchlogit.data.reading.source import open_source
 from torchlogit.errors import ModelFileError, TorchlogitWarning
 
 ADULT = DATA / "adult" / "adult-train.csv"
@@ -464,7 +464,7 @@ def test_a_schema_alone_rebuilds_the_encoder() -> None:
 @pytest.mark.data
 @pytest.mark.skipif(not ADULT.exists(), reason="needs the shared data folder beside the project")
 def test_adult() -> None:
-    table = read_table([ADULT], has_header=False).table.drop_columns(["column_15"])
+    table = open_source([ADULT], has_header=False).read().table.drop_columns(["column_15"])
     encoder = TableEncoder()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
