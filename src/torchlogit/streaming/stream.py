@@ -49,9 +49,8 @@ class Answer:
         """
         losses = self.progressive
         error = "" if losses.log_loss_error is None else f" +- {losses.log_loss_error:.2g}"
-        known = (
-            f"log loss {losses.log_loss:.5g}{error} on {losses.rows:,} rows, each read once and predicted before that"
-        )
+        rows = f"{losses.rows:,} rows, each read once and predicted before that"
+        known = f"log loss {losses.log_loss:.5g}{error} on {rows}"
         if self.excess is not None:
             known += (
                 f"; expected to be about {self.excess:.1e} nats a row above the best linear model, "
