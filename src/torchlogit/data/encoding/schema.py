@@ -137,8 +137,13 @@ def _as_plain(value: object) -> object:
 
 def _column_from_json(data: object) -> Column:
     kind = data.get("kind") if isinstance(data, dict) else None
-    known = ColumnKind(kind) if isinstance(kind, str) and kind in list(ColumnKind) else ColumnKind.NUMERIC
-    return _record_from_json(KINDS[known].record, data)
+    if kind not in list(ColumnKind):
+        known = ", ".join(ColumnKind)
+        raise ModelFileError(
+            f"the schema has a column of kind {excerpt(kind)}, where one of {known} was expected; the file is damaged, or "
+            f"of a later version of torchlogit"
+        )
+    return _record_from_json(KINDS[ColumnKind(kind)].record, data)
 
 
 def _record_from_json(record: type[_Record], data: object) -> _Record:
