@@ -13,7 +13,7 @@ import scipy.sparse
 
 from torchlogit.data.encoded_rows import EncodedRows, StoredRows
 from torchlogit.errors import InputError
-from torchlogit.storage import MappedFiles, NamedArrays, SavedArrays, TemporaryArrays
+from torchlogit.storage import NamedArrays, SavedArrays, Storage, TemporaryArrays
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_rows_are_the_same_wherever_they_live(sparse: bool, weighted: bool, tmp_
 
 def test_files_without_names_are_gone_with_their_arrays(tmp_path: Path) -> None:
     rows = write(TemporaryArrays(tmp_path, 0), sparse=True, weighted=True).rows()
-    array = MappedFiles(tmp_path).empty((1000, 3), np.float64)
+    array = Storage(tmp_path).empty((1000, 3), np.float64)
     array[:] = 1
     assert array.sum() == 3000
     assert rows.features.nnz
@@ -80,17 +80,17 @@ def test_what_is_kept_is_not_taken_for_whole(fault: str, tmp_path: Path) -> None
 
 def test_a_full_disk_is_said_before_anything_is_lost(small_disk: Path) -> None:
     with pytest.raises(InputError, match="the disk is full; free some space, or choose another folder"):
-        MappedFiles(small_disk).empty((1 << 18,), np.float64)
+        Storage(small_disk).empty((1 << 18,), np.float64)
     arrays = TemporaryArrays(small_disk, 0)
     with pytest.raises(InputError, match="the disk is full"):
         arrays.append("x", np.zeros(1 << 18))
     del arrays
-    assert MappedFiles(small_disk).empty((4,), np.float64).shape == (4,), "what did not fit takes no room"
+    assert Storage(small_disk).empty((4,), np.float64).shape == (4,), "what did not fit takes no room"
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot write there"):
-        MappedFiles(tmp_path / "absent").empty((3,), np.float32)
+        Storage(tmp_path / "absent").empty((3,), np.float32)
     for arrays in (TemporaryArrays(tmp_path / "absent", 0), SavedArrays(tmp_path / "absent")):
         with pytest.raises(InputError, match="cannot write there"):
             arrays.append("x", np.zeros(3))

@@ -70,7 +70,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def save_json(path: Path, value: object) -> None:
     """Writes a JSON value to a file, completely or not at all."""
-    write_atomically(path, json.dumps(value, sort_keys=True, ensure_ascii=False).encode())
+    write_atomically(path, _text(value).encode())
 
 
 def load_json(path: Path) -> Any:
@@ -89,8 +89,12 @@ def save_tree(path: Path, tree: Mapping[str, Any], kind: str, version: int) -> N
     kind, version: what the tree holds, such as "checkpoint", and the version of its format; `load_tree` checks both.
     """
     tensors: dict[str, torch.Tensor] = {}
-    content = _without_tensors(tree, "", tensors)
-    text = _text({"kind": kind, "format_version": version, "tree": content})
+
+    def reference(name: str, tensor: torch.Tensor) -> dict[str, str]:
+        tensors[name] = tensor.detach().cpu().contiguous()
+        return {TENSOR_KEY: name}
+
+    text = _text({"kind": kind, "format_version": version, "tree": map_tensors(tree, reference)})
     entries, end = dict[str, Any](), 0
     for name, tensor in tensors.items():
         size = tensor.numel() * tensor.element_size()
@@ -137,19 +141,23 @@ def load_tree(path: Path, kind: str, version: int) -> dict[str, Any]:
         raise CheckpointError(f"{path}: not a {kind} of torchlogit, or a damaged one; {START_OVER}") from None
 
 
-def map_tensors(tree: Any, change: Callable[[torch.Tensor], torch.Tensor], name: str = "") -> Any:
-    """The tree with every tensor t replaced by change(t); InputError for a value of a type that a tree cannot hold."""
+def map_tensors(tree: Any, change: Callable[[str, torch.Tensor], Any], name: str = "") -> Any:
+    """The tree with change(name, tensor) in place of every tensor; the tensor tree["a"][1] is called "a.1".
+
+    Raises InputError for a value of a type that a tree cannot hold.
+    """
     import torch
 
     if isinstance(tree, torch.Tensor):
-        return change(tree)
+        return change(name, tree)
+    prefix = f"{name}." if name else ""
     if isinstance(tree, Mapping):
-        return {str(key): map_tensors(part, change, f"{name}.{key}") for key, part in tree.items()}
+        return {str(key): map_tensors(part, change, f"{prefix}{key}") for key, part in tree.items()}
     if isinstance(tree, list | tuple):
-        return [map_tensors(part, change, f"{name}.{index}") for index, part in enumerate(tree)]
+        return [map_tensors(part, change, f"{prefix}{index}") for index, part in enumerate(tree)]
     if tree is None or isinstance(tree, bool | int | float | str):
         return tree
-    raise InputError(f"{name[1:]} is a {type(tree).__name__}, which a checkpoint cannot hold; fit without checkpoints")
+    raise InputError(f"{name} is a {type(tree).__name__}, which a checkpoint cannot hold; fit without checkpoints")
 
 
 @contextmanager
@@ -207,20 +215,6 @@ def _flush_folder(folder: Path) -> None:
 
 def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
-def _without_tensors(tree: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
-    """The tree as a JSON value, with a reference for each tensor; the tensors are put into `tensors`, by name."""
-    import torch
-
-    if isinstance(tree, torch.Tensor):
-        tensors[name] = tree.detach().cpu().contiguous()
-        return {TENSOR_KEY: name}
-    if isinstance(tree, Mapping):
-        return {key: _without_tensors(part, f"{name}.{key}" if name else key, tensors) for key, part in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [_without_tensors(part, f"{name}.{index}", tensors) for index, part in enumerate(tree)]
-    return tree
 
 
 def _with_tensors(tree: Any, tensors: Mapping[str, torch.Tensor]) -> Any:

@@ -121,7 +121,7 @@ class CheckpointWriter:
 
     def record(self, checkpoint: Checkpoint) -> None:
         """Copy a checkpoint in memory: Ctrl-C may come in the middle of the next step, which changes its tensors."""
-        self._newest = map_tensors(_as_tree(checkpoint), torch.Tensor.clone)
+        self._newest = map_tensors(_as_tree(checkpoint), lambda _, tensor: tensor.clone())
 
     def save_when_due(self) -> None:
         """Write the checkpoint recorded last, if so many seconds or passes are over."""
@@ -161,7 +161,7 @@ class CheckpointWriter:
         if not self._resume:
             remedy = "go on from it (resume=True, --resume), or choose another folder"
             raise CheckpointError(f"{folder}: holds a fit already; {remedy}")
-        content = map_tensors(load_tree(self._path, KIND, FORMAT), lambda tensor: tensor.to(device))
+        content = map_tensors(load_tree(self._path, KIND, FORMAT), lambda _, tensor: tensor.to(device))
         try:
             self._refuse_others(content)
             checkpoint, result = content["place"], content["result"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -186,15 +186,12 @@ class FitProgress:
     params: Params
 
 
-Shown = TypeVar("Shown", contravariant=True)
+Shown = TypeVar("Shown")
+Monitor: TypeAlias = Callable[[Shown], bool | None]
+"""Called after each step of a fit (with a `FitProgress`) or each block of a stream (with a `StreamProgress`).
 
-
-class Monitor(Protocol[Shown]):
-    """Called after each step of a fit (with a `FitProgress`) or each block of a stream (with a `StreamProgress`)."""
-
-    def __call__(self, progress: Shown, /) -> bool | None:
-        """True to ask for the end: the answer so far is then returned."""
-        ...
+It returns True to ask for the end: the answer so far is then returned.
+"""
 
 
 @dataclass(frozen=True, slots=True)

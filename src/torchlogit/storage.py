@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -26,57 +26,24 @@ from torchlogit.errors import InputError
 AnyArray = NDArray[Any]
 
 
-class Storage(Protocol):
-    """Where arrays of a known shape live."""
-
-    def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
-        """A new array; its values are arbitrary."""
-        ...
-
-
-class NamedArrays(Protocol):
-    """Flat arrays by name, which are written from their beginning to their end."""
-
-    @property
-    def storage(self) -> Storage:
-        """Where arrays of a known shape live that go with these."""
-        ...
-
-    def append(self, name: str, values: AnyArray) -> None:
-        """Appends values to an array; the first ones begin it. All have the same type."""
-        ...
-
-    def array(self, name: str, dtype: DTypeLike) -> AnyArray:
-        """The values that were appended, flat; dtype: their type."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
-class InMemory:
-    """Storage in RAM."""
-
-    def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
-        return np.empty(shape, dtype)
-
-
-IN_MEMORY = InMemory()
-
-
-@dataclass(frozen=True, slots=True)
-class MappedFiles:
-    """Storage in temporary files of a folder; InputError where the disk is full or cannot be written to.
+class Storage:
+    """Where arrays of a known shape live: in mapped temporary files of a folder, or, without a folder, in RAM.
 
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     values = MappedFiles(Path(folder)).empty((2,), np.float32)
+    ...     values = Storage(Path(folder)).empty((2,), np.float32)
     ...     values[:] = 1, 2
     ...     values.tolist(), os.listdir(folder)
     ([1.0, 2.0], [])
     """
 
-    folder: Path
+    folder: Path | None = None
 
     def empty(self, shape: Sequence[int], dtype: DTypeLike) -> AnyArray:
-        """A new array. Its disk space is allocated at once: writing to a mapping of a full disk kills the process."""
+        """A new array of arbitrary values; InputError where the disk is full or cannot be written to."""
+        if self.folder is None:
+            return np.empty(shape, dtype)
+        # All of its disk space is allocated at once: writing to a mapping of a full disk would kill the process.
         size = math.prod(shape) * np.dtype(dtype).itemsize
         handle = _temporary_file(self.folder)
         try:
@@ -86,6 +53,9 @@ class MappedFiles:
                 return _mapped(handle, shape, dtype)
         finally:
             os.close(handle)
+
+
+IN_MEMORY = Storage()
 
 
 @dataclass(slots=True)
@@ -113,8 +83,8 @@ class TemporaryArrays:
 
     @property
     def storage(self) -> Storage:
-        """RAM, or mapped files where the arrays are in files."""
-        return MappedFiles(self.folder) if self.spilled else IN_MEMORY
+        """Where arrays of a known shape live that go with these: RAM, or mapped files where the arrays are in files."""
+        return Storage(self.folder) if self.spilled else IN_MEMORY
 
     def append(self, name: str, values: AnyArray) -> None:
         """Appends values to an array; InputError where the disk is full or cannot be written to."""
@@ -171,8 +141,8 @@ class SavedArrays:
 
     @property
     def storage(self) -> Storage:
-        """Temporary files in the same folder."""
-        return MappedFiles(self.folder)
+        """Where arrays of a known shape live that go with these: temporary files in the same folder."""
+        return Storage(self.folder)
 
     def append(self, name: str, values: AnyArray) -> None:
         """Appends values to an array; InputError where the disk is full or cannot be written to."""
@@ -194,6 +164,10 @@ class SavedArrays:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"rows-{name}"
+
+
+NamedArrays: TypeAlias = TemporaryArrays | SavedArrays
+"""Flat arrays by name: `append` adds values, all of one type, and `array` returns all of them."""
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from commands import torchlogit
+from torchlogit.data.reading.formats import KNOWN
 
 Files = Mapping[str, bytes | str]
 

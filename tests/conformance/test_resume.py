@@ -238,7 +238,7 @@ def test_goes_on_from_every_snapshot_to_the_same_bits(case: Case, tmp_path: Path
             for later, state in enumerate(islice(resumed, STEPS - 1 - number), start=number + 1):
                 assert same(state, states[later]), f"step {later}, from {number}"
                 assert state.snapshot is not None
-                kept = map_tensors(state.snapshot(), Tensor.clone)
+                kept = map_tensors(state.snapshot(), lambda _, tensor: tensor.clone())
                 assert equal(kept, load_tree(tmp_path / f"{later}", "snapshot", 1)), f"step {later}, from {number}"
             assert later == STEPS - 1
 
@@ -253,4 +253,4 @@ def test_dual_ascent_goes_on_with_all_that_moves() -> None:
     odd["best"] = {"theta": best.theta, "raw": best.raw, "value": best.value}
     ascent = dual_ascent._Ascent(objective, None, np.random.default_rng(9), 1)
     ascent.restore(odd)
-    assert equal(odd, map_tensors(ascent.snapshot(best), Tensor.clone))
+    assert equal(odd, map_tensors(ascent.snapshot(best), lambda _, tensor: tensor.clone()))

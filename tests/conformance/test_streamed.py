@@ -19,7 +19,7 @@ from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.solvers.choice import BY_NAME
 from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
-from torchlogit.storage import IN_MEMORY, MappedFiles, Storage
+from torchlogit.storage import IN_MEMORY, Storage
 
 N, D = 5000, 6
 CUTS = {"whole": [], "one row": range(1, N), "uneven": [1, 7, 1000, 1001, 4999], "halves": [2500]}
@@ -97,7 +97,7 @@ def test_the_same_answer_bit_for_bit(
     solver = StochasticNewton(hessian_rows=10)
     expected = fit(objective(whole(X), classes, l1=l1), solver, Goal(tol=1e-8))
     assert expected.certificate.relative_bound <= 1e-8
-    for storage in (IN_MEMORY, MappedFiles(tmp_path)):
+    for storage in (IN_MEMORY, Storage(tmp_path)):
         for design in (streamed(X, CUTS["uneven"]), whole(X)):
             found = fit(objective(design, classes, storage, l1), solver, Goal(tol=1e-8))
             assert torch.equal(found.params.coef, expected.params.coef)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,13 +77,6 @@ class EncodedRows:
         matrices = features.blocks(rows) if isinstance(features, RereadFeatures) else (features[cut] for cut in cuts)
         for cut, matrix in zip(cuts, matrices, strict=True):
             yield EncodedRows(matrix, self.codes[cut], None if self.weight is None else self.weight[cut])
-
-
-class RowWriter(Protocol):
-    """Takes encoded rows block by block, and returns them as one."""
-
-    def append(self, rows: EncodedRows) -> None: ...
-    def rows(self) -> EncodedRows: ...
 
 
 @dataclass(slots=True)
@@ -173,3 +166,7 @@ class RereadRows:
         codes = np.concatenate([np.empty(0, np.int16), *self.codes])
         weight = np.concatenate([np.empty(0), *self.weights]) if self.weighted else None
         return EncodedRows(RereadFeatures(self.read, (len(codes), self.width)), codes, weight)
+
+
+RowWriter: TypeAlias = StoredRows | RereadRows
+"""Takes encoded rows block by block, and returns them as one."""

@@ -57,7 +57,7 @@ class Column(Protocol):
 class HasUnits(Protocol):
     """A column whose features are not just 0 where nothing is present, and 1 where something is.
 
-    A record whose encoder scales or shifts a number needs both: without them, coefficients are shown in the wrong units.
+    A record whose encoder scales or shifts needs both: without them, coefficients are shown in the wrong units.
 
     units: by how much one unit of the column changes each feature. zero: each feature where the column is 0.
     """
@@ -66,16 +66,6 @@ class HasUnits(Protocol):
     def units(self) -> list[float]: ...
     @property
     def zero(self) -> list[float]: ...
-
-
-def units_of(column: Column) -> list[float]:
-    """By how much one unit of the column, or the presence of a level or word, changes each feature."""
-    return column.units if isinstance(column, HasUnits) else [1.0] * column.n_features
-
-
-def zero_of(column: Column) -> list[float]:
-    """Each feature where the column is 0, or nothing is present."""
-    return column.zero if isinstance(column, HasUnits) else [0.0] * column.n_features
 
 
 @dataclass(frozen=True, slots=True)

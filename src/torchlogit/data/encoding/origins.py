@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torchlogit.data.encoding.column_kind import ColumnKind, units_of, zero_of
+from torchlogit.data.encoding.column_kind import ColumnKind
 from torchlogit.data.encoding.schema import Schema
 
 
@@ -29,18 +28,16 @@ class FeatureOrigin:
 
 def feature_origins(schema: Schema) -> tuple[FeatureOrigin, ...]:
     """The origin of every feature, in the order of `schema.feature_names`."""
-    return (*_of_columns(schema), *_hashed(schema))
+    columns = [column for column in schema.columns for _ in range(column.n_features)]
+    of_columns = zip(schema.feature_names, columns, schema.units, schema.zero, strict=False)
+    own = [
+        FeatureOrigin(feature, column.name, column.kind, _level(feature, column.name), unit, zero)
+        for feature, column, unit, zero in of_columns
+    ]
+    hashed = enumerate(schema.feature_names[len(own) :])  # which come last
+    return (*own, *(FeatureOrigin(name, None, ColumnKind.HASHED, str(place), 1.0, 0.0) for place, name in hashed))
 
 
-def _of_columns(schema: Schema) -> Iterator[FeatureOrigin]:
-    for column in schema.columns:
-        for feature, unit, zero in zip(column.feature_names, units_of(column), zero_of(column), strict=True):
-            part = feature.removeprefix(column.name)
-            level = part.removeprefix("=") if part else None
-            yield FeatureOrigin(feature, column.name, column.kind, level, unit, zero)
-
-
-def _hashed(schema: Schema) -> Iterator[FeatureOrigin]:
-    own = len(schema.feature_names) - schema.n_hashed
-    for place, feature in enumerate(schema.feature_names[own:]):
-        yield FeatureOrigin(feature, None, ColumnKind.HASHED, str(place), 1.0, 0.0)
+def _level(feature: str, column: str) -> str | None:
+    part = feature.removeprefix(column)
+    return part.removeprefix("=") if part else None

@@ -7,9 +7,10 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeVar, cast
 
-from torchlogit.data.encoding.column_kind import Column, ColumnKind, DroppedColumn, units_of, zero_of
+from torchlogit.data.encoding.column_kind import Column, ColumnKind, DroppedColumn, HasUnits
 from torchlogit.data.encoding.hashing import HashedColumn
 from torchlogit.data.encoding.kinds import KINDS
 from torchlogit.data.wording import excerpt
@@ -62,12 +63,14 @@ class Schema:
     @property
     def units(self) -> list[float]:
         """By how much one unit of a column, or the presence of a level or word, changes each feature."""
-        return [unit for column in self.columns for unit in units_of(column)] + [1.0] * self.n_hashed
+        own = (each.units if isinstance(each, HasUnits) else [1.0] * each.n_features for each in self.columns)
+        return [*chain.from_iterable(own), *[1.0] * self.n_hashed]
 
     @property
     def zero(self) -> list[float]:
         """Each feature where every number is 0, and no level or word is present."""
-        return [value for column in self.columns for value in zero_of(column)] + [0.0] * self.n_hashed
+        own = (each.zero if isinstance(each, HasUnits) else [0.0] * each.n_features for each in self.columns)
+        return [*chain.from_iterable(own), *[0.0] * self.n_hashed]
 
     @property
     def filled(self) -> float:
@@ -140,8 +143,8 @@ def _column_from_json(data: object) -> Column:
     if kind not in list(ColumnKind):
         known = ", ".join(ColumnKind)
         raise ModelFileError(
-            f"the schema has a column of kind {excerpt(kind)}, where one of {known} was expected; the file is damaged, or "
-            f"of a later version of torchlogit"
+            f"the schema has a column of kind {excerpt(kind)}, where one of {known} was expected; the file is damaged, "
+            f"or of a later version of torchlogit"
         )
     return _record_from_json(KINDS[ColumnKind(kind)].record, data)
 

@@ -8,10 +8,11 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import IO, TypeAlias, cast
 
 import pyarrow as pa
 
+from torchlogit.data.reading.pipes import Spool
 from torchlogit.data.wording import one_line
 from torchlogit.errors import DataError
 
@@ -23,54 +24,35 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # may stand at the start of a UTF-8 file
 _COMPRESSION_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
-class Input(Protocol):
-    """Bytes that can be read more than once."""
-
-    @property
-    def display_name(self) -> str:
-        """The name in messages: without folders where that is unambiguous."""
-        ...
-
-    @property
-    def path(self) -> str:
-        """The full path, for messages about missing files and permissions."""
-        ...
-
-    def open(self) -> pa.NativeFile:
-        """A seekable stream of all bytes."""
-        ...
-
-    def fingerprint(self) -> str:
-        """A text that changes when the bytes change; OSError if they are gone."""
-        ...
-
-    def ready(self) -> bool:
-        """Whether the next read returns at once: with bytes, or with none at the end."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class DiskFile:
-    """A regular file."""
+    """A regular file. display_name: its name in messages, without folders where that is unambiguous."""
 
     location: Path
     display_name: str
 
     @property
     def path(self) -> str:
+        """The full path, for messages about missing files and permissions."""
         return str(self.location)
 
     def open(self) -> pa.NativeFile:
+        """A seekable stream of all bytes."""
         # Not memory-mapped: if a mapped file is truncated by another process, reading it kills this one.
         return pa.OSFile(str(self.location))
 
     def fingerprint(self) -> str:
-        """Name, size and time of the last change."""
+        """Name, size and time of the last change; OSError if the file is gone."""
         found = self.location.stat()
         return f"{self.location.name} {found.st_size} {found.st_mtime_ns}"
 
     def ready(self) -> bool:
+        """True: a read need not wait."""
         return True
+
+
+Input: TypeAlias = DiskFile | Spool
+"""Bytes that can be read more than once."""
 
 
 @contextlib.contextmanager
