@@ -131,8 +131,7 @@ def test_the_calibration_error_is_what_its_definition_says(seed: int, n_classes:
 def test_the_reliability_table_is_scikit_learns_calibration_curve() -> None:
     loss, raw, codes, _ = rows(0, 2, 5000)
     share, mean = calibration_curve(codes, probabilities(raw)[:, 1], n_bins=10)
-    table = measured(loss, raw, codes).reliability
-    assert table is not None
+    table = MetricSums.of(loss, torch.from_numpy(raw), codes).reliability
     np.testing.assert_allclose((table.observed / table.weight)[0], share, rtol=1e-12)
     np.testing.assert_allclose((table.predicted / table.weight)[0], mean, rtol=1e-12)
     assert table.weight.sum() == 5000

@@ -21,6 +21,7 @@ from torchlogit.atomic import write_atomically
 from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.data.encoding.features import Matrix
 from torchlogit.data.encoding.schema import schema_from_json, schema_to_json
+from torchlogit.data.labels import Label
 from torchlogit.data.reading.tables import table_from
 from torchlogit.errors import InputError, ModelFileError, TorchlogitWarning
 from torchlogit.prediction import likeliest, probability_of, raw_prediction
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     import torch
 
 Array = NDArray[np.float64]
-Label = str | int | float | bool
 
 FORMAT_VERSION = 3
 MAX_HEADER = 100_000_000  # bytes: the longest header that safetensors reads

@@ -93,7 +93,7 @@ def test_rows_to_measure_on_are_spilled_as_those_to_train_on(here: Path, monkeyp
     expected = torchlogit(here, *shlex.split(command)).stdout
     monkeypatch.setattr("torchlogit.cli.workspace.MAX_BYTES_IN_MEMORY", 1000)
     monkeypatch.setattr(
-        "torchlogit.storage.TemporaryArrays", lambda *given: made.append(TemporaryArrays(*given)) or made[-1]
+        "torchlogit.cli.workspace.TemporaryArrays", lambda *given: made.append(TemporaryArrays(*given)) or made[-1]
     )
     found = torchlogit(here, *shlex.split(command))
     assert [arrays.spilled for arrays in made] == [True, True]

@@ -16,6 +16,7 @@ import pytest
 
 from torchlogit import TableEncoder
 from torchlogit.data.encoding import encoder as encoder_module
+from torchlogit.data.reading.formats import KNOWN
 from torchlogit.data.reading.source import open_source
 from torchlogit.data.reading.tables import table_from
 from torchlogit.errors import DataError
@@ -40,7 +41,6 @@ def parquet(columns: Mapping[str, object]) -> bytes:
 
 
 WHOLE = gzip.compress(b"a,b\n" + b"1,2\n" * 1000)
-KNOWN = ".csv, .tsv, .jsonl, .svm, .libsvm, .svmlight (each also .gz or .zst), .parquet, .arrow, .feather"
 NO_HEADER = "give each column a name of its own, or say that the file has no header (has_header=False or --no-header)"
 AS_UTF8 = "save the file as UTF-8, for example with iconv -f latin1 -t utf-8"
 NO_GZIP = "a.csv.gz is not a whole gzip file; compress it or fetch it again"

@@ -26,7 +26,7 @@ from classification import coefficients, rows
 from commands import torchlogit as command
 from places import DATA
 from torchlogit import InputError, L2Choice, LogisticRegression, LogisticRegressionPath, Status, TableEncoder
-from torchlogit.estimator.targets import checked_labels
+from torchlogit.estimator.rows import checked_labels
 from torchlogit.penalties import ElasticNet
 from torchlogit.training.l2_choice import folds
 from torchlogit.training.problem import objective_of

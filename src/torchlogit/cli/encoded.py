@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import click
 
 from torchlogit.cli.measuring import block_rows
-
-if TYPE_CHECKING:
-    from torchlogit.data.block import Block
-    from torchlogit.data.encoding.features import Matrix
-    from torchlogit.data.encoding.row_warnings import RowWarnings
-    from torchlogit.data.reading.source import Source
-    from torchlogit.model import LogisticModel
+from torchlogit.data.block import Block
+from torchlogit.data.concurrency import prefetched
+from torchlogit.data.encoding.features import Matrix
+from torchlogit.data.encoding.row_warnings import RowWarnings, added, messages
+from torchlogit.data.preparation import blocks_of
+from torchlogit.data.reading.source import Source
+from torchlogit.errors import InputError, errors_at
+from torchlogit.model import LogisticModel
 
 T = TypeVar("T")
 
@@ -34,30 +35,19 @@ class EncodedBlocks:
     warnings: RowWarnings = ()
 
     def __post_init__(self) -> None:
-        from torchlogit.errors import InputError
-
         if self.model.encoder is None:
             raise InputError("the model was trained on an array, not on a table; use it from Python")
 
     def map(self, job: Callable[[Block, Matrix], T]) -> Generator[T, None, None]:
         """job(block, features) for each block, in order; reading, encoding and the caller's work overlap."""
-        from torchlogit.data.concurrency import prefetched
-
         return prefetched(self._encoded(job))
 
     def print_warnings(self) -> None:
         """Prints the warnings on standard error, each once for all rows."""
-        from torchlogit.data.encoding.row_warnings import messages
-
         for warning in (*self.source.warnings, *(f"{self.source.files}: {one}" for one in messages(self.warnings))):
             click.echo(f"torchlogit: {warning}", err=True)
 
     def _encoded(self, job: Callable[[Block, Matrix], T]) -> Generator[T, None, None]:
-        from torchlogit.data.concurrency import prefetched
-        from torchlogit.data.encoding.row_warnings import added
-        from torchlogit.data.preparation import blocks_of
-        from torchlogit.errors import errors_at
-
         encoder = self.model.encoder
         assert encoder is not None
         blocks = prefetched(blocks_of(self.source, encoder, self.also, block_rows(self.model)))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from torchlogit.cli.encoded import EncodedBlocks
 from torchlogit.cli.measuring import sums_of
 from torchlogit.cli.options import DATA, MODEL, header_options, source
 
@@ -61,6 +60,7 @@ def command(
 
 def evaluate(model: LogisticModel, rows: Source, target: str, weight: str | None) -> Metrics:
     """The model's metrics on a source's rows; warnings go to standard error."""
+    from torchlogit.cli.encoded import EncodedBlocks
     from torchlogit.data.encoded_rows import EncodedRows
     from torchlogit.data.labels import check_labels
     from torchlogit.data.weights import no_weight, weights_in

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 from warnings import catch_warnings
 
 from torchlogit.cli.measuring import measure
 from torchlogit.cli.printed import TrainReport
+from torchlogit.cli.train_options import TrainOptions
 from torchlogit.cli.workspace import Workspace
-
-if TYPE_CHECKING:
-    from torchlogit.cli.train_options import TrainOptions
-    from torchlogit.data.encoded_rows import EncodedRows
-    from torchlogit.data.plan import Plan
-    from torchlogit.data.preparation import Prepared
-    from torchlogit.data.reading.source import Source
+from torchlogit.data.encoded_rows import EncodedRows
+from torchlogit.data.plan import Plan
+from torchlogit.data.preparation import Prepared, encode
+from torchlogit.data.reading.source import Source
+from torchlogit.records import Status
 
 
 def fit_table(
@@ -37,8 +35,6 @@ def _encode_validation(
     prepared: Prepared, others: Source, plan: Plan, workspace: Workspace
 ) -> tuple[EncodedRows, list[str]]:
     """The rows of --valid, encoded as the training rows are, and the warnings about them."""
-    from torchlogit.data.preparation import encode
-
     classes, all_rows = prepared.classes.classes, replace(plan, holdout=None)
     part, _ = encode(others, prepared.encoder, classes, all_rows, workspace.row_arrays())
     return part.rows(), [*others.warnings, *(f"{others.files}: {note}" for note in part.warnings)]
@@ -53,7 +49,6 @@ def _fit(
     workspace: Workspace,
     warnings: Sequence[str],
 ) -> TrainReport:
-    from torchlogit.records import Status
     from torchlogit.training.explanation import explain
     from torchlogit.training.rows import LabelledRows
     from torchlogit.training.to_model import to_model

@@ -8,15 +8,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
+import numpy as np
 
 from torchlogit.cli.printed import TrainReport
+from torchlogit.cli.train_options import TrainOptions
+from torchlogit.data.encoding.encoder import Encoder
+from torchlogit.data.encoding.row_warnings import messages
+from torchlogit.data.labels import Label
+from torchlogit.data.learning import learn_table
+from torchlogit.data.plan import Plan
+from torchlogit.data.preparation import RowEncoder
+from torchlogit.data.reading.source import Source
+from torchlogit.errors import InputError
+from torchlogit.model import LogisticModel
 
 if TYPE_CHECKING:
-    from torchlogit.cli.train_options import TrainOptions
-    from torchlogit.data.encoding.encoder import Encoder
-    from torchlogit.data.labels import Label
-    from torchlogit.data.plan import Plan
-    from torchlogit.data.reading.source import Source
     from torchlogit.streaming.loop import StreamProgress
     from torchlogit.training.fitted import StartingPoint
     from torchlogit.training.rows import LabelledRows
@@ -27,8 +33,6 @@ FIRST_ROWS = 100_000  # rows that columns and classes are learned from, unless -
 
 def stream_table(options: TrainOptions, source: Source, plan: Plan, warnings: Sequence[str]) -> TrainReport:
     """Trains on the source's rows, each read once, and writes the model file. warnings: those so far."""
-    from torchlogit.data.learning import learn_table
-
     plan = replace(plan, sample_rows=plan.sample_rows or FIRST_ROWS)
     learned = learn_table(source, options.encoder_options(), plan)
     warnings = [*warnings, *learned.warnings]
@@ -37,9 +41,6 @@ def stream_table(options: TrainOptions, source: Source, plan: Plan, warnings: Se
 
 def update_model(options: TrainOptions, source: Source, warnings: Sequence[str]) -> TrainReport:
     """Trains the model of --update further on the source's rows, each read once, and writes the model file."""
-    from torchlogit.data.plan import Plan
-    from torchlogit.errors import InputError
-    from torchlogit.model import LogisticModel
     from torchlogit.training.to_model import starting_point
 
     assert options.update is not None
@@ -62,10 +63,6 @@ def _train(
     plan: Plan,
     warnings: Sequence[str],
 ) -> TrainReport:
-    import numpy as np
-
-    from torchlogit.data.encoding.row_warnings import messages
-    from torchlogit.data.preparation import RowEncoder
     from torchlogit.training.one_pass import train_one_pass
     from torchlogit.training.rows import LabelledRows
     from torchlogit.training.to_model import to_model

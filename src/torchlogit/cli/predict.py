@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from torchlogit.cli.encoded import EncodedBlocks
 from torchlogit.cli.options import DATA, MODEL, header_options, refuse_overwriting, source
 from torchlogit.cli.output import STANDARD_OUTPUT, check_suffix, writing
 
@@ -44,6 +43,8 @@ def command(model: str, data: tuple[str, ...], output: str, no_header: bool, nam
 def predict(model: LogisticModel, rows: Source, output: str) -> None:
     """Writes the predictions of a source's rows; warnings go to standard error."""
     import numpy as np
+
+    from torchlogit.cli.encoded import EncodedBlocks
 
     empty = predictions(model, np.empty((0, len(model.outputs))))
     blocks = EncodedBlocks(model, rows)

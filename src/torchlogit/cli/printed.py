@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from torchlogit.data.encoding.categorical import CategoricalColumn
+from torchlogit.data.encoding.column_kind import Column, ColumnKind
+from torchlogit.data.encoding.hashing import HashedColumn
+from torchlogit.data.encoding.numeric import NumericColumn
+from torchlogit.data.encoding.schema import Schema
+from torchlogit.data.encoding.text import HashedTextColumn, TextColumn
+from torchlogit.data.encoding.vectors import VectorColumn
+from torchlogit.model import LogisticModel
 from torchlogit.records import Status
 
 if TYPE_CHECKING:
-    from torchlogit.data.encoding.categorical import CategoricalColumn
-    from torchlogit.data.encoding.column_kind import Column
-    from torchlogit.data.encoding.schema import Schema
     from torchlogit.metrics import Metrics
-    from torchlogit.model import LogisticModel
     from torchlogit.training.fitted import Fitted
 
 WIDTH = 100  # characters of a line
@@ -47,8 +51,6 @@ def printed(report: TrainReport) -> str:
 
 
 def _data(report: TrainReport) -> str:
-    from torchlogit.data.encoding.column_kind import ColumnKind
-
     model, encoder = report.model, report.model.encoder
     assert encoder is not None
     schema = encoder.schema
@@ -71,12 +73,6 @@ def _data(report: TrainReport) -> str:
 
 
 def _described(column: Column) -> str:
-    from torchlogit.data.encoding.categorical import CategoricalColumn
-    from torchlogit.data.encoding.hashing import HashedColumn
-    from torchlogit.data.encoding.numeric import NumericColumn
-    from torchlogit.data.encoding.text import HashedTextColumn, TextColumn
-    from torchlogit.data.encoding.vectors import VectorColumn
-
     match column:
         case CategoricalColumn(levels=()):
             return f"{column.name} (one value{_gaps(column)})"

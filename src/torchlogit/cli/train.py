@@ -11,11 +11,10 @@ import click
 from click.core import ParameterSource
 
 from torchlogit.cli.options import DATA, header_options
-from torchlogit.cli.train_options import TrainOptions
-from torchlogit.cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from torchlogit.cli.printed import TrainReport
+    from torchlogit.cli.train_options import TrainOptions
 
 SOLVERS = ["auto", "newton", "dual", "streaming", "sgd"]  # those of training.settings, which --help does not import
 MAX_THREADS = 1024  # OpenMP crashes at tens of thousands
@@ -94,7 +93,10 @@ def command(**given: Any) -> None:
 
     Example: torchlogit train people.csv --target income --holdout 0.2
     """
+    from torchlogit.cli.train_options import TrainOptions
+
     options = TrainOptions(**given)
+    options.check()
     report = _train(options)
     if options.as_json:
         click.echo(json.dumps(_as_json(report), ensure_ascii=False))
@@ -110,8 +112,8 @@ def _train(options: TrainOptions) -> TrainReport:
     """Trains as the options say: a saved model further, in one pass, or by passes over the encoded rows."""
     from torchlogit.cli.fitting import fit_table
     from torchlogit.cli.one_pass import stream_table, update_model
+    from torchlogit.cli.workspace import Workspace
 
-    options.check()
     table, workspace = options.source(), Workspace.of(options)
     if options.threads is not None:
         import torch

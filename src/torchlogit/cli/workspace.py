@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from torchlogit.atomic import locked
+from torchlogit.cli.train_options import TrainOptions
+from torchlogit.data.cache import Cache
+from torchlogit.data.encoded_rows import EncodedRows
+from torchlogit.data.encoding.encoder import EncoderOptions
+from torchlogit.data.plan import Plan
+from torchlogit.data.preparation import Prepared, prepare
+from torchlogit.data.reading.source import Source
+from torchlogit.storage import IN_MEMORY, Storage, TemporaryArrays
+
 if TYPE_CHECKING:
     from torchlogit.checkpoints import Checkpoints
-    from torchlogit.cli.train_options import TrainOptions
-    from torchlogit.data.encoded_rows import EncodedRows
-    from torchlogit.data.encoding.encoder import EncoderOptions
-    from torchlogit.data.plan import Plan
-    from torchlogit.data.preparation import Prepared
-    from torchlogit.data.reading.source import Source
-    from torchlogit.storage import Storage, TemporaryArrays
 
 MAX_BYTES_IN_MEMORY = 256 << 20  # of encoded rows; above it they go to files, which is slower but bounds the memory
 
@@ -62,14 +65,10 @@ class Workspace:
 
     def row_arrays(self) -> TemporaryArrays:
         """Arrays for encoded rows: in RAM, or in files where they take more than MAX_BYTES_IN_MEMORY."""
-        from torchlogit.storage import TemporaryArrays
-
         return TemporaryArrays(self.folder, MAX_BYTES_IN_MEMORY)
 
     def storage(self, rows: EncodedRows) -> Storage:
         """Storage for further arrays with an entry per row: RAM, or files where the encoded rows are in files."""
-        from torchlogit.storage import IN_MEMORY, Storage
-
         return IN_MEMORY if rows.nbytes <= MAX_BYTES_IN_MEMORY else Storage(self.folder)
 
     def checkpoints(self, source: Source) -> Checkpoints | None:
@@ -83,10 +82,6 @@ class Workspace:
     @contextmanager
     def prepared(self, source: Source, encoder_options: EncoderOptions, plan: Plan) -> Iterator[Prepared]:
         """The encoded rows of the source; the folder is locked as long as they are used."""
-        from torchlogit.atomic import locked
-        from torchlogit.data.cache import Cache
-        from torchlogit.data.preparation import prepare
-
         if self.no_cache:
             yield prepare(source, encoder_options, plan, None)
             return

@@ -25,7 +25,7 @@ from torchlogit.estimator.torch_modules import fitted_from_linear
 from torchlogit.model import as_linear
 from torchlogit.path import L2Choice
 from torchlogit.prediction import likeliest, log_probabilities, probabilities, probability_of, raw_prediction
-from torchlogit.records import Certificate, Params, Status
+from torchlogit.records import Params, Status
 from torchlogit.solvers import Solver
 from torchlogit.summary import summary
 from torchlogit.training.explanation import explain
@@ -211,7 +211,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             The estimator itself.
         """
         if not self._fit(X, y, sample_weight, offset, eval_set):
-            self._warn_unless_certified(self.certificate_)
+            self._warn_unless_certified()
         return self
 
     @with_callbacks  # type: ignore[untyped-decorator]
@@ -260,7 +260,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     def _remember(self, fitted: Fitted) -> None:
         """Sets all attributes of a fitted estimator; no other method does."""
         self.coef_, self.intercept_, self.classes_ = fitted.coef.T.copy(), fitted.intercept, fitted.classes
-        self._fitted, self._stream = replace(fitted, coef=self.coef_.T), fitted.stream
+        self._fitted = replace(fitted, coef=self.coef_.T)
         self.certificate_, self.history_, self.n_iter_ = fitted.certificate, fitted.history, fitted.passes
         self.covariance_, self.l2_ = fitted.covariance, fitted.penalty.l2
         for name in OPTIONAL:
@@ -282,11 +282,11 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     def _starting_point(self) -> StartingPoint | None:
         """The present model, for training to begin from; None before the first fit."""
-        if not hasattr(self, "coef_"):
+        if not hasattr(self, "_fitted"):
             return None
-        weight = getattr(self, "training_data_", {}).get("weight")
-        stream, l2 = getattr(self, "_stream", None), getattr(self, "l2_", None)
-        return StartingPoint(self.coef_.T, self.intercept_, self.classes_, weight, l2, stream)
+        fitted = self._fitted
+        weight = None if fitted.rows is None else fitted.rows["weight"]
+        return StartingPoint(self.coef_.T, self.intercept_, self.classes_, weight, fitted.penalty.l2, fitted.stream)
 
     def _warm_start(self, rows: LabelledRows) -> StartingPoint | None:
         """The present model where warm_start is set; InputError where its classes or columns are not the rows'."""
@@ -448,10 +448,10 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             return tensor
         return raw_prediction(features, self.coef_.T, self.intercept_)
 
-    def _warn_unless_certified(self, certificate: Certificate) -> None:
-        if certificate.status is not Status.CERTIFIED:
+    def _warn_unless_certified(self) -> None:
+        if self.certificate_.status is not Status.CERTIFIED:
             outputs = list(self.classes_ if len(self.coef_) > 1 else self.classes_[1:])
-            warnings.warn(explain(certificate, self._column_names(), outputs), ConvergenceWarning, stacklevel=3)
+            warnings.warn(explain(self.certificate_, self._column_names(), outputs), ConvergenceWarning, stacklevel=3)
 
 
 def _predicting(params: Params, classes: NDArray[Any]) -> dict[str, Any]:

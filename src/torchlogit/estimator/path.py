@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -160,7 +161,7 @@ class LogisticRegressionPath(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         near = int(np.abs(np.log(self.l2s_) - np.log(l2)).argmin())
         model = self._model(float(l2))
         model.warm_start = True
-        model.coef_, model.intercept_, model.classes_ = self.coefs_[near], self.intercepts_[near], self.classes_
+        model._remember(replace(self.model_._fitted, coef=self.coefs_[near].T, intercept=self.intercepts_[near]))
         model.fit(X, y, sample_weight, offset=offset)
         self.path_ = certified(self.path_, float(l2), model.certificate_)
         return model
@@ -196,18 +197,10 @@ class LogisticRegressionPath(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         return {**state, "_rows": None} if "_rows" in state else state
 
     def _model(self, l2: float | L2Choice) -> LogisticRegression:
-        return LogisticRegression(
-            l2=l2,
-            fit_intercept=self.fit_intercept,
-            solver=self.solver,
-            tol=self.tol,
-            max_iter=self.max_iter,
-            class_weight=self.class_weight,
-            penalty_factors=self.penalty_factors,
-            device=self.device,
-            random_state=self.random_state,
-            verbose=self.verbose,
-        )
+        """A LogisticRegression with this l2 and the path's other settings."""
+        own = ("l2s", "choose", "one_standard_error", "cv")
+        shared = {name: value for name, value in self.get_params(deep=False).items() if name not in own}
+        return LogisticRegression(l2=l2, **shared)
 
     def _chosen(self) -> LogisticRegression:
         check_is_fitted(self)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length
+from sklearn.utils import check_consistent_length, column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight
 
-from torchlogit.data.targets import ClassWeight, Targets, probabilities
+from torchlogit.data.targets import ClassWeight, Targets, among, probabilities, small_integer_labels, sorted_labels
 from torchlogit.design import as_csr
 from torchlogit.errors import InputError
 from torchlogit.estimator.inputs import Inputs, as_array, read, validated, validated_pair
-from torchlogit.estimator.targets import check_class_weight, checked_among, checked_labels
 from torchlogit.training.rows import Array, Features, LabelledRows, plain_label
 
 EvalSet = tuple[Any, Any] | tuple[Any, Any, ArrayLike]
@@ -33,7 +33,7 @@ def training_rows(
         features, labels = validated_pair(estimator, inputs)
         targets = checked_labels(labels)
     weight = _weights(sample_weight, features.shape[0])
-    check_class_weight(class_weight, targets)
+    _check_class_weight(class_weight, targets)
     return LabelledRows.of(_canonical(features), targets, weight, as_array(offset))
 
 
@@ -46,7 +46,7 @@ def validation_rows(estimator: Any, eval_set: EvalSet, classes: NDArray[Any]) ->
     features = _canonical(validated(estimator, inputs, reset=False))
     check_consistent_length(features, inputs.y)
     weight = _weights(sample_weight, features.shape[0])
-    return LabelledRows.of(features, checked_among(inputs.y, classes), weight)
+    return LabelledRows.of(features, _checked_among(inputs.y, classes), weight)
 
 
 def further_rows(estimator: Any, X: Any, y: Any, classes: ArrayLike | None, sample_weight: Any) -> LabelledRows:
@@ -61,6 +61,30 @@ def further_rows(estimator: Any, X: Any, y: Any, classes: ArrayLike | None, samp
     known = _known_classes(getattr(estimator, "classes_", None), labels, classes)
     targets = Targets(known, _codes(labels, known), None)
     return LabelledRows.of(_canonical(features), targets, _weights(sample_weight, len(labels)))
+
+
+def checked_labels(y: NDArray[Any]) -> Targets:
+    """The targets of labels of any type, (n,); ValueError for quantities, InputError for one class only."""
+    counted = small_integer_labels(y)
+    if counted is not None:
+        return counted
+    check_classification_targets(y)
+    return sorted_labels(y)
+
+
+def _checked_among(y: ArrayLike, classes: NDArray[Any]) -> Targets:
+    """The targets of other rows, whose labels are among the classes, or whose distributions are over as many."""
+    soft = probabilities(y)
+    if soft is not None and len(soft.classes) == len(classes):
+        return replace(soft, classes=classes)
+    return among(column_or_1d(y, warn=True), classes)
+
+
+def _check_class_weight(by: ClassWeight, targets: Targets) -> None:
+    """Raises ValueError for class weights that scikit-learn refuses."""
+    if by is None or by == "balanced" or (targets.codes is None and not isinstance(by, str)):
+        return
+    compute_class_weight(by, classes=targets.classes, y=targets.classes)
 
 
 def _canonical(X: Any) -> Features:

@@ -1,10 +1,9 @@
-"""Models of fitted estimators and pipelines, and estimators that continue from a model."""
+"""Models of fitted estimators and pipelines."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -12,7 +11,6 @@ from torchlogit.errors import InputError
 from torchlogit.estimator.classifier import LogisticRegression
 from torchlogit.estimator.table_encoder import TableEncoder
 from torchlogit.model import LogisticModel
-from torchlogit.training.to_model import starting_point
 from torchlogit.training.to_model import to_model as model_of_fitted
 
 
@@ -49,19 +47,3 @@ def to_model(fitted: LogisticRegression | Pipeline, *, target: str | None = None
         f"{type(fitted).__name__}: expected a LogisticRegression, or a Pipeline of a TableEncoder and one; "
         "save other pipelines with their own library"
     )
-
-
-def go_on(model: LogisticModel, estimator: LogisticRegression) -> LogisticRegression:
-    """The estimator, whose `partial_fit` continues from the model: it takes encoded features.
-
-    A model that was learned in one pass continues its stream, with the same result as one stream of all rows. Any other
-    model gives its coefficients, with a prior whose curvature is that of its old rows, estimated from the first new
-    block.
-    """
-    start = starting_point(model)
-    estimator.coef_, estimator.intercept_ = start.coef.T.copy(), start.intercept.copy()
-    estimator.classes_ = np.array(model.classes)
-    estimator.n_features_in_ = len(start.coef)
-    estimator.training_data_ = dict(model.facts.training_data)
-    estimator._stream = start.stream
-    return estimator

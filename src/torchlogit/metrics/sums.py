@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -39,8 +39,6 @@ class Metrics:
         The mean squared error of the probability of the second class; of more than two classes, the sum over all.
     calibration_error : float
         The expected calibration error with ten bins (calibration.py).
-    reliability : Reliability
-        The sums of those bins.
     """
 
     rows: int
@@ -50,19 +48,10 @@ class Metrics:
     auc_error: float | None
     brier: float
     calibration_error: float
-    reliability: Reliability | None = field(default=None, repr=False, compare=False)
 
     def as_json(self) -> dict[str, float | int | None]:
         """The metrics by name."""
-        return {
-            "rows": self.rows,
-            "log_loss": self.log_loss,
-            "accuracy": self.accuracy,
-            "auc": self.auc,
-            "auc_error": self.auc_error,
-            "brier": self.brier,
-            "calibration_error": self.calibration_error,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +124,6 @@ class MetricSums:
             auc_error=auc_error,
             brier=self.squared / self.weight,
             calibration_error=self.reliability.error(),
-            reliability=self.reliability,
         )
 
 

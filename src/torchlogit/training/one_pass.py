@@ -15,12 +15,14 @@ from torchlogit.inference import Refusal
 from torchlogit.losses import loss_for
 from torchlogit.records import Monitor, Params
 from torchlogit.streaming.loop import StreamBlock, StreamProgress, stream
+from torchlogit.streaming.newton import MAX_PARAMETERS, StreamingNewton
+from torchlogit.streaming.scale_free import ScaleFree
 from torchlogit.streaming.stream import Answer, Start
 from torchlogit.training.fitted import Fitted, StartingPoint
 from torchlogit.training.l2_choice import choice_of, number_or
 from torchlogit.training.rows import Array, LabelledRows, one_hot
 from torchlogit.training.running_stream import RunningStream
-from torchlogit.training.settings import Settings
+from torchlogit.training.settings import OnePassSolver, Settings
 
 NO_ERRORS = Refusal("rows that were read once prove no optimum that errors could be taken at")
 
@@ -59,7 +61,7 @@ def train_rows_once(settings: Settings, rows: LabelledRows) -> Fitted:
     n_outputs = loss_for(n_classes).n_outputs
     running = _running(settings, rows.n_features, n_classes, None)
     offset, target = rows.offsets(n_outputs), rows.target(n_outputs)
-    running.counts += target.sum(axis=0) if n_classes > 2 else np.array([(1 - target).sum(), target.sum()])
+    running.counts[:] += target.sum(axis=0) if n_classes > 2 else np.array([(1 - target).sum(), target.sum()])
     running.stream.learn(_on_cpu(rows.features), target, rows.weight, offset)
     return _fitted(settings, running, running.stream.answer(), rows.classes, None)
 
@@ -73,7 +75,13 @@ def _running(settings: Settings, n_features: int, n_classes: int, start: Startin
         if start.weight is None:
             raise InputError("taken over from torch: no rows tell how firmly these coefficients hold; use fit first")
         begin = Start(Params(torch.tensor(start.coef), torch.tensor(start.intercept)), start.weight)
-    return RunningStream.begin(settings, n_features, n_classes, _l2(settings, start), begin)
+    if isinstance(settings.solver, OnePassSolver):
+        solver = settings.solver
+    else:
+        solver = StreamingNewton() if (n_features + 1) * (n_classes - 1) <= MAX_PARAMETERS else ScaleFree()
+    penalty = settings.penalty(n_features, _l2(settings, start))
+    begun = solver.begin(n_features, n_classes, penalty, intercept=settings.fit_intercept, start=begin)
+    return RunningStream(solver, begun, np.zeros(n_classes))
 
 
 def _l2(settings: Settings, start: StartingPoint | None) -> float:

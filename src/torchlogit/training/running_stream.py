@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,33 +11,22 @@ from numpy.typing import NDArray
 from torchlogit.data.targets import ClassWeight
 from torchlogit.errors import InputError
 from torchlogit.records import StreamState
-from torchlogit.streaming.newton import MAX_PARAMETERS, StreamingNewton
+from torchlogit.streaming.newton import StreamingNewton
 from torchlogit.streaming.scale_free import ScaleFree
-from torchlogit.streaming.stream import Start, Stream
+from torchlogit.streaming.stream import Stream
 from torchlogit.training.rows import Array
-from torchlogit.training.settings import OnePassSolver, Settings
+from torchlogit.training.settings import OnePassSolver
 
 SOLVERS: dict[str, type[StreamingNewton | ScaleFree]] = {"StreamingNewton": StreamingNewton, "ScaleFree": ScaleFree}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class RunningStream:
     """A stream, the solver that began it, and counts (n_classes,): the number of rows of each class so far."""
 
-    def __init__(self, solver: OnePassSolver, stream: Stream, counts: Array) -> None:
-        self.solver, self.stream, self.counts = solver, stream, counts
-
-    @classmethod
-    def begin(
-        cls, settings: Settings, n_features: int, n_classes: int, l2: float, start: Start | None = None
-    ) -> RunningStream:
-        """A new stream, which begins from the coefficients of the start where there is one."""
-        if isinstance(settings.solver, OnePassSolver):
-            solver = settings.solver
-        else:
-            solver = StreamingNewton() if (n_features + 1) * (n_classes - 1) <= MAX_PARAMETERS else ScaleFree()
-        penalty, intercept = settings.penalty(n_features, l2), settings.fit_intercept
-        stream = solver.begin(n_features, n_classes, penalty, intercept=intercept, start=start)
-        return cls(solver, stream, np.zeros(n_classes))
+    solver: OnePassSolver
+    stream: Stream
+    counts: Array
 
     @classmethod
     def resume(cls, state: StreamState) -> RunningStream:

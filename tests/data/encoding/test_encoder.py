@@ -367,7 +367,11 @@ def a_schema() -> dict[str, Any]:
         ("columns", "mean", float("nan"), "a NumericColumn in the schema has nan as its mean; the file is damaged"),
         ("columns", "mean", 10**400, f"a NumericColumn in the schema has {HUGE} as its mean; the file is damaged"),
         ("columns", "scale", 0.0, "a NumericColumn in the schema has 0.0 as its scale; the file is damaged"),
-        ("columns", "kind", "ordinal", "a NumericColumn in the schema has 'ordinal' as its kind; the file is damaged"),
+        (
+            "columns", "kind", "ordinal",
+            "the schema has a column of kind 'ordinal', where one of numeric, boolean, categorical, hashed, text, "
+            "hashed text, vector was expected; the file is damaged, or of a later version of torchlogit",
+        ),
         ("columns", "name", 3, "a NumericColumn in the schema has 3 as its name; the file is damaged"),
         ("columns", "has_missing", 1, "a NumericColumn in the schema has 1 as its has_missing; the file is damaged"),
         ("dropped", "reason", None, "a DroppedColumn in the schema has None as its reason; the file is damaged"),
