@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from commands import torchlogit
+from torchlogit.data.reading.formats import KNOWN
 
 Files = Mapping[str, bytes | str]
 
@@ -65,8 +66,7 @@ BAD = {
     "no such file": Bad("train nowhere.csv --target y", "nowhere.csv does not exist; check the path"),
     "a folder": Bad(
         "train papers --target y",
-        "papers is a folder without a file of a known kind; expected .csv, .tsv, .jsonl, .svm, .libsvm, .svmlight "
-        "(each also .gz or .zst), .parquet, .arrow, .feather",
+        f"papers is a folder without a file of a known kind; expected {KNOWN}",
         {"papers/a.txt": "x", "papers/.b.csv": "x"},
     ),
     "a glob of nothing": Bad(
@@ -75,8 +75,7 @@ BAD = {
     ),
     "unknown suffix": Bad(
         "train t.xlsx --target y",
-        "t.xlsx is of a kind that cannot be read; give one of .csv, .tsv, .jsonl, .svm, .libsvm, .svmlight "
-        "(each also .gz or .zst), .parquet, .arrow, .feather",
+        f"t.xlsx is of a kind that cannot be read; give one of {KNOWN}",
         {"t.xlsx": "PK"},
     ),
     "empty file": Bad("train t.csv --target y", "t.csv is empty; give a file with rows", {"t.csv": ""}),

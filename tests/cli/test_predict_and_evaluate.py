@@ -33,7 +33,7 @@ from torchlogit.data.block import BLOCK_ROWS, Block, FileRows, recut
 from torchlogit.data.concurrency import prefetched
 from torchlogit.data.encoded_rows import EncodedRows
 from torchlogit.data.labels import check_labels
-from torchlogit.data.reading.tables import read_table
+from torchlogit.data.reading.source import open_source
 from torchlogit.errors import DataError
 from torchlogit.model import LogisticModel, load
 
@@ -435,7 +435,7 @@ def test_adult_in_pieces_of_any_size_gives_the_same_metrics(
     train, test = ADULT / "adult-train.csv.gz", ADULT / "adult-test.csv.gz"
     assert torchlogit(tmp_path, "train", str(train), "--target", "income", "--quiet", "-o", "m").code == 0
     monkeypatch.setattr(measuring, "MAX_ROWS", rows)
-    model, table = load(tmp_path / "m"), read_table([test]).table
+    model, table = load(tmp_path / "m"), open_source([test]).read().table
     found = evaluate.evaluate(model, options.source([str(test)], False, None), "income", None)
     truth, p = np.array(table.column("income").to_pylist()) == ">50K", model.predict_proba(table)[:, 1]
     assert found.rows == 16_281

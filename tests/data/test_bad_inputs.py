@@ -16,7 +16,9 @@ import pytest
 
 from torchlogit import TableEncoder
 from torchlogit.data.encoding import encoder as encoder_module
-from torchlogit.data.reading.tables import read_table, table_from
+from torchlogit.data.reading.formats import KNOWN
+from torchlogit.data.reading.source import open_source
+from torchlogit.data.reading.tables import table_from
 from torchlogit.errors import DataError
 
 # Files
@@ -39,7 +41,6 @@ def parquet(columns: Mapping[str, object]) -> bytes:
 
 
 WHOLE = gzip.compress(b"a,b\n" + b"1,2\n" * 1000)
-KNOWN = ".csv, .tsv, .jsonl, .svm, .libsvm, .svmlight (each also .gz or .zst), .parquet, .arrow, .feather"
 NO_HEADER = "give each column a name of its own, or say that the file has no header (has_header=False or --no-header)"
 AS_UTF8 = "save the file as UTF-8, for example with iconv -f latin1 -t utf-8"
 NO_GZIP = "a.csv.gz is not a whole gzip file; compress it or fetch it again"
@@ -153,7 +154,7 @@ def test_bad_file(tmp_path: Path, case: BadFile) -> None:
     for name, data in case.files.items():
         (tmp_path / name).write_bytes(data)
     with pytest.raises(DataError) as error:
-        read_table([tmp_path / name for name in case.files], **case.options)
+        open_source([tmp_path / name for name in case.files], **case.options).read()
     assert str(error.value) == case.message.replace("{folder}", str(tmp_path))
     assert error.value.row is None  # the message names file and row already
 
@@ -164,14 +165,14 @@ def test_paths_to_nothing_and_to_folders(tmp_path: Path) -> None:
         (tmp_path, f"{tmp_path} is a folder without a file of a known kind; expected {KNOWN}"),
     ]:
         with pytest.raises(DataError) as error:
-            read_table([path])
+            open_source([path]).read()
         assert str(error.value) == message
 
 
 def test_a_parquet_file_with_repeated_names(tmp_path: Path) -> None:
     pq.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "a.parquet")
     with pytest.raises(DataError) as error:
-        read_table([tmp_path / "a.parquet"])
+        open_source([tmp_path / "a.parquet"]).read()
     assert str(error.value) == f"a.parquet: more than one column is called 'a'; {NO_HEADER}"
 
 

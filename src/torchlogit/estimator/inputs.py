@@ -26,7 +26,8 @@ from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.data.encoding.schema import Schema
 from torchlogit.data.encoding.vectors import VectorColumn, VectorLearner
 from torchlogit.data.loading import load_table, without_target
-from torchlogit.data.reading.tables import read_table, table_from
+from torchlogit.data.reading.source import open_source
+from torchlogit.data.reading.tables import table_from
 from torchlogit.data.sparse_vectors import is_vector_type
 from torchlogit.data.wording import examples, suggestion
 from torchlogit.design import as_csr
@@ -179,7 +180,7 @@ def _of_hugging_face(X: Any, y: Any, columns: Sequence[str]) -> Inputs:
 def _of_path(X: Any, y: Any, columns: Sequence[str]) -> Inputs:
     if y is None or isinstance(y, str):
         return _of_table(*load_table(X, y), columns, written=True)
-    return _of_table(read_table([X]).table, y, columns, written=True)
+    return _of_table(open_source([X]).read().table, y, columns, written=True)
 
 
 def _of_table(table: pa.Table, y: Any, columns: Sequence[str], *, written: bool = False) -> Inputs:

@@ -13,7 +13,9 @@ from torchlogit.penalties import ElasticNet
 from torchlogit.quadratic import Factor, factor
 
 MAX_STEPS = 60
-SUFFICIENT_DECREASE = 1e-4  # a step t is accepted once F falls by this share of t times the slope (Armijo's condition)
+# A step t is accepted once F falls by this share of t times the slope (Armijo's condition). Small, since a trial is a
+# reading of X for all fits of the batch, unlike in the line search of StochasticNewton.
+SUFFICIENT_DECREASE = 1e-4
 ROUNDING = 1e-13  # relative to F: smaller decreases cannot be told from rounding
 # Relative to F: a fit may be so far above its optimum, since the difference cannot be seen in the loss on new rows.
 # Larger: fewer steps.

@@ -11,28 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchlogit.errors import InputError
-from torchlogit.records import Certificate, Monitor, Params, Status, StopReason
+from torchlogit.records import Monitor
 from torchlogit.streaming.progressive import Progressive
 from torchlogit.streaming.stream import Answer, Stream
 
 Array = NDArray[np.float64]
 StreamBlock = tuple[Any, Array, Array | None]  # X (n, d) dense or CSR, target (n, outputs), weight (n,) or None
-
-
-@dataclass(frozen=True, slots=True)
-class StreamResult:
-    """The model that a stream has learned.
-
-    certificate: its status is `uncertifiable`, its objective the progressive log loss times the weight. excess: by how
-    much the log loss per unit of weight is expected to exceed that of the best linear model, in nats, or None; this is
-    a statistical estimate and not a bound.
-    """
-
-    params: Params
-    certificate: Certificate
-    progressive: Progressive
-    excess: float | None
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +30,7 @@ class StreamProgress:
 
 def stream(
     blocks: Iterable[StreamBlock], learner: Stream, *, monitors: Iterable[Monitor[StreamProgress]] = ()
-) -> StreamResult:
+) -> Answer:
     """Learn from all blocks in turn and return the model; each row is predicted before it is learned from.
 
     The learner itself changes and can go on with more blocks. How the rows are cut into blocks changes nothing.
@@ -90,18 +74,4 @@ def stream(
     answer = learner.answer()
     if answer.progressive.weight == 0:
         raise InputError("the stream held no row of positive weight: expected some of each class; check the source")
-    seconds = time.perf_counter() - began
-    return StreamResult(answer.params, statement(answer), answer.progressive, answer.excess, seconds)
-
-
-def statement(answer: Answer) -> Certificate:
-    """A certificate without a bound: it reports the log loss on rows not learned from yet, and the expected excess."""
-    losses = answer.progressive
-    error = "" if losses.log_loss_error is None else f" +- {losses.log_loss_error:.2g}"
-    words = f"log loss {losses.log_loss:.5g}{error} on {losses.rows:,} rows, each read once and predicted before that"
-    if answer.excess is not None:
-        words += (
-            f"; expected to be about {answer.excess:.1e} nats a row above the best linear model, "
-            "if the rows come in no particular order (statistical, not proven)"
-        )
-    return Certificate(Status.UNCERTIFIABLE, losses.log_loss * losses.weight, None, reason=StopReason(known=words))
+    return answer

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torchlogit.errors import InputError
 from torchlogit.losses import Loss, loss_for
 from torchlogit.penalties import ElasticNet
-from torchlogit.records import Params, StreamState
+from torchlogit.records import Certificate, Params, Status, StopReason, StreamState
 from torchlogit.streaming.progressive import Progressive
 
 Array = NDArray[np.float64]
@@ -31,14 +31,32 @@ class Answer:
     """The current model of a stream and what is known of its quality.
 
     progressive: the losses on rows that had not been learned from yet. excess: by how much the log loss per unit of
-    weight is expected to exceed that of the best linear model, trace(H^-1 S) / (2 weight), in nats; None where the
-    method cannot tell. expert_weights: the share of each expert in the answer, by name.
+    weight is expected to exceed that of the best linear model, trace(H^-1 S) / (2 weight), in nats: a statistical
+    estimate and not a bound; None where the method cannot tell. expert_weights: the share of each expert in the answer,
+    by name.
     """
 
     params: Params
     progressive: Progressive
     excess: float | None
     expert_weights: dict[str, float]
+
+    @property
+    def certificate(self) -> Certificate:
+        """A certificate without a bound: it reports the log loss on rows not learned from yet, and the excess.
+
+        Its status is `uncertifiable`, and its objective the progressive log loss times the weight.
+        """
+        losses = self.progressive
+        error = "" if losses.log_loss_error is None else f" +- {losses.log_loss_error:.2g}"
+        rows = f"{losses.rows:,} rows, each read once and predicted before that"
+        known = f"log loss {losses.log_loss:.5g}{error} on {rows}"
+        if self.excess is not None:
+            known += (
+                f"; expected to be about {self.excess:.1e} nats a row above the best linear model, "
+                "if the rows come in no particular order (statistical, not proven)"
+            )
+        return Certificate(Status.UNCERTIFIABLE, losses.log_loss * losses.weight, None, reason=StopReason(known=known))
 
 
 class Stream(Protocol):

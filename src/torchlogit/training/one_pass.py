@@ -14,10 +14,10 @@ from torchlogit.errors import InputError
 from torchlogit.inference import Refusal
 from torchlogit.losses import loss_for
 from torchlogit.records import Monitor, Params
-from torchlogit.streaming.loop import StreamBlock, StreamProgress, statement, stream
+from torchlogit.streaming.loop import StreamBlock, StreamProgress, stream
 from torchlogit.streaming.newton import MAX_PARAMETERS, StreamingNewton
 from torchlogit.streaming.scale_free import ScaleFree
-from torchlogit.streaming.stream import Start
+from torchlogit.streaming.stream import Answer, Start
 from torchlogit.training.fitted import Fitted, StartingPoint
 from torchlogit.training.l2_choice import number_or_choice
 from torchlogit.training.rows import Array, LabelledRows, one_hot
@@ -44,15 +44,15 @@ def train_one_pass(
     """
     running = _running(settings, n_features, len(classes), start)
     weighted = (_weighted(settings, running, rows) for rows in blocks)
-    stream(weighted, running.stream, monitors=monitors)
-    return _fitted(settings, running, classes, start)
+    answer = stream(weighted, running.stream, monitors=monitors)
+    return _fitted(settings, running, answer, classes, start)
 
 
 def train_further(settings: Settings, rows: LabelledRows, start: StartingPoint | None) -> Fitted:
     """Learn from one block of rows, as `train_one_pass` does, but let Ctrl-C through."""
     running = _running(settings, rows.n_features, len(rows.classes), start)
     running.stream.learn(*_weighted(settings, running, rows))
-    return _fitted(settings, running, rows.classes, start)
+    return _fitted(settings, running, running.stream.answer(), rows.classes, start)
 
 
 def train_rows_once(settings: Settings, rows: LabelledRows) -> Fitted:
@@ -63,7 +63,7 @@ def train_rows_once(settings: Settings, rows: LabelledRows) -> Fitted:
     offset, target = rows.offsets(n_outputs), rows.target(n_outputs)
     running.counts[:] += target.sum(axis=0) if n_classes > 2 else np.array([(1 - target).sum(), target.sum()])
     running.stream.learn(_on_cpu(rows.features), target, rows.weight, offset)
-    return _fitted(settings, running, rows.classes, None)
+    return _fitted(settings, running, running.stream.answer(), rows.classes, None)
 
 
 def _running(settings: Settings, n_features: int, n_classes: int, start: StartingPoint | None) -> RunningStream:
@@ -106,9 +106,10 @@ def _on_cpu(features: Any) -> Any:
     return features.cpu().numpy() if isinstance(features, torch.Tensor) else features
 
 
-def _fitted(settings: Settings, running: RunningStream, classes: NDArray[Any], start: StartingPoint | None) -> Fitted:
-    """The answer of the stream so far."""
-    answer = running.stream.answer()
+def _fitted(
+    settings: Settings, running: RunningStream, answer: Answer, classes: NDArray[Any], start: StartingPoint | None
+) -> Fitted:
+    """The answer of the stream so far, and the stream itself."""
     coef: Array = answer.params.coef.numpy().copy()
     digest = hashlib.sha256()
     for name, array in sorted(running.stream.record().arrays.items()):
@@ -119,7 +120,7 @@ def _fitted(settings: Settings, running: RunningStream, classes: NDArray[Any], s
         intercept=answer.params.intercept.numpy().copy(),
         center=np.zeros(len(coef)),
         classes=classes,
-        certificate=statement(answer),
+        certificate=answer.certificate,
         history=(),
         passes=1.0,
         penalty=settings.penalty(len(coef), _l2(settings, start)),

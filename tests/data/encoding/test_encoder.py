@@ -28,7 +28,7 @@ from torchlogit.data.encoding.categorical import CategoricalColumn
 from torchlogit.data.encoding.column_kind import Column, ColumnKind
 from torchlogit.data.encoding.numeric import NumericColumn
 from torchlogit.data.encoding.schema import Schema, schema_from_json, schema_to_json
-from torchlogit.data.reading.tables import read_table
+from torchlogit.data.reading.source import open_source
 from torchlogit.errors import ModelFileError, TorchlogitWarning
 
 ADULT = DATA / "adult" / "adult-train.csv"
@@ -367,7 +367,11 @@ def a_schema() -> dict[str, Any]:
         ("columns", "mean", float("nan"), "a NumericColumn in the schema has nan as its mean; the file is damaged"),
         ("columns", "mean", 10**400, f"a NumericColumn in the schema has {HUGE} as its mean; the file is damaged"),
         ("columns", "scale", 0.0, "a NumericColumn in the schema has 0.0 as its scale; the file is damaged"),
-        ("columns", "kind", "ordinal", "a NumericColumn in the schema has 'ordinal' as its kind; the file is damaged"),
+        (
+            "columns", "kind", "ordinal",
+            "the schema has a column of kind 'ordinal', where one of numeric, boolean, categorical, hashed, text, "
+            "hashed text, vector was expected; the file is damaged, or of a later version of torchlogit",
+        ),
         ("columns", "name", 3, "a NumericColumn in the schema has 3 as its name; the file is damaged"),
         ("columns", "has_missing", 1, "a NumericColumn in the schema has 1 as its has_missing; the file is damaged"),
         ("dropped", "reason", None, "a DroppedColumn in the schema has None as its reason; the file is damaged"),
@@ -464,7 +468,7 @@ def test_a_schema_alone_rebuilds_the_encoder() -> None:
 @pytest.mark.data
 @pytest.mark.skipif(not ADULT.exists(), reason="needs the shared data folder beside the project")
 def test_adult() -> None:
-    table = read_table([ADULT], has_header=False).table.drop_columns(["column_15"])
+    table = open_source([ADULT], has_header=False).read().table.drop_columns(["column_15"])
     encoder = TableEncoder()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

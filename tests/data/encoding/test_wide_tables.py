@@ -25,7 +25,8 @@ from torchlogit.data.encoding.hashing import HashedColumn
 from torchlogit.data.encoding.schema import Schema, schema_from_json, schema_to_json
 from torchlogit.data.encoding.text import HashedTextColumn, TextColumn
 from torchlogit.data.encoding.vectors import VectorColumn
-from torchlogit.data.reading.tables import read_table, table_from
+from torchlogit.data.reading.source import open_source
+from torchlogit.data.reading.tables import table_from
 from torchlogit.data.sparse_vectors import as_vectors
 from torchlogit.errors import DataError, ModelFileError, TorchlogitWarning
 
@@ -267,7 +268,7 @@ def test_vectors_of_other_widths() -> None:
 def test_vectors_survive_parquet(tmp_path: Path) -> None:
     table = pa.table({"f": vectors([[0.0, 2], [1, 0]]), "n": [1, 2]})
     pq.write_table(table, tmp_path / "v.parquet")
-    read = read_table([tmp_path / "v.parquet"]).table
+    read = open_source([tmp_path / "v.parquet"]).read().table
     encoder = TableEncoder().fit(table)
     np.testing.assert_array_equal(dense(encoder.transform(read)), dense(encoder.transform(table)))
 
@@ -298,7 +299,7 @@ def test_json_lines_keep_texts_and_numbers(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(content)
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(content.encode()))
     for name in ("a.jsonl", "b.jsonl.gz"):
-        table = read_table([tmp_path / name]).table
+        table = open_source([tmp_path / name]).read().table
         assert table.column("a").to_pylist() == [1, 2.5, None, None]
         assert table.column("t").to_pylist() == ["2020-01-01", "2021-01-01 10:00:00", None, None]
         assert table.column("b").to_pylist() == [None, None, None, True]
@@ -318,19 +319,19 @@ def test_json_lines_that_cannot_be_read(name: str, tmp_path: Path) -> None:
     content, message = BAD_LINES[name]
     (tmp_path / "a.jsonl").write_text(content)
     with pytest.raises(DataError) as error:
-        read_table([tmp_path / "a.jsonl"])
+        open_source([tmp_path / "a.jsonl"]).read()
     assert str(error.value) == message
 
 
 def test_json_lines_cut_short(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"a": 1}\n' * 1000)[:-12])
     with pytest.raises(DataError, match=r"^a\.jsonl\.gz is not a whole gzip file; compress it or fetch it again$"):
-        read_table([tmp_path / "a.jsonl.gz"])
+        open_source([tmp_path / "a.jsonl.gz"]).read()
 
 
 def test_fields_longer_than_a_block(tmp_path: Path) -> None:
     long = "many words, " * 600_000
     (tmp_path / "a.csv").write_text(f'n,body\n1,short\n2,"{long}"\n3,"a ""b""\nc"\n')
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"body": text}) + "\n" for text in ("short", long)))
-    assert read_table([tmp_path / "a.csv"]).table.column("body").to_pylist() == ["short", long, 'a "b"\nc']
-    assert read_table([tmp_path / "a.jsonl"]).table.column("body").to_pylist() == ["short", long]
+    assert open_source([tmp_path / "a.csv"]).read().table.column("body").to_pylist() == ["short", long, 'a "b"\nc']
+    assert open_source([tmp_path / "a.jsonl"]).read().table.column("body").to_pylist() == ["short", long]

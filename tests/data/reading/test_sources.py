@@ -31,7 +31,6 @@ from torchlogit.data.concurrency import map_in_threads
 from torchlogit.data.reading import csv_reader, formats, json_lines, svmlight
 from torchlogit.data.reading.csv_quotes import ends_in_quotes, last_record_end
 from torchlogit.data.reading.source import Source, open_source
-from torchlogit.data.reading.tables import read_table
 
 ROWS = 101
 TEXTS = ["plain", 'a "quote"', "two\nlines", "a,comma", "", "tab\tand |", "ümläut", "'", "\r\n"]
@@ -196,7 +195,7 @@ def test_rows_are_the_same_whatever_the_size_of_blocks(given_: tuple[Case, list[
         assert {tuple(block.table.schema) for block in blocks} == {tuple(blocks[0].table.schema)}
         assert [block.location(row) for block in blocks for row in range(len(block))] == places
         assert joined(source.blocks(rows=block_rows)) == expected  # a second time
-    loaded = read_table(paths)
+    loaded = open_source(paths).read()
     assert values(loaded.table) == expected
     assert loaded.table.schema == blocks[0].table.schema
     assert [loaded.location(row) for row in range(len(loaded))] == places

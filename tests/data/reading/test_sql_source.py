@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from torchlogit.data.reading.source import Source, open_source
-from torchlogit.data.reading.tables import read_table
 from torchlogit.errors import DataError
 
 duckdb = pytest.importorskip("duckdb", reason="needs DuckDB: pip install 'torchlogit[sql]'")
@@ -44,7 +43,7 @@ def test_a_scan_comes_in_the_order_of_the_file_each_time(large: Path) -> None:
 
 def test_an_order_that_is_asked_for_is_kept(large: Path) -> None:
     query = f"sql:SELECT t, sum(n)::BIGINT AS total FROM '{large}' GROUP BY t ORDER BY t DESC"
-    found = read_table([query]).table.to_pydict()
+    found = open_source([query]).read().table.to_pydict()
     n = np.arange(ROWS)
     rest = range(6, -1, -1)
     assert found == {"t": [str(t) for t in rest], "total": [int(n[n % 7 == t].sum()) for t in rest]}
@@ -64,7 +63,7 @@ def test_a_query_may_attach_a_database_and_set_things_first(tmp_path: Path) -> N
 
 def test_a_query_joins_files_of_other_formats(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_text('{"age": 20, "job": "smith"}\n')
-    found = read_table(["sql:SELECT 39 AS age, 'clerk' AS job", tmp_path / "b.jsonl"])
+    found = open_source(["sql:SELECT 39 AS age, 'clerk' AS job", tmp_path / "b.jsonl"]).read()
     assert found.table.to_pydict() == {"age": [39, 20], "job": ["clerk", "smith"]}
     assert found.location(1) == ("b.jsonl", 0)
 

@@ -15,7 +15,6 @@ from profiles import examples
 from torchlogit import load_svmlight
 from torchlogit.data.reading import svmlight
 from torchlogit.data.reading.source import open_source
-from torchlogit.data.reading.tables import read_table
 from torchlogit.errors import DataError, InputError, TorchlogitWarning
 
 PLAIN = b"+1 1:0.5 3:2\n-1 2:-1e-3\n"
@@ -227,7 +226,7 @@ def test_the_order_within_a_row_does_not_matter(
 
 
 def test_a_svmlight_file_is_a_table_of_a_label_and_vectors(tmp_path: Path) -> None:
-    loaded = read_table([write(tmp_path, PLAIN), write(tmp_path, gzip.compress(b"2.5 1:1\n"), "b.libsvm.gz")])
+    loaded = open_source([write(tmp_path, PLAIN), write(tmp_path, gzip.compress(b"2.5 1:1\n"), "b.libsvm.gz")]).read()
     assert loaded.table.column("label").to_pylist() == [1, -1, 2.5]
     assert loaded.table.column("f").to_pylist()[:2] == [
         [{"index": 1, "value": 0.5}, {"index": 3, "value": 2}],
@@ -235,4 +234,4 @@ def test_a_svmlight_file_is_a_table_of_a_label_and_vectors(tmp_path: Path) -> No
     ]
     assert loaded.location(2) == ("b.libsvm.gz", 0)
     with pytest.raises(DataError, match=r"^a\.svm: the features of svmlight files have numbers; leave the names out$"):
-        read_table([tmp_path / "a.svm"], names=["a", "b"])
+        open_source([tmp_path / "a.svm"], names=["a", "b"]).read()

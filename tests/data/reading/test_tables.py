@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from torchlogit.data.columns import MISSING_TOKENS, as_levels, as_numbers, first_not_number, missing_as_null
 from torchlogit.data.reading.source import open_source
-from torchlogit.data.reading.tables import read_table, table_from
+from torchlogit.data.reading.tables import table_from
 from torchlogit.errors import DataError
 
 ROWS = {"age": ["39", "50"], "job": ["clerk", "?"]}
@@ -51,40 +51,40 @@ def column(*values: object, kind: pa.DataType | None = None) -> pa.ChunkedArray:
     ],
 )
 def test_text_files_give_columns_of_text(tmp_path: Path, name: str, data: bytes) -> None:
-    loaded = read_table([write(tmp_path / name, data)])
+    loaded = open_source([write(tmp_path / name, data)]).read()
     assert loaded.table.to_pydict() == ROWS
     assert set(loaded.table.schema.types) == {pa.string()}
     assert [loaded.location(row) for row in range(2)] == [(name, 0), (name, 1)]
 
 
 def test_quoted_fields_may_hold_the_delimiter_quotes_and_newlines(tmp_path: Path) -> None:
-    loaded = read_table([write(tmp_path / "a.csv", 'a,"b\nb"\n"1,5","say ""hi""\nthere"\n"2\n3",x\n')])
+    loaded = open_source([write(tmp_path / "a.csv", 'a,"b\nb"\n"1,5","say ""hi""\nthere"\n"2\n3",x\n')]).read()
     assert loaded.table.to_pydict() == {"a": ["1,5", "2\n3"], "b\nb": ['say "hi"\nthere', "x"]}
 
 
 def test_a_newline_in_the_last_field_is_no_open_quote(tmp_path: Path) -> None:
     for name, end in [("a.csv", "\n"), ("b.csv", "\r\n\r\n"), ("c.csv", "")]:
-        loaded = read_table([write(tmp_path / name, 'a,b\n1,"2\n3"' + end)])
+        loaded = open_source([write(tmp_path / name, 'a,b\n1,"2\n3"' + end)]).read()
         assert loaded.table.to_pydict() == {"a": ["1"], "b": ["2\n3"]}
 
 
 def test_without_a_header(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "39,clerk\n50,?\n")
-    assert read_table([path], has_header=False).table.column_names == ["column_1", "column_2"]
-    assert read_table([path], has_header=False, names=["age", "job"]).table.to_pydict() == ROWS
+    assert open_source([path], has_header=False).read().table.column_names == ["column_1", "column_2"]
+    assert open_source([path], has_header=False, names=["age", "job"]).read().table.to_pydict() == ROWS
 
 
 def test_names_take_the_place_of_those_in_the_file(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "x,x\n39,clerk\n50,?\n")
-    assert read_table([path], names=["age", "job"]).table.to_pydict() == ROWS
+    assert open_source([path], names=["age", "job"]).read().table.to_pydict() == ROWS
     pq.write_table(pa.table({"x": ["39", "50"], "y": ["clerk", "?"]}), tmp_path / "a.parquet")
-    assert read_table([tmp_path / "a.parquet"], names=["age", "job"]).table.to_pydict() == ROWS
+    assert open_source([tmp_path / "a.parquet"], names=["age", "job"]).read().table.to_pydict() == ROWS
 
 
 def test_parquet_keeps_its_types_and_leaves_out_a_pandas_index(tmp_path: Path) -> None:
     frame = pd.DataFrame({"n": [1, 2], "x": [0.5, None], "c": pd.Categorical(["a", "b"])}, index=["r", "s"])
     frame.to_parquet(tmp_path / "a.parquet")
-    table = read_table([tmp_path / "a.parquet"]).table
+    table = open_source([tmp_path / "a.parquet"]).read().table
     assert table.column_names == ["n", "x", "c"]
     assert table.schema.field("n").type == pa.int64()
     assert pa.types.is_dictionary(table.schema.field("c").type)
@@ -93,7 +93,7 @@ def test_parquet_keeps_its_types_and_leaves_out_a_pandas_index(tmp_path: Path) -
 def test_files_are_joined_whatever_the_order_of_their_columns(tmp_path: Path) -> None:
     first = write(tmp_path / "a.csv", "age,job\n39,clerk\n50,?\n")
     second = write(tmp_path / "b.csv", "job,age\nsmith,20\n")
-    loaded = read_table([first, second])
+    loaded = open_source([first, second]).read()
     assert loaded.table.to_pydict() == {"age": ["39", "50", "20"], "job": ["clerk", "?", "smith"]}
     assert [loaded.location(row) for row in range(3)] == [("a.csv", 0), ("a.csv", 1), ("b.csv", 0)]
     assert open_source([first, second]).files == "a.csv, b.csv"
@@ -104,7 +104,7 @@ def test_files_are_joined_whatever_the_order_of_their_columns(tmp_path: Path) ->
 def test_parquet_files_may_differ_in_the_width_of_numbers(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": pa.array([1], pa.int32())}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"x": [2.5]}), tmp_path / "b.parquet")
-    loaded = read_table([tmp_path / "a.parquet", tmp_path / "b.parquet"])
+    loaded = open_source([tmp_path / "a.parquet", tmp_path / "b.parquet"]).read()
     assert loaded.table.to_pydict() == {"x": [1.0, 2.5]}
 
 
@@ -113,12 +113,12 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> No
     for path in paths:
         path.parent.mkdir()
         write(path, "age\n1\n")
-    assert [read_table(paths).location(row).file for row in range(2)] == list(map(str, paths))
+    assert [open_source(paths).read().location(row).file for row in range(2)] == list(map(str, paths))
 
 
 def test_a_type_is_not_guessed_from_the_first_rows(tmp_path: Path) -> None:
     rows = "".join(f"{i}\n" for i in range(300_000))
-    loaded = read_table([write(tmp_path / "a.csv", "x\n" + rows + "abc\n")])
+    loaded = open_source([write(tmp_path / "a.csv", "x\n" + rows + "abc\n")]).read()
     assert loaded.table.num_rows == 300_001
     assert loaded.table["x"][-1].as_py() == "abc"
     assert as_numbers(loaded.table["x"]) is None
@@ -136,7 +136,9 @@ def test_what_python_writes_is_read(tmp_path_factory: pytest.TempPathFactory, ro
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("text", "number"), *rows])
-    assert read_table([path]).table.to_pylist() == [{"text": text, "number": str(number)} for text, number in rows]
+    assert open_source([path]).read().table.to_pylist() == [
+        {"text": text, "number": str(number)} for text, number in rows
+    ]
 
 
 # Frames
@@ -262,5 +264,5 @@ def test_levels_of_a_dictionary_leave_out_those_no_row_has() -> None:
 
 def test_errors_are_one_kind(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not exist"):
-        read_table([tmp_path / "a.csv"])
+        open_source([tmp_path / "a.csv"]).read()
     assert issubclass(DataError, ValueError)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +48,7 @@ class CategoricalColumn:
     levels: tuple[str, ...]
     has_missing: bool
     kind: ColumnKind = ColumnKind.CATEGORICAL
+    filled: ClassVar[float] = 1.0
 
     @property
     def n_features(self) -> int:
@@ -55,10 +57,6 @@ class CategoricalColumn:
     @property
     def feature_names(self) -> list[str]:
         return [f"{self.name}={level}" for level in self.levels] + [f"{self.name}=NA"] * self.has_missing
-
-    @property
-    def filled(self) -> float:
-        return 1.0
 
 
 class CategoricalLearner:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import pyarrow as pa
 
@@ -36,7 +36,9 @@ class ColumnKind(StrEnum):
 class Column(Protocol):
     """What was learned of a column of any kind.
 
-    feature_names: names of its n_features features. filled: how many of them are not zero in a row, on average.
+    feature_names: names of its n_features features: the column's own name for its number, COLUMN=LEVEL for a level or
+    word, COLUMN=NA for missing values; none may be the name of another column's feature. filled: how many of them are
+    not zero in a row, on average.
     """
 
     @property
@@ -49,6 +51,21 @@ class Column(Protocol):
     def feature_names(self) -> list[str]: ...
     @property
     def filled(self) -> float: ...
+
+
+@runtime_checkable
+class HasUnits(Protocol):
+    """A column whose features are not just 0 where nothing is present, and 1 where something is.
+
+    A record whose encoder scales or shifts needs both: without them, coefficients are shown in the wrong units.
+
+    units: by how much one unit of the column changes each feature. zero: each feature where the column is 0.
+    """
+
+    @property
+    def units(self) -> list[float]: ...
+    @property
+    def zero(self) -> list[float]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +107,11 @@ class ColumnEncoder(Protocol):
     """Encodes a column as its record says."""
 
     def encode(self, values: pa.ChunkedArray) -> tuple[list[EncodedColumn], RowWarnings]:
-        """The features of these rows, and warnings of what training had not."""
+        """The features of these rows, and warnings of what training had not.
+
+        The Arrow type need not be that of training: columns of CSV files are text. DataError for a type or a value that
+        cannot be read as the column.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ the 2^bits features. A level that training did not have is hashed like any other
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -28,18 +29,12 @@ class HashedColumn:
     name: str
     n_levels: int
     kind: ColumnKind = ColumnKind.HASHED
-
-    @property
-    def n_features(self) -> int:
-        return 0
+    n_features: ClassVar[int] = 0
+    filled: ClassVar[float] = 1.0
 
     @property
     def feature_names(self) -> list[str]:
         return []
-
-    @property
-    def filled(self) -> float:
-        return 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar, cast
 
-from torchlogit.data.encoding.column_kind import Column, ColumnKind, DroppedColumn
+from torchlogit.data.encoding.column_kind import Column, ColumnKind, DroppedColumn, HasUnits
 from torchlogit.data.encoding.hashing import HashedColumn
 from torchlogit.data.encoding.kinds import KINDS
-from torchlogit.data.encoding.numeric import NumericColumn
 from torchlogit.data.wording import excerpt
 from torchlogit.errors import ModelFileError
 
@@ -64,13 +63,13 @@ class Schema:
     @property
     def units(self) -> list[float]:
         """By how much one unit of a column, or the presence of a level or word, changes each feature."""
-        own = (each.units if isinstance(each, NumericColumn) else [1.0] * each.n_features for each in self.columns)
+        own = (each.units if isinstance(each, HasUnits) else [1.0] * each.n_features for each in self.columns)
         return [*chain.from_iterable(own), *[1.0] * self.n_hashed]
 
     @property
     def zero(self) -> list[float]:
         """Each feature where every number is 0, and no level or word is present."""
-        own = (each.zero if isinstance(each, NumericColumn) else [0.0] * each.n_features for each in self.columns)
+        own = (each.zero if isinstance(each, HasUnits) else [0.0] * each.n_features for each in self.columns)
         return [*chain.from_iterable(own), *[0.0] * self.n_hashed]
 
     @property
@@ -141,8 +140,13 @@ def _as_plain(value: object) -> object:
 
 def _column_from_json(data: object) -> Column:
     kind = data.get("kind") if isinstance(data, dict) else None
-    known = ColumnKind(kind) if isinstance(kind, str) and kind in list(ColumnKind) else ColumnKind.NUMERIC
-    return _record_from_json(KINDS[known].record, data)
+    if kind not in list(ColumnKind):
+        known = ", ".join(ColumnKind)
+        raise ModelFileError(
+            f"the schema has a column of kind {excerpt(kind)}, where one of {known} was expected; the file is damaged, "
+            f"or of a later version of torchlogit"
+        )
+    return _record_from_json(KINDS[ColumnKind(kind)].record, data)
 
 
 def _record_from_json(record: type[_Record], data: object) -> _Record:

@@ -113,10 +113,10 @@ class Text:
                     f"{self.display_name} is not a whole {self.compression} file; compress it or fetch it again"
                 ) from None
 
-    def lines(self, encoding: str = "utf-8-sig", errors: str = "surrogateescape") -> Generator[str, None, None]:
-        """The lines, each with its line end."""
+    def lines(self, errors: str = "surrogateescape") -> Generator[str, None, None]:
+        """The lines of UTF-8 text, each with its line end. errors: as in `open`, what other bytes become."""
         with self.open() as stream:
-            yield from io.TextIOWrapper(cast(IO[bytes], stream), encoding=encoding, errors=errors, newline="")
+            yield from io.TextIOWrapper(cast(IO[bytes], stream), encoding="utf-8-sig", errors=errors, newline="")
 
 
 def last_line_end(text: bytes) -> int:

@@ -27,6 +27,7 @@ from torchlogit.errors import DataError
 READ_BYTES = 1 << 19
 _MAX_PENDING = 16  # parsed parts that wait to be used
 
+DELIMITERS = {".csv": ",", ".tsv": "\t"}  # by the suffix of the file's name
 _SAVE_AS_UTF8 = "save the file as UTF-8, for example with iconv -f latin1 -t utf-8"
 
 
@@ -185,7 +186,8 @@ def _refuse_other_delimiter(display_name: str, first: list[str], delimiter: str)
     """DataError if the first record is one field that holds another common delimiter."""
     other = next((mark for mark in ",;\t|" if mark != delimiter and mark in first[0]), None)
     if len(first) == 1 and other is not None:
-        remedy = {",": "call it .csv", "\t": "call it .tsv"}.get(other, "write it with ',' between the fields")
+        suffix = next((suffix for suffix, mark in DELIMITERS.items() if mark == other), None)
+        remedy = f"call it {suffix}" if suffix else "write it with ',' between the fields"
         raise DataError(
             f"{display_name} has one column, {excerpt(first[0])}, which holds {other!r} where "
             f"{delimiter!r} was expected between fields; {remedy}"

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from torchlogit.data.reading.arrow_ipc import open_arrow
 from torchlogit.data.reading.bytes import Input, Text, compression_of
-from torchlogit.data.reading.csv_reader import open_csv
+from torchlogit.data.reading.csv_reader import DELIMITERS, open_csv
 from torchlogit.data.reading.json_lines import open_json_lines
 from torchlogit.data.reading.parquet import open_parquet
 from torchlogit.data.reading.reader import Naming, Reader
@@ -30,8 +30,7 @@ class Format:
 
 
 _TEXT_FORMATS: dict[str, Open] = {
-    ".csv": partial(open_csv, delimiter=","),
-    ".tsv": partial(open_csv, delimiter="\t"),
+    **{suffix: partial(open_csv, delimiter=delimiter) for suffix, delimiter in DELIMITERS.items()},
     ".jsonl": open_json_lines,
     ".svm": open_svmlight,
     ".libsvm": open_svmlight,

@@ -91,7 +91,7 @@ def _without_times(schema: pa.Schema) -> pa.Schema:
 def _fault(text: Text, error: Exception) -> DataError:
     """The error about the first line that is not a JSON object, or whose value has another type than those before."""
     types: dict[str, type] = {}
-    for number, line in enumerate(text.lines("utf-8-sig", "replace"), start=1):
+    for number, line in enumerate(text.lines("replace"), start=1):
         where = f"{text.display_name} line {number}"
         try:
             row = json.loads(line)

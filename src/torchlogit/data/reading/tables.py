@@ -6,31 +6,15 @@ from the first block fail on the first later row that contradicts it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
 
-from torchlogit.data.block import Block
 from torchlogit.data.reading.reader import RENAME, refuse_repeated, without_pandas_index
 from torchlogit.data.reading.source import open_source
 from torchlogit.data.wording import one_line
 from torchlogit.errors import DataError
-
-
-def read_table(paths: Sequence[str | Path], *, names: Sequence[str] | None = None, has_header: bool = True) -> Block:
-    """All rows of the files, one file after the other, as one block. Parameters and errors are those of `open_source`.
-
-    >>> import tempfile
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> path = Path(folder.name, "people.csv")
-    >>> _ = path.write_text("age,job\\n39,clerk\\n50,?\\n")
-    >>> block = read_table([path])
-    >>> block.table.to_pydict(), block.location(1)
-    ({'age': ['39', '50'], 'job': ['clerk', '?']}, Location(file='people.csv', row=1))
-    >>> folder.cleanup()
-    """
-    return open_source(paths, names=names, has_header=has_header).read()
 
 
 def table_from(X: object) -> pa.Table:

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from torchlogit.objective import Objective
 
-# Accept t once |dF/dt| has fallen to this share of its value at 0 (the strong Wolfe curvature condition), or, with
-# kinks, once F has fallen by this share of what the slope predicts (the Armijo condition). A larger slope ratio or a
-# smaller decrease ratio: fewer trials, and steps that lower F less.
 SLOPE_RATIO = 0.1
+"""Without l1 or bounds: t is accepted once F is no higher than at 0 and |dF/dt| is at most this share of its value at
+0 (the strong Wolfe curvature condition). Larger: fewer trials, and steps that lower F less (decision 0004)."""
 DECREASE_RATIO = 0.1
+"""With l1 or bounds, where F has kinks: t is accepted once F has fallen by this share of t times the slope (the Armijo
+condition). Larger: more trials, and steps that lower F more (decision 0010)."""
 MAX_TRIALS = 30  # values of t that are evaluated, at most
 
 
@@ -26,9 +27,9 @@ MAX_TRIALS = 30  # values of t that are evaluated, at most
 class LineProblem:
     """F along theta + t step, 0 <= t.
 
-    theta, step (p, n_outputs), and their raw predictions raw, raw_step (n, n_outputs). value, slope: F and dF/dt at
-    t = 0; where the penalty has kinks, slope is that of the smooth part plus the change of the kinks over the whole
-    step, an upper bound of dF/dt. residual (n, n_outputs): is overwritten with the residuals of the last t evaluated.
+    theta, step (p, n_outputs), and their raw predictions raw, raw_step (n, n_outputs). value: F at t = 0. slope_bound:
+    dF/dt there; where the penalty has kinks, an upper bound of it, the slope of the smooth part plus the change of the
+    kinks over the whole step. residual (n, n_outputs): is overwritten with the residuals of the last t evaluated.
     """
 
     objective: Objective
@@ -37,7 +38,7 @@ class LineProblem:
     step: Tensor
     raw_step: Tensor
     value: float
-    slope: float
+    slope_bound: float
     residual: Tensor
 
     def reach(self) -> float:
@@ -65,7 +66,7 @@ def line_search(line: LineProblem) -> LinePoint:
 
 
 def _newton_search(line: LineProblem) -> LinePoint:
-    """The point where F is no higher and the slope a tenth of the first, by Newton's method in t.
+    """The point where F is no higher and the slope has fallen to SLOPE_RATIO, by Newton's method in t.
 
     A bracket of the zero of dF/dt is kept, and cut where Newton's method would leave it. Forward moves are damped to
     ln(1 + r dt) / r, r = max_i |x_i' step|, under which a logistic loss provably falls (Bach 2010,
@@ -74,7 +75,7 @@ def _newton_search(line: LineProblem) -> LinePoint:
     t, low, high, fraction = 1.0, 0.0, math.inf, 0.5
     for _ in range(MAX_TRIALS):
         point = _evaluate_at(line, t)
-        if abs(point.slope) <= SLOPE_RATIO * abs(line.slope) and point.value <= line.value:
+        if abs(point.slope) <= SLOPE_RATIO * abs(line.slope_bound) and point.value <= line.value:
             return point
         low, high = (t, high) if point.slope < 0 else (low, t)
         curvature = _curvature(line)
@@ -102,17 +103,17 @@ def _inside(low: float, high: float, fraction: float) -> float:
 
 
 def _backtracking_search(line: LineProblem) -> LinePoint:
-    """The first of t = 1, t_1, t_2, ... at which F has fallen by a tenth of what the slope predicts (Armijo 1966).
+    """The first of t = 1, t_1, t_2, ... at which F has fallen by DECREASE_RATIO of what the slope predicts.
 
     t <= 1: theta and theta + step are within the bounds, and so is everything in between.
     """
     t, rounding = 1.0, 4 * torch.finfo(torch.float64).eps * abs(line.value)
     for _ in range(MAX_TRIALS):
         point = _evaluate_at(line, t)
-        if point.value <= line.value + DECREASE_RATIO * t * line.slope + rounding:
+        if point.value <= line.value + DECREASE_RATIO * t * line.slope_bound + rounding:
             return point
-        excess = point.value - line.value - t * line.slope
-        t *= min(0.5, max(0.1, -line.slope * t / (2 * excess))) if math.isfinite(excess) else 0.1
+        excess = point.value - line.value - t * line.slope_bound
+        t *= min(0.5, max(0.1, -line.slope_bound * t / (2 * excess))) if math.isfinite(excess) else 0.1
     return _evaluate_at(line, 0.0)
 
 

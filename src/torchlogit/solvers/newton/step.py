@@ -30,13 +30,13 @@ class Iterate:
 class NewtonStep:
     """A step from an iterate.
 
-    direction (p, n_outputs): the full step. slope: the derivative of F along it, or, where the penalty has kinks, an
-    upper bound of that. predicted_decrease: of F over the full step, by the quadratic model, in nats. passes: readings
+    direction (p, n_outputs): the full step. slope_bound: the derivative of F along it; where the penalty has kinks, an
+    upper bound of it. predicted_decrease: of F over the full step, by the quadratic model, in nats. passes: readings
     of X that finding it took. exact: whether it was solved for all rows, so that a dual point follows from it.
     """
 
     direction: Tensor
-    slope: float
+    slope_bound: float
     predicted_decrease: float
     passes: float
     exact: bool

@@ -263,7 +263,7 @@ class _Descent:
         dual = self._dual(raw_step) if step.exact and exact_below > 0 else None
         self.shrink *= GAP_SHRINK if dual is not None else 1.0
         line = LineProblem(
-            objective, self.theta, self.raw, step.direction, raw_step, self.value, step.slope, self.residual
+            objective, self.theta, self.raw, step.direction, raw_step, self.value, step.slope_bound, self.residual
         )
         found = line_search(line)
         self.theta, self.value = objective.feasible(line.point(found.t)), found.value
