@@ -141,12 +141,8 @@ class LogisticModel:
 
     def predict(self, X: object) -> NDArray[np.object_]:
         """The most likely class of each row, (n,)."""
-        return self.likeliest(self.raw_prediction(X))
-
-    def likeliest(self, raw: Array) -> NDArray[np.object_]:
-        """The most likely class of each row, (n,), from its raw prediction (n, n_outputs)."""
         labels: NDArray[np.object_] = np.array(self.classes, dtype=object)
-        return labels.take(likeliest(raw))
+        return labels.take(likeliest(self.raw_prediction(X)))
 
     def to_torch(self, dtype: torch.dtype | None = None) -> torch.nn.Linear:
         """The model as a torch.nn.Linear on the CPU, from encoded features to raw predictions.
@@ -291,9 +287,9 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
             if metadata.pop("checksum") != _checksum(tensors, metadata):
                 raise ModelFileError(f"{path}: the checksum does not fit the contents; the file is damaged")
             return tensors, metadata
-    except (SafetensorError, OSError, ValueError) as error:
-        if isinstance(error, ModelFileError):
-            raise
+    except ModelFileError:
+        raise
+    except (SafetensorError, OSError, ValueError):
         raise ModelFileError(
             f"{path}: not a torchlogit model, or a damaged one; expected a file written by `torchlogit train`"
         ) from None

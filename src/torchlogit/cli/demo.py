@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torchlogit.tutorial import Experiment
 
 
-@click.command("demo", short_help="The tutorial's experiment.")
+@click.command("demo")
 @click.option("--picture", default="demo.svg", show_default=True, metavar="FILE", help="Where to write the picture.")
 def command(picture: str) -> None:
     """Run the tutorial's experiment: 400 rows of a noisy threshold, 20 epochs of SGD, as in the notebook.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torchlogit.model import LogisticModel
 
 
-@click.command("evaluate", short_help="Measure a model on a table that has the target column.")
+@click.command("evaluate")
 @MODEL
 @DATA
 @click.option("--target", metavar="COLUMN", help="The column with the truth [default: the model's target].")

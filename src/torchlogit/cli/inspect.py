@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torchlogit.model import LogisticModel
 
 
-@click.command("inspect", short_help="Show what a model holds.")
+@click.command("inspect")
 @MODEL
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 def command(model: str, as_json: bool) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torchlogit.model import LogisticModel
 
 
-@click.command("predict", short_help="Predict a table's rows with a model.")
+@click.command("predict")
 @MODEL
 @DATA
 @click.option("-o", "--output", metavar="OUT", default=STANDARD_OUTPUT,

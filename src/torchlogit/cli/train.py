@@ -35,7 +35,7 @@ class Strength(click.FloatRange):
             self.fail(f"{value!r}: expected a number that is not negative, or auto.", param, ctx)
 
 
-@click.command("train", short_help="Train a model on a table.")
+@click.command("train")
 @DATA
 @click.option("--target", metavar="COLUMN",
               help="The column to predict: two classes or several [default: the label of svmlight files].")  # fmt: skip

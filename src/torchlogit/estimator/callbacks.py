@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
+
+from numpy.typing import NDArray
 
 from torchlogit.records import FitProgress, Params, Status
 from torchlogit.training.fitted import Fitted
@@ -32,15 +33,13 @@ except ImportError:
 class Tasks:
     """A monitor that reports every step to an estimator's callbacks, any of which may ask for the end.
 
-    X, y, metadata: what `fit` was given. predicting: returns the attributes that an estimator needs to predict with a
-    step's parameters; called where a callback asks for a fitted estimator.
+    X, y, sample_weight: what `fit` was given. classes: the labels, which a fitted estimator needs to predict.
     """
 
-    def __init__(
-        self, estimator: Any, X: Any, y: Any, metadata: dict[str, Any], predicting: Callable[[Params], dict[str, Any]]
-    ) -> None:
-        self.predicting, self.asked = predicting, False
-        self.facts = {"estimator": estimator, "X": X, "y": y, "metadata": metadata or None}
+    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, classes: NDArray[Any]) -> None:
+        self.classes, self.asked = classes, False
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        self.facts = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self.whole = estimator._init_callback_context(max_subtasks=None)
         self.whole.call_on_fit_task_begin(**self.facts)
         self.step = self._next()
@@ -53,7 +52,7 @@ class Tasks:
     def __call__(self, progress: FitProgress) -> bool:
         """Ends the task of this step and begins the next one; returns whether a callback has asked for the end."""
         self.asked |= self.step.call_on_fit_task_end(
-            **self.facts, reconstruction_attributes=lambda: self.predicting(progress.params)
+            **self.facts, reconstruction_attributes=lambda: self._fitted_attributes(progress.params)
         )
         self.step = self._next()
         return self.asked
@@ -70,6 +69,11 @@ class Tasks:
         """Ends the task that was begun after the last step, and that of the whole fit."""
         self.step.call_on_fit_task_end(estimator=self.facts["estimator"])
         self.whole.call_on_fit_task_end(**self.facts, reconstruction_attributes={})
+
+    def _fitted_attributes(self, params: Params) -> dict[str, Any]:
+        """The attributes that an estimator needs to predict with these parameters."""
+        coef, intercept = params.coef.T.numpy().copy(), params.intercept.numpy()
+        return {"coef_": coef, "intercept_": intercept, "classes_": self.classes}
 
     def _next(self) -> Any:
         return self.whole.subcontext(task_name="step").call_on_fit_task_begin(**self.facts)

@@ -25,7 +25,7 @@ from torchlogit.estimator.torch_modules import fitted_from_linear
 from torchlogit.model import as_linear
 from torchlogit.path import L2Choice
 from torchlogit.prediction import likeliest, log_probabilities, probabilities, probability_of, raw_prediction
-from torchlogit.records import Params, Status
+from torchlogit.records import Status
 from torchlogit.solvers import Solver
 from torchlogit.summary import summary
 from torchlogit.training.explanation import explain
@@ -228,10 +228,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         validation = None if eval_set is None else validation_rows(self, eval_set, rows.classes)
         own_set = getattr(self.l2, "eval_set", None)  # an L2Choice may bring rows of its own
         chooses = validation if own_set is None else validation_rows(self, own_set, rows.classes)
-        tasks = None
-        if Tasks.needed(self):
-            metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
-            tasks = Tasks(self, X, y, metadata, lambda params: _predicting(params, rows.classes))
+        tasks = Tasks(self, X, y, sample_weight, rows.classes) if Tasks.needed(self) else None
         monitors = [] if tasks is None else [tasks]
         fitted = train(settings, rows, start=start, validation=validation, choose_l2_by=chooses, monitors=monitors)
         self._remember(fitted if tasks is None else tasks.explained(fitted))
@@ -452,11 +449,6 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         if self.certificate_.status is not Status.CERTIFIED:
             outputs = list(self.classes_ if len(self.coef_) > 1 else self.classes_[1:])
             warnings.warn(explain(self.certificate_, self._column_names(), outputs), ConvergenceWarning, stacklevel=3)
-
-
-def _predicting(params: Params, classes: NDArray[Any]) -> dict[str, Any]:
-    """The attributes that an estimator needs to predict."""
-    return {"coef_": params.coef.T.numpy().copy(), "intercept_": params.intercept.numpy(), "classes_": classes}
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> int:

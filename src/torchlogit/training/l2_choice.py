@@ -17,20 +17,15 @@ from torchlogit.training.problem import Problem
 from torchlogit.training.rows import LabelledRows
 
 
-def choice_of(l2: Any) -> L2Choice | None:
-    """How l2 is to be chosen; None where it is a number. InputError for anything else."""
+def number_or_choice(l2: Any) -> float | L2Choice:
+    """l2 as a number, or how it is to be chosen; InputError for anything else."""
     if isinstance(l2, L2Choice):
         return l2
     if isinstance(l2, str) and l2 == "auto":
         return L2Choice()
     if isinstance(l2, numbers.Real):
-        return None
+        return float(l2)
     raise InputError(f"l2={l2!r}: expected a number that is not negative, 'auto', or an L2Choice")
-
-
-def number_or(l2: Any, chosen: float) -> float:
-    """l2 where it is a number, else `chosen`."""
-    return float(l2) if choice_of(l2) is None else chosen
 
 
 def choose_l2(choice: L2Choice, problem: Problem, *, seed: int, validation: LabelledRows | None) -> PenaltyPath:

@@ -19,7 +19,7 @@ from torchlogit.streaming.newton import MAX_PARAMETERS, StreamingNewton
 from torchlogit.streaming.scale_free import ScaleFree
 from torchlogit.streaming.stream import Answer, Start
 from torchlogit.training.fitted import Fitted, StartingPoint
-from torchlogit.training.l2_choice import choice_of, number_or
+from torchlogit.training.l2_choice import number_or_choice
 from torchlogit.training.rows import Array, LabelledRows, one_hot
 from torchlogit.training.running_stream import RunningStream
 from torchlogit.training.settings import OnePassSolver, Settings
@@ -86,9 +86,12 @@ def _running(settings: Settings, n_features: int, n_classes: int, start: Startin
 
 def _l2(settings: Settings, start: StartingPoint | None) -> float:
     """The l2 of the penalty: a number, or where it is to be chosen, the one of the starting point."""
-    if choice_of(settings.l2) is not None and (start is None or start.l2 is None):
+    l2 = number_or_choice(settings.l2)
+    if isinstance(l2, float):
+        return l2
+    if start is None or start.l2 is None:
         raise InputError("l2 is to be chosen, which rows that are read once cannot do: give a number, or fit first")
-    return number_or(settings.l2, 0.0 if start is None or start.l2 is None else start.l2)
+    return start.l2
 
 
 def _weighted(settings: Settings, running: RunningStream, rows: LabelledRows) -> StreamBlock:

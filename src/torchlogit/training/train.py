@@ -15,7 +15,7 @@ from torchlogit.path import PenaltyPath, certified, with_l2
 from torchlogit.records import FitProgress, Monitor, Params
 from torchlogit.storage import IN_MEMORY, Storage
 from torchlogit.training.fitted import Fitted, StartingPoint, in_own_units
-from torchlogit.training.l2_choice import choice_of, choose_l2, number_or
+from torchlogit.training.l2_choice import choose_l2, number_or_choice
 from torchlogit.training.problem import Problem
 from torchlogit.training.progress import ProgressLine
 from torchlogit.training.rows import Array, LabelledRows
@@ -117,13 +117,13 @@ def _problem(
     settings: Settings, rows: LabelledRows, choose_l2_by: LabelledRows | None, storage: Storage
 ) -> tuple[Problem, PenaltyPath | None]:
     """The problem to solve; where l2 is to be chosen, under the chosen one, with the path of penalties tried."""
-    choice = choice_of(settings.l2)
-    penalty = settings.penalty(rows.n_features, number_or(settings.l2, PLACEHOLDER))
+    l2 = number_or_choice(settings.l2)
+    penalty = settings.penalty(rows.n_features, l2 if isinstance(l2, float) else PLACEHOLDER)
     device = settings.device_for(rows.features)
     problem = Problem.of(rows, penalty, intercept=settings.fit_intercept, device=device, storage=storage)
-    if choice is None:
+    if isinstance(l2, float):
         return problem, None
-    path = choose_l2(choice, problem, seed=settings.seed, validation=choose_l2_by)
+    path = choose_l2(l2, problem, seed=settings.seed, validation=choose_l2_by)
     return replace(problem, objective=with_l2(problem.objective, path.l2)), path
 
 
