@@ -24,7 +24,7 @@ import torchlogit
 from cases import KINKED, PROBLEMS
 from places import GOLDEN, TESTS
 from torchlogit import checkpoints as checkpoints_room
-from torchlogit.atomic import load_json, load_tree, locked, map_tensors, save_json, save_tree
+from torchlogit.atomic import load_tree, locked, map_tensors, save_tree
 from torchlogit.checkpoints import FILE, FORMAT, KIND, Checkpoints
 from torchlogit.errors import CheckpointError, InputError, TorchlogitWarning
 from torchlogit.fit import Goal, fit
@@ -651,13 +651,3 @@ def test_a_tree_is_a_safetensors_file(tmp_path: Path) -> None:
 def test_what_is_nothing_for_a_tree_is_named(value: object) -> None:
     with pytest.raises(InputError, match=rf"^a\.1 is a {type(value).__name__}, which a checkpoint cannot hold"):
         map_tensors({"a": [0, value]}, lambda _, tensor: tensor.clone())
-
-
-def test_json_comes_back_and_damage_is_told(tmp_path: Path) -> None:
-    value = {"cursor": {"file": 2, "row": 10}, "names": ["a", "ä"]}
-    save_json(tmp_path / "j", value)
-    assert load_json(tmp_path / "j") == value
-    (tmp_path / "j").write_text("{")
-    for name, words in (("j", "not JSON, or damaged"), ("k", r"cannot read the file \(No such file or directory\)")):
-        with pytest.raises(CheckpointError, match=rf"^{tmp_path / name}: {words}; begin anew in another folder$"):
-            load_json(tmp_path / name)

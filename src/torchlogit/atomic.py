@@ -68,21 +68,6 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def save_json(path: Path, value: object) -> None:
-    """Writes a JSON value to a file, completely or not at all."""
-    write_atomically(path, _text(value).encode())
-
-
-def load_json(path: Path) -> Any:
-    """The JSON value in a file; CheckpointError where the file cannot be read or is damaged."""
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot read the file ({error.strerror}); {START_OVER}") from None
-    except ValueError:
-        raise CheckpointError(f"{path}: not JSON, or damaged; {START_OVER}") from None
-
-
 def save_tree(path: Path, tree: Mapping[str, Any], kind: str, version: int) -> None:
     """Writes a tree to a file, completely or not at all; its tensors are not copied in memory.
 
@@ -94,7 +79,8 @@ def save_tree(path: Path, tree: Mapping[str, Any], kind: str, version: int) -> N
         tensors[name] = tensor.detach().cpu().contiguous()
         return {TENSOR_KEY: name}
 
-    text = _text({"kind": kind, "format_version": version, "tree": map_tensors(tree, reference)})
+    content = {"kind": kind, "format_version": version, "tree": map_tensors(tree, reference)}
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
     entries, end = dict[str, Any](), 0
     for name, tensor in tensors.items():
         size = tensor.numel() * tensor.element_size()
@@ -211,10 +197,6 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def _with_tensors(tree: Any, tensors: Mapping[str, torch.Tensor]) -> Any:

@@ -130,8 +130,9 @@ def test_what_is_kept_is_used_and_a_changed_source_is_read_again(here: Path, tmp
     second = trained(here, command)
     assert second != first
     assert second == trained(here, "train small.csv --target y -o model.safetensors")
-    (here / "rows" / "rows-train-values").write_bytes(b"")
-    assert trained(here, command) == second, "made anew where it is damaged"
+    for damaged, content in (("rows-train-values", ""), ("rows.json", "{"), ("rows.json", "[]"), ("rows.json", "{}")):
+        (here / "rows" / damaged).write_text(content)
+        assert trained(here, command) == second, "made anew where it is damaged"
 
 
 # -- Faults -----------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from torchlogit.atomic import load_json, save_json
+from torchlogit.atomic import write_atomically
 from torchlogit.data.encoded_rows import EncodedRows, StoredRows
 from torchlogit.data.encoding.encoder import Encoder, EncoderOptions
 from torchlogit.data.encoding.schema import schema_from_json, schema_to_json
@@ -22,7 +22,7 @@ from torchlogit.data.labels import ClassTotals
 from torchlogit.data.plan import Plan
 from torchlogit.data.preparation import Prepared, prepare
 from torchlogit.data.reading.source import Source
-from torchlogit.errors import CheckpointError, InputError
+from torchlogit.errors import InputError
 from torchlogit.storage import SavedArrays
 
 NOTE = "rows.json"  # what the rows were made from, the sizes of their files, and what was learned
@@ -59,16 +59,16 @@ class Cache:
             path.unlink(missing_ok=True)
 
     def _loaded(self, key: str, plan: Plan) -> Prepared | None:
-        note = self.folder / NOTE
-        if not note.exists():
-            return None
         try:
-            facts = load_json(note)
+            facts = json.loads((self.folder / NOTE).read_bytes())
+        except (OSError, ValueError):
+            return None  # none yet, or damaged
+        try:
             if facts["key"] != key:
                 return None
             return _prepared(facts, SavedArrays.opened(self.folder, facts["sizes"]), plan)
-        except (CheckpointError, LookupError, TypeError):
-            return None  # damaged, or of another version: made anew
+        except (LookupError, TypeError):
+            return None  # of another version, or without its files
 
     def _made(self, key: str, source: Source, options: EncoderOptions, plan: Plan) -> Prepared:
         try:
@@ -78,7 +78,8 @@ class Cache:
             raise InputError(f"{self.folder}: cannot write there ({error.strerror}); choose another folder") from None
         arrays = SavedArrays(self.folder)
         facts = _facts(prepare(source, options, plan, arrays))
-        save_json(self.folder / NOTE, {"key": key, "sizes": arrays.sizes(), **facts})
+        note = json.dumps({"key": key, "sizes": arrays.sizes(), **facts}, sort_keys=True, ensure_ascii=False)
+        write_atomically(self.folder / NOTE, note.encode())
         # The first run uses the encoder as it is read back from JSON, as later runs do.
         return _prepared(facts, arrays, plan)
 

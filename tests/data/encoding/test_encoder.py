@@ -368,7 +368,9 @@ def a_schema() -> dict[str, Any]:
         ("columns", "mean", 10**400, f"a NumericColumn in the schema has {HUGE} as its mean; the file is damaged"),
         ("columns", "scale", 0.0, "a NumericColumn in the schema has 0.0 as its scale; the file is damaged"),
         (
-            "columns", "kind", "ordinal",
+            "columns",
+            "kind",
+            "ordinal",
             "the schema has a column of kind 'ordinal', where one of numeric, boolean, categorical, hashed, text, "
             "hashed text, vector was expected; the file is damaged, or of a later version of torchlogit",
         ),
