@@ -96,7 +96,7 @@ def test_no_class_is_there_twice(values: list[str]) -> None:
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=4), min_size=2))
 def test_the_code_of_a_row_points_at_its_text(texts: list[str]) -> None:
     values = [f"label {text}".strip() for text in texts]
-    if len({*values}) < 2:
+    if not 2 <= len({*values}) <= 20:  # more are refused
         return
     learned = learn_labels(column(values), "y")
     assert list(learned.classes) == sorted({*values})

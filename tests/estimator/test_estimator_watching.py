@@ -181,8 +181,8 @@ def test_a_warm_start_never_ends_worse_than_it_began(seed: int, size: float, sgd
         model.fit(X, y)
         exact = LogisticRegression(tol=1e-14).fit(X, y)
         noise = np.random.default_rng(seed).standard_normal(exact.coef_.shape)
-        model.coef_, model.intercept_ = exact.coef_ + size * noise, exact.intercept_ + size
         with np.errstate(all="ignore"):
+            model.coef_, model.intercept_ = exact.coef_ + size * noise, exact.intercept_ + size
             before = objective_value(model, X, y)
         model.fit(X, y)
     after = objective_value(model, X, y)

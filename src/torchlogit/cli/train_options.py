@@ -114,15 +114,7 @@ class TrainOptions:
         """The options of the encoder."""
         from torchlogit.data.encoding.encoder import EncoderOptions
 
-        roles = self.roles
-        return EncoderOptions(
-            numeric=roles["numeric"],
-            categorical=roles["categorical"],
-            drop=roles["drop"],
-            text=roles["text"],
-            crosses=self.cross,
-            hash_bits=self.hash_bits,
-        )
+        return EncoderOptions(**self.roles, crosses=self.cross, hash_bits=self.hash_bits)
 
     def settings(self) -> Settings:
         """The settings of the fit."""

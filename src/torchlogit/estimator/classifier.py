@@ -10,28 +10,26 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import accuracy_score
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from torchlogit.errors import InputError
 from torchlogit.estimator.callbacks import CallbackSupportMixin, Tasks, with_callbacks
-from torchlogit.estimator.inputs import NO_TARGET, Inputs, as_array, read, validated
+from torchlogit.estimator.inputs import read
+from torchlogit.estimator.predictions import LinearClassifier
 from torchlogit.estimator.rows import EvalSet, further_rows, training_rows, validation_rows
 from torchlogit.estimator.torch_modules import fitted_from_linear
 from torchlogit.model import as_linear
 from torchlogit.path import L2Choice
-from torchlogit.prediction import likeliest, log_probabilities, probabilities, probability_of, raw_prediction
 from torchlogit.records import Status
 from torchlogit.solvers import Solver
 from torchlogit.summary import summary
 from torchlogit.training.explanation import explain
 from torchlogit.training.fitted import Fitted, StartingPoint
 from torchlogit.training.one_pass import train_further
-from torchlogit.training.rows import Features, LabelledRows
+from torchlogit.training.rows import LabelledRows
 from torchlogit.training.settings import Bounds, OnePassSolver, Settings
 from torchlogit.training.to_model import to_model
 from torchlogit.training.train import train
@@ -48,7 +46,7 @@ def _can_learn_in_one_pass(model: Any) -> bool:
     return True
 
 
-class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignore[misc]
     """Logistic regression for two or more classes, with a proof of how close the answer is to the optimum.
 
     Minimises F(W, b) = sum_i s_i loss(x_i W + b, y_i) + l1 |W|_1 + l2 / 2 |W|^2 over the coefficients W and the
@@ -388,62 +386,6 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         rows = further_rows(self, X, y, classes, sample_weight)
         self._remember(train_further(self._settings(), rows, self._starting_point()))
         return self
-
-    def __sklearn_tags__(self) -> Tags:
-        tags: Tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-    def decision_function(self, X: Any) -> Any:
-        """The raw prediction X coef' + intercept: (n,) for two classes, (n, n_classes) for more.
-
-        All predictions are arrays; where X is a tensor, they are tensors on its device.
-        """
-        inputs = self._inputs(X)
-        raw = self._raw(inputs)
-        return inputs.in_form_of_X(raw[:, 0] if raw.shape[1] == 1 else raw)
-
-    def predict_proba(self, X: Any) -> Any:
-        """The probability of every class, (n, n_classes), in the order of `classes_`."""
-        inputs = self._inputs(X)
-        features = validated(self, inputs, reset=False)
-        if isinstance(features, torch.Tensor):
-            return inputs.in_form_of_X(probabilities(self._raw_of(features)))
-        return inputs.in_form_of_X(probability_of(features, self.coef_.T, self.intercept_))
-
-    def predict_log_proba(self, X: Any) -> Any:
-        """The logarithm of `predict_proba`, finite wherever the raw prediction is."""
-        inputs = self._inputs(X)
-        return inputs.in_form_of_X(log_probabilities(self._raw(inputs)))
-
-    def predict(self, X: Any) -> Any:
-        """The most probable class of every row, (n,); always an array where classes are not numbers."""
-        inputs = self._inputs(X)
-        return inputs.in_form_of_X(self._likeliest(inputs))
-
-    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
-        """The accuracy: the weighted share of rows whose class is the most probable one; X and y as in `fit`."""
-        inputs = self._inputs(X, y)
-        return float(accuracy_score(inputs.y, self._likeliest(inputs), sample_weight=as_array(sample_weight)))
-
-    def _inputs(self, X: Any, y: Any = NO_TARGET) -> Inputs:
-        check_is_fitted(self)
-        return read(X, y, tuple(getattr(self, "feature_names_in_", ())))
-
-    def _likeliest(self, inputs: Inputs) -> NDArray[Any]:
-        labels: NDArray[Any] = self.classes_[likeliest(self._raw(inputs))]
-        return labels
-
-    def _raw(self, inputs: Inputs) -> Array:
-        return self._raw_of(validated(self, inputs, reset=False))
-
-    def _raw_of(self, features: Features) -> Array:
-        if isinstance(features, torch.Tensor):
-            coef = torch.from_numpy(self.coef_.T).to(features.device)
-            intercept = torch.from_numpy(self.intercept_).to(features.device)
-            tensor: Array = (features.to(torch.float64) @ coef + intercept).cpu().numpy()
-            return tensor
-        return raw_prediction(features, self.coef_.T, self.intercept_)
 
     def _warn_unless_certified(self) -> None:
         if self.certificate_.status is not Status.CERTIFIED:

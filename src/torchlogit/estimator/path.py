@@ -8,19 +8,18 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from torchlogit.errors import InputError
 from torchlogit.estimator.classifier import LogisticRegression
+from torchlogit.estimator.predictions import LinearClassifier
 from torchlogit.path import MEASURE_NAMES, By, L2Choice, PenaltyPath, certified, curve
 from torchlogit.solvers import Solver
 
 Array = NDArray[np.float64]
 
 
-class LogisticRegressionPath(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class LogisticRegressionPath(LinearClassifier):
     """Logistic regression for a whole path of penalties l2, trained together, and the l2 that should predict best.
 
     Parameters
@@ -171,27 +170,6 @@ class LogisticRegressionPath(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         check_is_fitted(self)
         return curve(self.path_, self.l2_, f"Rows not seen, by {MEASURE_NAMES[self.chosen_by_]}")
 
-    def decision_function(self, X: Any) -> Any:
-        """The raw prediction of the chosen model: (n,) for two classes, (n, n_classes) otherwise."""
-        return self._chosen().decision_function(X)
-
-    def predict_proba(self, X: Any) -> Any:
-        """The probability of every class by the chosen model, (n, n_classes)."""
-        return self._chosen().predict_proba(X)
-
-    def predict_log_proba(self, X: Any) -> Any:
-        """The logarithm of predict_proba."""
-        return self._chosen().predict_log_proba(X)
-
-    def predict(self, X: Any) -> Any:
-        """The most probable class of every row by the chosen model, (n,)."""
-        return self._chosen().predict(X)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags: Tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
         return {**state, "_rows": None} if "_rows" in state else state
@@ -201,10 +179,6 @@ class LogisticRegressionPath(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         own = ("l2s", "choose", "one_standard_error", "cv")
         shared = {name: value for name, value in self.get_params(deep=False).items() if name not in own}
         return LogisticRegression(l2=l2, **shared)
-
-    def _chosen(self) -> LogisticRegression:
-        check_is_fitted(self)
-        return self.model_
 
 
 def _by(choose: str) -> By | None:
