@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from torchlogit.storage import IN_MEMORY, Storage
 from torchlogit.training.fitted import Fitted, StartingPoint, in_own_units
 from torchlogit.training.l2_choice import choose_l2, number_or_choice
 from torchlogit.training.problem import Problem
-from torchlogit.training.progress import ProgressLine
+from torchlogit.training.progress import progress_line
 from torchlogit.training.rows import Array, LabelledRows
 from torchlogit.training.settings import Settings
 from torchlogit.training.validation import Validation, no_worse, value_at
@@ -80,12 +81,12 @@ def train(
     solver = settings.solver_for(objective)
     begin = None if start is None else _begin(problem, start)
     validator = None if validation is None else Validation(problem, validation)
-    line = ProgressLine(objective.total_weight) if settings.verbose else None
-    own = [monitor for monitor in (validator, line) if monitor is not None]
-    watching = [*own, *(_shown_own_units(monitor, center) for monitor in monitors)]
+    watching: list[Monitor[FitProgress]] = [] if validator is None else [validator]
+    watching += [progress_line(objective.total_weight)] if settings.verbose else []
+    watching += [_shown_own_units(monitor, center) for monitor in monitors]
     result = fit(objective, solver, settings.goal(), start=begin, monitors=watching, checkpoints=checkpoints)
-    if line is not None:
-        line.end()
+    if settings.verbose:
+        print(file=sys.stderr)  # ends the line of the progress
     if validator is not None:
         result = validator.best_of(result)
     if begin is not None:

@@ -29,8 +29,8 @@ class Validation:
     def __call__(self, progress: FitProgress) -> bool:
         """Measures a step; returns whether the fit should end."""
         params, step = progress.params, progress.step
-        theta = self.objective.theta(Params(params.coef, params.intercept - self.center.to(params.coef) @ params.coef))
-        loss = self.objective.value(theta, self.objective.raw(theta)) / self.objective.total_weight
+        own_units = Params(params.coef, params.intercept - self.center.to(params.coef) @ params.coef)
+        loss = value_at(self.objective, own_units) / self.objective.total_weight
         self.history.append(ValidationStep(step.passes, step.seconds, loss))
         if self.best is None or loss < self.least:
             self.best, self.least, self.waited = progress, loss, 0
