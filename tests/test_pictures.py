@@ -132,10 +132,10 @@ def test_text_is_escaped() -> None:
 
 def test_panels_stand_side_by_side_with_their_plots_level() -> None:
     panels = [Panel("left", X, Y, (Points([1], [1], "named"),)), Panel("right", X, Y, (Points([1], [1]),))]
-    root = ElementTree.fromstring(picture(panels, panel_width=300, panel_height=200))
-    assert (root.get("width"), root.get("height")) == ("600", "200")
+    root = ElementTree.fromstring(picture(panels))
+    assert (root.get("width"), root.get("height")) == ("960", "380")
     moved = [group.get("transform") for group in root if group.tag == f"{SVG}g"]
-    assert moved == ["translate(0 0)", "translate(300 0)"]
+    assert moved == ["translate(0 0)", "translate(480 0)"]
     left, right = data_circles(root)
     assert left == right
 

@@ -25,6 +25,8 @@ AMBER = "#e69f00"
 GREY = "#6b7280"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, SKY, AMBER, GREY)
 
+WIDTH, HEIGHT = 480, 380  # of a panel, in pixels
+
 _INK = "#1f2933"  # of titles and labels
 _FAINT_INK = "#52606d"  # of axes and ticks
 _GRID = "#e4e7eb"
@@ -78,25 +80,25 @@ class Panel:
     marks: tuple[Mark, ...] = ()
 
 
-def picture(panels: Sequence[Panel], panel_width: int = 480, panel_height: int = 380) -> str:
-    """A standalone SVG document with the panels side by side, each `panel_width` by `panel_height` pixels.
+def picture(panels: Sequence[Panel]) -> str:
+    """A standalone SVG document with the panels side by side, each WIDTH by HEIGHT pixels.
 
     >>> losses = Panel("Loss", Axis("epoch"), Axis("log loss", "log"), (Line([1, 2, 3], [0.5, 0.05, 0.01]),))
     >>> picture([losses]).startswith('<svg xmlns="http://www.w3.org/2000/svg"')
     True
     """
-    width = panel_width * max(len(panels), 1)
+    width = WIDTH * max(len(panels), 1)
     name = _escape("; ".join(panel.title for panel in panels))
-    legend_height = max((_legend_height(panel, panel_width) for panel in panels), default=0)
+    legend_height = max(map(_legend_height, panels), default=0)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{panel_height}" '
-        f'viewBox="0 0 {width} {panel_height}" role="img" font-family="{_FONT}" font-size="{_TEXT_SIZE}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{HEIGHT}" '
+        f'viewBox="0 0 {width} {HEIGHT}" role="img" font-family="{_FONT}" font-size="{_TEXT_SIZE}">',
         f"<title>{name}</title>",
-        f'<rect width="{width}" height="{panel_height}" fill="#ffffff"/>',
+        f'<rect width="{width}" height="{HEIGHT}" fill="#ffffff"/>',
     ]
     for index, panel in enumerate(panels):
-        lines.append(f'<g transform="translate({index * panel_width} 0)">')
-        lines.extend(_panel(panel, panel_width, panel_height, legend_height))
+        lines.append(f'<g transform="translate({index * WIDTH} 0)">')
+        lines.extend(_panel(panel, legend_height))
         lines.append("</g>")
     lines.append("</svg>")
     return "\n".join(lines) + "\n"
@@ -235,17 +237,17 @@ class _Frame:
         return self.bottom - self.y_scale.fraction(y) * (self.bottom - self.top)
 
 
-def _panel(panel: Panel, width: int, height: int, legend_height: int) -> Iterator[str]:
+def _panel(panel: Panel, legend_height: int) -> Iterator[str]:
     runs = [_runs(mark, panel.x_axis, panel.y_axis) for mark in panel.marks]
     points = [point for mark_runs in runs for run in mark_runs for point in run]
     x_scale = _scale(panel.x_axis, [x for x, _ in points])
     y_scale = _scale(panel.y_axis, [y for _, y in points])
     y_tick_width = max((_text_width(tick.label) for tick in y_scale.ticks()), default=0.0)
-    frame = _Frame(44 + y_tick_width, 46 + legend_height, width - 20, height - 52, x_scale, y_scale)
+    frame = _Frame(44 + y_tick_width, 46 + legend_height, WIDTH - 20, HEIGHT - 52, x_scale, y_scale)
 
-    title = _escape(_shortened(panel.title, width - frame.left, _TITLE_SIZE))
+    title = _escape(_shortened(panel.title, WIDTH - frame.left, _TITLE_SIZE))
     yield _text(frame.left, 28, title, f'font-size="{_TITLE_SIZE}" font-weight="600" fill="{_INK}"')
-    yield from _legend(panel, frame, width)
+    yield from _legend(panel, frame)
     yield from _axes(panel, frame)
     for color, mark, mark_runs in zip(_colors(panel.marks), panel.marks, runs, strict=True):
         yield from _mark(mark, mark_runs, color, frame)
@@ -310,43 +312,39 @@ def _colors(marks: Sequence[Mark]) -> list[str]:
 
 # ---- the legend: above the plot, where it covers no mark, in as many lines as it needs ----
 
+_LEGEND_WIDTH = WIDTH - 120  # pixels
 _LEGEND_SAMPLE = 26  # pixels for the dot or line before a label
 _LEGEND_GAP = 18  # pixels between two entries
 
 
-def _legend_positions(panel: Panel, width: float) -> list[tuple[float, int]]:
+def _legend_positions(panel: Panel) -> list[tuple[float, int]]:
     """For each labelled mark, its distance from the left in pixels and its line."""
     positions: list[tuple[float, int]] = []
     across, line = 0.0, 0
     for mark in panel.marks:
         if mark.label:
-            needed = _LEGEND_SAMPLE + _text_width(_shortened(mark.label, width - _LEGEND_SAMPLE))
-            if across and across + needed > width:
+            needed = _LEGEND_SAMPLE + _text_width(_shortened(mark.label, _LEGEND_WIDTH - _LEGEND_SAMPLE))
+            if across and across + needed > _LEGEND_WIDTH:
                 across, line = 0.0, line + 1
             positions.append((across, line))
             across += needed + _LEGEND_GAP
     return positions
 
 
-def _legend_width(panel_width: int) -> float:
-    return panel_width - 120
-
-
-def _legend_height(panel: Panel, panel_width: int) -> int:
-    positions = _legend_positions(panel, _legend_width(panel_width))
+def _legend_height(panel: Panel) -> int:
+    positions = _legend_positions(panel)
     return (positions[-1][1] + 1) * _LEGEND_LINE + 4 if positions else 0
 
 
-def _legend(panel: Panel, frame: _Frame, panel_width: int) -> Iterator[str]:
-    width = _legend_width(panel_width)
+def _legend(panel: Panel, frame: _Frame) -> Iterator[str]:
     labelled = [pair for pair in zip(panel.marks, _colors(panel.marks), strict=True) if pair[0].label]
-    for (mark, color), (across, line) in zip(labelled, _legend_positions(panel, width), strict=True):
+    for (mark, color), (across, line) in zip(labelled, _legend_positions(panel), strict=True):
         x, y = frame.left + across, 46 + line * _LEGEND_LINE
         if isinstance(mark, Points):
             yield f'<circle cx="{_number(x + 9)}" cy="{y}" r="3.5" fill="{color}"/>'
         else:
             yield f'<path d="M{_number(x)} {y}h19" {_stroke(mark, color)}/>'
-        label = _escape(_shortened(mark.label, width - _LEGEND_SAMPLE))
+        label = _escape(_shortened(mark.label, _LEGEND_WIDTH - _LEGEND_SAMPLE))
         yield _text(x + _LEGEND_SAMPLE, y + 4, label, f'fill="{_INK}"')
 
 

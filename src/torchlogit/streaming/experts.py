@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +16,17 @@ Array = NDArray[np.float64]
 SWITCHING_RATES = np.array([1e-3, 0.0])
 
 
-@dataclass(slots=True, eq=False)
 class ExpertWeights:
     """Weights of e experts in each of two mixtures (2, e), of the mixtures (2,), and the answer's weights (e,).
 
-    The last are the experts' overall weights averaged over about the last 4,096 rows: at one moment a few lucky rows
-    can lend an expert a tenth. See kernels/expert_loops.py.
+    Before the first row all are alike. The answer's are the experts' overall weights, averaged over about the last
+    4,096 rows: at one moment a few lucky rows can lend an expert a tenth. See kernels/expert_loops.py.
     """
 
-    of_experts: Array
-    of_mixtures: Array
-    recent: Array
-
-    @classmethod
-    def even(cls, n_experts: int) -> ExpertWeights:
-        """All experts alike, as before the first row."""
+    def __init__(self, n_experts: int) -> None:
         mixtures = len(SWITCHING_RATES)
-        even = np.full((mixtures, n_experts), 1 / n_experts)
-        return cls(even, np.full(mixtures, 1 / mixtures), np.full(n_experts, 1 / n_experts))
+        self.of_experts = np.full((mixtures, n_experts), 1 / n_experts)
+        self.of_mixtures, self.recent = np.full(mixtures, 1 / mixtures), np.full(n_experts, 1 / n_experts)
 
     def arrays(self) -> dict[str, Array]:
         """The arrays by their names in model files."""

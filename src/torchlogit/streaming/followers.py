@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,24 +10,18 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-@dataclass(slots=True, eq=False)
 class Followers:
     """Linear models at f learning rates, each of which takes one implicit gradient step per row.
 
     rates (f,): learning rates, divided by the number of columns. coef (f, outputs, d), intercept (f, outputs): for
-    centred columns. moments (2, d): the columns' running mean and centred sum of squares, which scale the steps.
+    centred columns, at first zero. moments (2, d): the columns' running mean and centred sum of squares, which scale
+    the steps.
     """
 
-    rates: Array
-    coef: Array
-    intercept: Array
-    moments: Array
-
-    @classmethod
-    def at_zero(cls, rates: Array, outputs: int, d: int) -> Followers:
-        """Coefficients of zero, before the first row."""
+    def __init__(self, rates: Array, outputs: int, d: int) -> None:
         f = len(rates)
-        return cls(rates, np.zeros((f, outputs, d)), np.zeros((f, outputs)), np.zeros((2, d)))
+        self.rates, self.moments = rates, np.zeros((2, d))
+        self.coef, self.intercept = np.zeros((f, outputs, d)), np.zeros((f, outputs))
 
     def arrays(self) -> dict[str, Array]:
         """The arrays by their names in model files."""

@@ -118,9 +118,9 @@ class NewtonStream:
         start_weight = problem.start.weight if problem.start is not None else 0.0
         self.learner, self.problem, self.coordinates = learner, problem, coordinates
         self.counts, self.center = np.zeros(3), np.zeros(d)
-        self.models = NewtonModels.empty(coordinates, learner.kappas, learner.windows, problem.precision, start_weight)
-        self.followers = Followers.at_zero(np.array(learner.rates) / coordinates.p, outputs, d)
-        self.experts = ExpertWeights.even(len(self.models) + len(learner.rates))
+        self.models = NewtonModels(coordinates, learner.kappas, learner.windows, problem.precision, start_weight)
+        self.followers = Followers(np.array(learner.rates) / coordinates.p, outputs, d)
+        self.experts = ExpertWeights(len(self.models) + len(learner.rates))
         self.progressive = ProgressiveSums()
         self.queue = RowQueue({"X": (d,), "target": (outputs,), "weight": (), "offset": (outputs,)})
 

@@ -12,7 +12,6 @@ quadratic models were built far from the present coefficients.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -46,40 +45,28 @@ class CentredRows(NamedTuple):
     offset: Array
 
 
-@dataclass(slots=True, eq=False)
 class NewtonModels:
     """e quadratic models of q free coordinates: one for each kappa, then one for each window (rows).
 
-    precision (d,): the l2 penalty of each column, without the intercept. hessian (e, q, q) and linear (e, q): A and b.
-    minimum (e, q). mean (e, q) with total weight mean_weight (e,): the mean of a model's minima, later ones weighing
-    more, or for kappa = 0 and windows the last minimum. rows_counted (e,): the weight of rows that A stands for.
-    column_squares (2, p): sums of x^2, and numbers of nonzeros. trace (2,): estimates of trace(H^-1 S), a sum and its
-    weight. start_weight: the weight of the rows that the start was fitted to, 0 where there is none.
+    Before the first row all their arrays are zero. precision (d,): the l2 penalty of each column, without the
+    intercept. hessian (e, q, q) and linear (e, q): A and b. minimum (e, q). mean (e, q) with total weight mean_weight
+    (e,): the mean of a model's minima, later ones weighing more, or for kappa = 0 and windows the last minimum.
+    rows_counted (e,): the weight of rows that A stands for. column_squares (2, p): sums of x^2, and numbers of
+    nonzeros. trace (2,): estimates of trace(H^-1 S), a sum and its weight. start_weight: the weight of the rows that
+    the start was fitted to, 0 where there is none.
     """
 
-    coordinates: FreeCoordinates
-    kappas: tuple[float, ...]
-    windows: tuple[float, ...]
-    precision: Array
-    start_weight: float
-    hessian: Array
-    linear: Array
-    minimum: Array
-    mean: Array
-    mean_weight: Array
-    rows_counted: Array
-    column_squares: Array
-    trace: Array
-
-    @classmethod
-    def empty(
-        cls, coordinates: FreeCoordinates, kappas: tuple[float, ...], windows: tuple[float, ...], precision: Array,
+    def __init__(
+        self, coordinates: FreeCoordinates, kappas: tuple[float, ...], windows: tuple[float, ...], precision: Array,
         start_weight: float,
-    ) -> NewtonModels:  # fmt: skip
-        """Models of no rows."""
+    ) -> None:  # fmt: skip
+        self.coordinates, self.kappas, self.windows = coordinates, kappas, windows
+        self.precision, self.start_weight = precision, start_weight
         e, q = len(kappas) + len(windows), coordinates.size
-        shapes: list[tuple[int, ...]] = [(e, q, q), (e, q), (e, q), (e, q), (e,), (e,), (2, coordinates.p), (2,)]
-        return cls(coordinates, kappas, windows, precision, start_weight, *(np.zeros(shape) for shape in shapes))
+        self.hessian, self.linear = np.zeros((e, q, q)), np.zeros((e, q))
+        self.minimum, self.mean = np.zeros((e, q)), np.zeros((e, q))
+        self.mean_weight, self.rows_counted = np.zeros(e), np.zeros(e)
+        self.column_squares, self.trace = np.zeros((2, coordinates.p)), np.zeros(2)
 
     def __len__(self) -> int:
         return len(self.mean)

@@ -89,7 +89,6 @@ class ScaleFree:
         return stream
 
 
-@dataclass(slots=True, eq=False)
 class ScaleFreeModels:
     """One model at each of e rates, p coefficients with the intercept's last, and the sums that their steps depend on.
 
@@ -98,17 +97,9 @@ class ScaleFreeModels:
     coef (p, e, outputs): the last points. lag (p, e, outputs): coef minus the mean of all points, times totals[3].
     """
 
-    totals: Array
-    largest: Array
-    gradient_squares: Array
-    coef: Array
-    lag: Array
-
-    @classmethod
-    def at_zero(cls, p: int, n_rates: int, outputs: int) -> ScaleFreeModels:
-        """Coefficients of zero, before the first row."""
-        points = (p, n_rates, outputs)
-        return cls(np.zeros(4), np.zeros(p), np.zeros((p, n_rates)), np.zeros(points), np.zeros(points))
+    def __init__(self, p: int, n_rates: int, outputs: int) -> None:
+        self.totals, self.largest, self.gradient_squares = np.zeros(4), np.zeros(p), np.zeros((p, n_rates))
+        self.coef, self.lag = np.zeros((p, n_rates, outputs)), np.zeros((p, n_rates, outputs))
 
     def go_on_from(self, start: Start) -> None:
         """Take this model as every point so far. Of its rows only the number is known, not their gradients."""
@@ -137,8 +128,8 @@ class ScaleFreeStream:
     def __init__(self, learner: ScaleFree, problem: StreamProblem) -> None:
         outputs, rates = problem.loss.n_outputs, learner.rates
         self.learner, self.problem = learner, problem
-        self.models = ScaleFreeModels.at_zero(len(problem.precision) + 1, len(rates), outputs)
-        self.experts = ExpertWeights.even(2 * len(rates))
+        self.models = ScaleFreeModels(len(problem.precision) + 1, len(rates), outputs)
+        self.experts = ExpertWeights(2 * len(rates))
         self.progressive = ProgressiveSums()
         self.queue = RowQueue({"said": (outputs,), "wanted": (outputs,), "weight": (), "lost": ()})
 

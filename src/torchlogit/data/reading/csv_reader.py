@@ -47,7 +47,8 @@ def open_csv(source: Input, compression: str | None, naming: Naming, *, delimite
         raise DataError(f"{name}: the first line is not UTF-8 text; {_SAVE_AS_UTF8}")
     _refuse_other_delimiter(name, first, delimiter)
     in_file = first if naming.has_header else [f"column_{i + 1}" for i in range(len(first))]
-    return CsvReader(text, delimiter, tuple(naming.of(name, in_file)), blank_lines, int(naming.has_header))
+    schema = naming.schema(name, pa.schema([(field, pa.string()) for field in in_file]))
+    return CsvReader(text, delimiter, schema, blank_lines, int(naming.has_header))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,11 @@ class CsvReader:
 
     text: Text
     delimiter: str
-    names: tuple[str, ...]
+    schema: pa.Schema
     blank_lines: int
     header_records: int
     target: None = None
     warnings: tuple[str, ...] = ()
-
-    @property
-    def schema(self) -> pa.Schema:
-        return pa.schema([(name, pa.string()) for name in self.names])
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         parts = records(self.text, partial(last_record_end, delimiter=self.delimiter), READ_BYTES)
@@ -122,7 +119,7 @@ class _Fragment:
             ragged.append(row)
             return "error"
 
-        names, (blank_lines, header_records) = list(self._reader.names), self._skipped
+        names, (blank_lines, header_records) = self._reader.schema.names, self._skipped
         return pacsv.read_csv(
             pa.BufferReader(self._text),
             read_options=pacsv.ReadOptions(
@@ -154,7 +151,7 @@ class _Fragment:
     def _ragged_row(self, first_row: int) -> DataError | None:
         ragged: list[pacsv.InvalidRow] = []
         with contextlib.suppress(pa.ArrowInvalid):
-            self._read_csv(list(self._reader.names), ragged)
+            self._read_csv(self._reader.schema.names, ragged)
         if not ragged:
             return None
         row, delimiter = ragged[0], self._reader.delimiter
@@ -169,7 +166,7 @@ class _Fragment:
         rows = (record for record in csv.reader(text, delimiter=self._reader.delimiter) if record)
         with contextlib.suppress(csv.Error):
             for row, record in enumerate(rows, start=first_row + 1 - self._skipped[1]):
-                for name, field in zip(self._reader.names, record, strict=False):
+                for name, field in zip(self._reader.schema.names, record, strict=False):
                     if _is_not_utf8(field):
                         where = f"{self._reader.text.display_name} row {row}"
                         return DataError(f"{where}: column {name!r} is not UTF-8 text; {_SAVE_AS_UTF8}")

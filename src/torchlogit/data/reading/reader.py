@@ -23,22 +23,17 @@ class Naming:
     names: tuple[str, ...] | None = None
     has_header: bool = True
 
-    def of(self, display_name: str, in_file: Sequence[str]) -> list[str]:
-        """The names of a file's columns, which are called `in_file` there; DataError for an empty or repeated name."""
+    def schema(self, display_name: str, in_file: pa.Schema) -> pa.Schema:
+        """The columns of a file under these names; DataError for an empty or repeated name."""
         if self.names is not None and len(self.names) != len(in_file):
             raise DataError(
                 f"{display_name} has {len(in_file)} columns and {len(self.names)} names were given; "
                 f"give one name per column"
             )
-        result = [name.strip() for name in (in_file if self.names is None else self.names)]
-        if "" in result:
-            raise DataError(f"{display_name}: column {result.index('') + 1} has no name; {_NAME_IT}")
-        refuse_repeated(display_name, result, _NAME_IT)
-        return result
-
-    def schema(self, display_name: str, in_file: pa.Schema) -> pa.Schema:
-        """The columns of a file under these names."""
-        names = self.of(display_name, in_file.names)
+        names = [name.strip() for name in (in_file.names if self.names is None else self.names)]
+        if "" in names:
+            raise DataError(f"{display_name}: column {names.index('') + 1} has no name; {_NAME_IT}")
+        refuse_repeated(display_name, names, _NAME_IT)
         return pa.schema([field.with_name(name) for field, name in zip(in_file, names, strict=True)])
 
 
