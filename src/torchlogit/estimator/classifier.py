@@ -15,13 +15,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.errors import InputError
 from torchlogit.estimator.callbacks import CallbackSupportMixin, Tasks, with_callbacks
 from torchlogit.estimator.inputs import read
 from torchlogit.estimator.predictions import LinearClassifier
 from torchlogit.estimator.rows import EvalSet, further_rows, training_rows, validation_rows
 from torchlogit.estimator.torch_modules import fitted_from_linear
-from torchlogit.model import as_linear
+from torchlogit.model import LogisticModel, as_linear
 from torchlogit.path import L2Choice
 from torchlogit.records import Status
 from torchlogit.solvers import Solver
@@ -269,11 +270,12 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
         if fitted.progressive is not None:
             self.progressive_, self.expected_excess_ = fitted.progressive, fitted.expected_excess
 
-    def _as_fitted(self) -> Fitted:
-        """The outcome of the fit, with the coefficients of now: a user may have set others."""
+    def _as_model(self, encoder: Encoder | None = None, target: str | None = None) -> LogisticModel:
+        """The model that a file holds, with the present coefficients: a user may have set others."""
         check_is_fitted(self)
         coef = np.ascontiguousarray(self.coef_.T)
-        return replace(self._fitted, coef=coef, intercept=self.intercept_, classes=self.classes_)
+        fitted = replace(self._fitted, coef=coef, intercept=self.intercept_, classes=self.classes_)
+        return to_model(fitted, encoder, feature_names=self._column_names(), target=target)
 
     def _starting_point(self) -> StartingPoint | None:
         """The present model, for training to begin from; None before the first fit."""
@@ -336,14 +338,14 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
         >>> print(LogisticRegression(l2=0).fit([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]).summary().splitlines()[2])
         penalty      l1 = 0, l2 = 0
         """
-        return summary(to_model(self._as_fitted(), feature_names=self._column_names()), elsewhere="coef_ holds")
+        return summary(self._as_model(), elsewhere="coef_ holds")
 
     def save(self, path: str | Path) -> None:
         """Write a model file that `torchlogit.load` reads; `torchlogit.save` also takes a pipeline with an encoder.
 
         InputError for classes that are not text, numbers or booleans, and for coefficients that are not finite.
         """
-        to_model(self._as_fitted(), feature_names=self._column_names()).save(path)
+        self._as_model().save(path)
 
     @available_if(_can_learn_in_one_pass)  # type: ignore[untyped-decorator]
     def partial_fit(

@@ -11,7 +11,6 @@ from torchlogit.errors import InputError
 from torchlogit.estimator.classifier import LogisticRegression
 from torchlogit.estimator.table_encoder import TableEncoder
 from torchlogit.model import LogisticModel
-from torchlogit.training.to_model import to_model as model_of_fitted
 
 
 def save(fitted: LogisticRegression | Pipeline, path: str | Path, *, target: str | None = None) -> None:
@@ -38,11 +37,11 @@ def save(fitted: LogisticRegression | Pipeline, path: str | Path, *, target: str
 def to_model(fitted: LogisticRegression | Pipeline, *, target: str | None = None) -> LogisticModel:
     """The model of a fitted LogisticRegression, or of a Pipeline of a TableEncoder and one."""
     if isinstance(fitted, LogisticRegression):
-        return model_of_fitted(fitted._as_fitted(), feature_names=fitted._column_names(), target=target)
+        return fitted._as_model(target=target)
     steps = [step for _, step in fitted.steps] if isinstance(fitted, Pipeline) else []
     if len(steps) == 2 and isinstance(steps[0], TableEncoder) and isinstance(steps[1], LogisticRegression):
         check_is_fitted(steps[0])
-        return model_of_fitted(steps[1]._as_fitted(), steps[0]._encoder, target=target)
+        return steps[1]._as_model(steps[0]._encoder, target)
     raise InputError(
         f"{type(fitted).__name__}: expected a LogisticRegression, or a Pipeline of a TableEncoder and one; "
         "save other pipelines with their own library"
