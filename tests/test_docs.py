@@ -20,7 +20,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("exam
 BLOCK = re.compile(r"^```(\w+)(?: needs (?:\w+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NEEDS = re.compile(r"^```\w+ needs (\w+)$", re.MULTILINE)
 FILE = re.compile(r"\b(?:benchmarks|docs|examples|scripts|src|tests)/[\w/.-]+\.\w+\b")
-TO_BE_WRITTEN = {"src/torchlogit/data/encoding/dates.py", "src/torchlogit/data/reading/FORMAT.py"}  # CONTRIBUTING.md's
+# CONTRIBUTING.md's examples of new files.
+TO_BE_WRITTEN = {"src/torchlogit/data/encoding/durations.py", "src/torchlogit/data/reading/FORMAT.py"}
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 
 

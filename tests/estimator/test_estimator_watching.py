@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -169,6 +169,7 @@ def test_labels_of_one_class_and_probabilities_validate_too() -> None:
 # Warm starts
 
 
+@example(3, 1.0, True)  # a start that is worse than none, from which steps this long end worse still
 @examples(20)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1e-3, 1.0, 1e3, 1e8, 1e200, 1e308]), st.booleans())
 def test_a_warm_start_never_ends_worse_than_it_began(seed: int, size: float, sgd: bool) -> None:

@@ -89,8 +89,8 @@ def train(
         print(file=sys.stderr)  # ends the line of the progress
     if validator is not None:
         result = validator.best_of(result)
-    if begin is not None:
-        result = no_worse(result, objective, begin)
+    if start is not None:  # coefficients 0 are better than a start that was not taken
+        result = no_worse(result, objective, begin or objective.params(objective.feasible(objective.start())))
 
     coef, intercepts = in_own_units(result.params, center)
     return Fitted(
@@ -131,7 +131,8 @@ def _problem(
 def _begin(problem: Problem, start: StartingPoint) -> Params | None:
     """The start as a feasible point of the centred problem; None where F is no lower there than for coefficients 0."""
     objective = problem.objective
-    shift = np.ascontiguousarray(start.coef.T) @ problem.center
+    with np.errstate(all="ignore"):  # a start beyond the range of floats is not taken
+        shift = np.ascontiguousarray(start.coef.T) @ problem.center
     centred = Params(torch.tensor(start.coef), torch.tensor(start.intercept + shift))
     points = (objective.theta(centred), objective.start())
     begin, empty = (objective.params(objective.feasible(theta)) for theta in points)
