@@ -43,7 +43,7 @@ LADDERS = {
     "torchlogit.data": [
         ["cache"],
         ["preparation"],
-        ["learning", "loading", "encoded_rows"],
+        ["learn_table", "loading", "encoded_rows"],
         ["encoding", "reading"],
         ["labels", "targets", "weights", "plan"],
         ["block", "columns", "concurrency", "sparse_vectors"],
