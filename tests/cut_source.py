@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from torchlogit.data.block import BLOCK_ROWS, Block, FileRows, recut
 from torchlogit.data.encoding.column_kind import LIMITS, LearningLimits
-from torchlogit.data.encoding.encoder import EncoderOptions
+from torchlogit.data.encoding.learn_encoder import EncoderOptions
 from torchlogit.data.encoding.schema import schema_to_json
-from torchlogit.data.learning import LearnedTable, learn_table
+from torchlogit.data.learn_table import LearnedTable, learn_table
 from torchlogit.data.plan import Plan
 
 

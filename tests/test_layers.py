@@ -43,7 +43,7 @@ LADDERS = {
     "torchlogit.data": [
         ["cache"],
         ["preparation"],
-        ["learning", "loading", "encoded_rows"],
+        ["learn_table", "loading", "encoded_rows"],
         ["encoding", "reading"],
         ["labels", "targets", "weights", "plan"],
         ["block", "columns", "concurrency", "sparse_vectors"],
@@ -180,7 +180,7 @@ def test_a_wrong_import_is_caught(source: str) -> None:
         ("torchlogit.solvers.newton.step", "from ..choice import automatic"),
         ("torchlogit.solvers", "from torchlogit.solvers.choice import automatic"),
         ("torchlogit.data.encoding.text", "from torchlogit.data.reading.source import open_source"),
-        ("torchlogit.data.encoding.text", "from torchlogit.data import learning"),
+        ("torchlogit.data.encoding.text", "from torchlogit.data import learn_table"),
         ("torchlogit.data.reading.reader", "from torchlogit.data.encoding import encoder"),
         ("torchlogit.data.wording", "from torchlogit.data.block import Block"),
     ],

@@ -24,10 +24,11 @@ from torchlogit import TableEncoder
 from torchlogit.data.block import Block, as_block, recut
 from torchlogit.data.encoding.categorical import CategoricalColumn
 from torchlogit.data.encoding.column_kind import ColumnKind
-from torchlogit.data.encoding.encoder import Encoder, EncoderOptions, learn_encoder
+from torchlogit.data.encoding.encoder import Encoder
+from torchlogit.data.encoding.learn_encoder import EncoderOptions, learn_encoder
 from torchlogit.data.encoding.numeric import NumericColumn
 from torchlogit.data.encoding.row_warnings import added, messages
-from torchlogit.data.learning import LearnedTable, learn_table
+from torchlogit.data.learn_table import LearnedTable, learn_table
 from torchlogit.data.plan import Plan, random_mask
 from torchlogit.data.sparse_vectors import as_vectors
 from torchlogit.errors import DataError

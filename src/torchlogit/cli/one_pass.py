@@ -15,7 +15,7 @@ from torchlogit.cli.train_options import TrainOptions
 from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.data.encoding.row_warnings import messages
 from torchlogit.data.labels import Label
-from torchlogit.data.learning import learn_table
+from torchlogit.data.learn_table import learn_table
 from torchlogit.data.plan import Plan
 from torchlogit.data.preparation import RowEncoder
 from torchlogit.data.reading.source import Source

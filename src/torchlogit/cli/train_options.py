@@ -14,7 +14,7 @@ import click
 from torchlogit.cli.options import refuse_overwriting, source, split
 
 if TYPE_CHECKING:
-    from torchlogit.data.encoding.encoder import EncoderOptions
+    from torchlogit.data.encoding.learn_encoder import EncoderOptions
     from torchlogit.data.plan import Plan
     from torchlogit.data.reading.source import Source
     from torchlogit.training.settings import Settings
@@ -112,7 +112,7 @@ class TrainOptions:
 
     def encoder_options(self) -> EncoderOptions:
         """The options of the encoder."""
-        from torchlogit.data.encoding.encoder import EncoderOptions
+        from torchlogit.data.encoding.learn_encoder import EncoderOptions
 
         return EncoderOptions(**self.roles, crosses=self.cross, hash_bits=self.hash_bits)
 

@@ -15,7 +15,7 @@ from torchlogit.atomic import locked
 from torchlogit.cli.train_options import TrainOptions
 from torchlogit.data.cache import Cache
 from torchlogit.data.encoded_rows import EncodedRows
-from torchlogit.data.encoding.encoder import EncoderOptions
+from torchlogit.data.encoding.learn_encoder import EncoderOptions
 from torchlogit.data.plan import Plan
 from torchlogit.data.preparation import Prepared, prepare
 from torchlogit.data.reading.source import Source

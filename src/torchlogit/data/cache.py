@@ -16,7 +16,8 @@ import numpy as np
 
 from torchlogit.atomic import write_atomically
 from torchlogit.data.encoded_rows import EncodedRows, StoredRows
-from torchlogit.data.encoding.encoder import Encoder, EncoderOptions
+from torchlogit.data.encoding.encoder import Encoder
+from torchlogit.data.encoding.learn_encoder import EncoderOptions
 from torchlogit.data.encoding.schema import schema_from_json, schema_to_json
 from torchlogit.data.labels import ClassTotals
 from torchlogit.data.plan import Plan

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from torchlogit.data.block import BLOCK_ROWS, Block
 from torchlogit.data.concurrency import prefetched
 from torchlogit.data.encoded_rows import EncodedRows, RereadRows, RowWriter, StoredRows
-from torchlogit.data.encoding.encoder import Encoder, EncoderOptions
+from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.data.encoding.features import Matrix
+from torchlogit.data.encoding.learn_encoder import EncoderOptions
 from torchlogit.data.encoding.row_warnings import RowWarnings, added, messages
 from torchlogit.data.labels import ClassTotals, Label, check_labels
-from torchlogit.data.learning import learn_table
+from torchlogit.data.learn_table import learn_table
 from torchlogit.data.plan import Plan, TrainingMask
 from torchlogit.data.reading.source import Source
 from torchlogit.data.weights import weights_in

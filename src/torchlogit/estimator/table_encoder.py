@@ -13,8 +13,9 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from torchlogit.data.block import Block, as_block, recut
-from torchlogit.data.encoding.encoder import Encoded, Encoder, EncoderOptions, learn_encoder
+from torchlogit.data.encoding.encoder import Encoded, Encoder
 from torchlogit.data.encoding.features import Matrix
+from torchlogit.data.encoding.learn_encoder import EncoderOptions, learn_encoder
 from torchlogit.data.encoding.origins import FeatureOrigin, feature_origins
 from torchlogit.data.encoding.schema import Schema
 from torchlogit.data.reading.tables import table_from

@@ -19,8 +19,8 @@ from torchlogit import TableEncoder
 from torchlogit.data.block import as_block, recut
 from torchlogit.data.encoding import ids
 from torchlogit.data.encoding.column_kind import LearningLimits
-from torchlogit.data.encoding.encoder import EncoderOptions, learn_encoder
 from torchlogit.data.encoding.hashing import HashedColumn
+from torchlogit.data.encoding.learn_encoder import EncoderOptions, learn_encoder
 from torchlogit.data.encoding.numeric import NumericColumn
 from torchlogit.errors import DataError
 

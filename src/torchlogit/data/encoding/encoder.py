@@ -1,4 +1,4 @@
-"""The encoder of tables: what each column holds is learned from all rows, kept in a Schema, and applied to any rows.
+"""The encoder of tables: applies what was learned of each column (learn_encoder.py) to any rows.
 
     numeric       (x - mean) / scale, scale being the standard deviation (ddof 0); missing becomes the mean
     boolean       1 and 0; missing becomes the share of true
@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from torchlogit.data.block import BLOCK_ROWS, as_block, recut
-from torchlogit.data.encoding.column_kind import LIMITS, ColumnEncoder, LearningLimits
-from torchlogit.data.encoding.crosses import checked_cross, with_crosses
+from torchlogit.data.encoding.column_kind import ColumnEncoder
+from torchlogit.data.encoding.crosses import with_crosses
 from torchlogit.data.encoding.features import (
     EncodedColumn,
     Matrix,
@@ -41,16 +41,13 @@ from torchlogit.data.encoding.features import (
 )
 from torchlogit.data.encoding.hashing import HashEncoder
 from torchlogit.data.encoding.kinds import KINDS
-from torchlogit.data.encoding.learning import Read, learn_schema
 from torchlogit.data.encoding.row_warnings import RowWarnings, added, messages
 from torchlogit.data.encoding.schema import Schema
 from torchlogit.data.encoding.text import HashedTextColumn
 from torchlogit.data.encoding.vectors import VectorColumn
-from torchlogit.data.wording import suggestion
 from torchlogit.errors import DataError
 
 MAX_DENSE_FEATURES = 128  # features are never CSR where there are no more of them: a dense matrix is small then
-MAX_HASH_BITS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,44 +63,6 @@ class Encoded:
         return messages(self.warnings)
 
 
-@dataclass(frozen=True, slots=True)
-class EncoderOptions:
-    """How columns are to be read, where it is not left to their values: the parameters of `TableEncoder`.
-
-    numeric, categorical, text: names of the columns of each kind. drop: names of the columns to leave out. crosses:
-    pairs of columns, "A:B". hash_bits: all categories share 2^hash_bits features; None: a feature for each.
-    """
-
-    numeric: Sequence[str] = ()
-    categorical: Sequence[str] = ()
-    drop: Sequence[str] = ()
-    text: Sequence[str] = ()
-    crosses: Sequence[str] = ()
-    hash_bits: int | None = None
-
-    def roles(self, columns: Sequence[str]) -> dict[str, str]:
-        """The role of every column that is named; DataError for a name that is no column, or has two roles."""
-        roles: dict[str, str] = {}
-        for role in ("numeric", "categorical", "drop", "text"):
-            for name in _listed(getattr(self, role)):
-                if name not in columns:
-                    raise DataError(f"{role} names {name!r}, and there is no such column; {suggestion(name, columns)}")
-                if roles.setdefault(name, role) != role:
-                    raise DataError(f"column {name!r} is named in {roles[name]} and in {role}; keep one", column=name)
-        return roles
-
-    def pairs(self, columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
-        """The two columns of every cross."""
-        return tuple(checked_cross(cross, columns) for cross in _listed(self.crosses))
-
-    def checked_bits(self) -> int | None:
-        """hash_bits; DataError where it is out of range."""
-        bits = self.hash_bits
-        if bits is not None and not 1 <= bits <= MAX_HASH_BITS:
-            raise DataError(f"hash_bits={bits!r}: expected a whole number from 1 to {MAX_HASH_BITS}, or None")
-        return bits
-
-
 class Encoder:
     """Encodes tables as float32 features, as its schema says.
 
@@ -111,6 +70,7 @@ class Encoder:
 
     >>> table = pa.table({"age": [20, 30, 40], "job": ["clerk", "smith", "clerk"]})
     >>> read = lambda names: iter([as_block(table.select(names))])
+    >>> from torchlogit.data.encoding.learn_encoder import EncoderOptions, learn_encoder
     >>> encoder, warnings = learn_encoder(read, ["age", "job"], EncoderOptions())
     >>> encoder.schema.feature_names
     ['age', 'job=clerk', 'job=smith']
@@ -166,26 +126,10 @@ class Encoder:
         return columns, tuple(warning for _, own in encoded for warning in own)
 
 
-def learn_encoder(
-    read: Read, names: Sequence[str], options: EncoderOptions, limits: LearningLimits = LIMITS
-) -> tuple[Encoder, tuple[str, ...]]:
-    """The encoder learned from the columns of these names in the blocks that are read; and warnings, a sentence each.
-
-    Raises DataError for values that cannot be used: infinite ones, dates, free text, ids, nested types.
-    """
-    bits = options.checked_bits()
-    schema, warnings = learn_schema(read, names, options.roles(names), options.pairs(names), bits, limits)
-    return Encoder(schema, names), warnings
-
-
 def _columns_of(schema: Schema) -> list[str]:
     crossed = {f"{first}:{second}" for first, second in schema.crosses}
     names = [column.name for column in schema.columns] + [column.name for column in schema.dropped]
     return [name for name in names if name not in crossed]
-
-
-def _listed(names: str | Sequence[str]) -> Sequence[str]:
-    return (names,) if isinstance(names, str) else names
 
 
 def _refuse_unusable(schema: Schema) -> None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from torchlogit.data.block import BLOCK_ROWS, Block, recut
 from torchlogit.data.encoding.column_kind import LIMITS, LearningLimits
-from torchlogit.data.encoding.encoder import Encoder, EncoderOptions, learn_encoder
+from torchlogit.data.encoding.encoder import Encoder
+from torchlogit.data.encoding.learn_encoder import EncoderOptions, learn_encoder
 from torchlogit.data.labels import ClassTotals, LabelLearner
 from torchlogit.data.plan import Plan
 from torchlogit.data.reading.source import Source

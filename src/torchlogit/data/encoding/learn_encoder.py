@@ -1,4 +1,4 @@
-"""Learns what columns hold from blocks of rows: one reading, and a second of columns that turn out to hold text.
+"""Learns an encoder from blocks of rows: one reading, and a second of the columns that turn out to hold text.
 
 A column whose values are numbers so far is learned as numbers. Where a later value is not, the column is categorical,
 and it is read again, with other such columns, from the first row on.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -23,30 +24,68 @@ from torchlogit.data.encoding.column_kind import (
     Learned,
     LearningLimits,
 )
-from torchlogit.data.encoding.crosses import with_crosses
+from torchlogit.data.encoding.crosses import checked_cross, with_crosses
+from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.data.encoding.features import FEW_ROWS, in_threads
 from torchlogit.data.encoding.hashing import HashedColumn
 from torchlogit.data.encoding.kinds import learner_of
 from torchlogit.data.encoding.numeric_or_categorical import NumericOrCategoricalLearner
 from torchlogit.data.encoding.schema import Schema
+from torchlogit.data.wording import suggestion
 from torchlogit.errors import DataError
+
+MAX_HASH_BITS = 24
 
 Read: TypeAlias = Callable[[Sequence[str]], Iterator[Block]]
 """read(names): the columns of these names, block by block, from the first row on."""
 
 
-def learn_schema(
-    read: Read,
-    names: Sequence[str],
-    roles: Mapping[str, str],
-    crosses: Sequence[tuple[str, str]],
-    hash_bits: int | None,
-    limits: LearningLimits = LIMITS,
-) -> tuple[Schema, tuple[str, ...]]:
-    """The schema of the columns of these names, learned from all rows; and warnings, one sentence each.
+@dataclass(frozen=True, slots=True)
+class EncoderOptions:
+    """How columns are to be read, where it is not left to their values: the parameters of `TableEncoder`.
 
-    roles: by column, where it is not left to its values: numeric, categorical, text or drop. Raises DataError.
+    numeric, categorical, text: names of the columns of each kind. drop: names of the columns to leave out. crosses:
+    pairs of columns, "A:B". hash_bits: all categories share 2^hash_bits features; None: a feature for each.
     """
+
+    numeric: Sequence[str] = ()
+    categorical: Sequence[str] = ()
+    drop: Sequence[str] = ()
+    text: Sequence[str] = ()
+    crosses: Sequence[str] = ()
+    hash_bits: int | None = None
+
+    def roles(self, columns: Sequence[str]) -> dict[str, str]:
+        """The role of every column that is named; DataError for a name that is no column, or has two roles."""
+        roles: dict[str, str] = {}
+        for role in ("numeric", "categorical", "drop", "text"):
+            for name in _listed(getattr(self, role)):
+                if name not in columns:
+                    raise DataError(f"{role} names {name!r}, and there is no such column; {suggestion(name, columns)}")
+                if roles.setdefault(name, role) != role:
+                    raise DataError(f"column {name!r} is named in {roles[name]} and in {role}; keep one", column=name)
+        return roles
+
+    def pairs(self, columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        """The two columns of every cross."""
+        return tuple(checked_cross(cross, columns) for cross in _listed(self.crosses))
+
+    def checked_bits(self) -> int | None:
+        """hash_bits; DataError where it is out of range."""
+        bits = self.hash_bits
+        if bits is not None and not 1 <= bits <= MAX_HASH_BITS:
+            raise DataError(f"hash_bits={bits!r}: expected a whole number from 1 to {MAX_HASH_BITS}, or None")
+        return bits
+
+
+def learn_encoder(
+    read: Read, names: Sequence[str], options: EncoderOptions, limits: LearningLimits = LIMITS
+) -> tuple[Encoder, tuple[str, ...]]:
+    """The encoder learned from the columns of these names in the blocks that are read; and warnings, a sentence each.
+
+    Raises DataError for values that cannot be used: infinite ones, dates, free text, ids, nested types.
+    """
+    hash_bits, roles, crosses = options.checked_bits(), options.roles(names), options.pairs(names)
     crossed = {f"{first}:{second}": (first, second) for first, second in crosses}
     roles = {**roles, **dict.fromkeys(crossed, "categorical")}
     every = [*names, *crossed]
@@ -75,8 +114,12 @@ def learn_schema(
     ]
     columns = [result.column for result in results if not isinstance(result.column, DroppedColumn | ConstantColumn)]
     dropped = [result.column for result in results if isinstance(result.column, DroppedColumn)]
-    schema = Schema(tuple(columns), tuple(dropped), tuple(crosses), hash_bits)
-    return schema, tuple(warning for result in results for warning in result.warnings)
+    encoder = Encoder(Schema(tuple(columns), tuple(dropped), crosses, hash_bits), names)
+    return encoder, tuple(warning for result in results for warning in result.warnings)
+
+
+def _listed(names: str | Sequence[str]) -> Sequence[str]:
+    return (names,) if isinstance(names, str) else names
 
 
 def _columns_to_read(names: Iterable[str], crossed: Mapping[str, tuple[str, str]]) -> list[str]:
