@@ -65,7 +65,7 @@ def covariance(objective: Objective, params: Params, certificate: Certificate) -
 
 def _refusal(objective: Objective, certificate: Certificate) -> str:
     if bool((objective.precision > 0).any()) or not objective.penalty.smooth:
-        return "a penalty or bounds bias the coefficients, which errors would hide: fit without either to have them"
+        return "a penalty or bounds bias the coefficients, so standard errors are not valid; fit without either"
     if certificate.status is Status.SEPARATED:
         return "the classes are separated: coefficients that run off to infinity have no standard errors"
     if certificate.standard_errors is None or certificate.standard_errors > CLOSE:
