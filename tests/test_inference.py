@@ -260,7 +260,7 @@ def reason(fitted: LogisticRegression) -> str:
 def test_none_with_a_penalty() -> None:
     fitted = LogisticRegression(l2=1e-3).fit([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1])
     assert reason(fitted) == (
-        "a penalty or bounds bias the coefficients, which errors would hide: fit without either to have them"
+        "a penalty or bounds bias the coefficients, so standard errors are not valid; fit without either"
     )
     assert to_model(fitted).facts.standard_errors == {"reason": reason(fitted)}
     assert all(line.standard_error is None for part in to_model(fitted).in_original_units() for line in part)

@@ -1,6 +1,6 @@
 """How far F(w) is from its minimum: the Newton dual certificate.
 
-One exact Newton step from w hands over, for every row, a probability q_i = p_i + variance_i x_i' delta
+One exact Newton step from w gives, for every row, a probability q_i = p_i + variance_i x_i' delta
 that satisfies the optimality conditions of the dual. By weak duality, for any point w~ and any
 q in the simplex with u = -X'(s (q - y)) zero on the unpenalised columns,
 
@@ -31,10 +31,14 @@ from torchlogit.quadratic import Factor, factor
 
 EPS = torch.finfo(torch.float64).eps
 ROUNDING = 16 * EPS  # error of a float64 sum over blocks, relative to the sum of absolute terms; larger: looser bounds
-NEGLIGIBLE = 0.01  # share of the divergence up to which an allowance is bounded roughly, not summed exactly
-MAX_PARAMETERS = 10_000  # to balance features without a penalty a square matrix of so many parameters is factored
+# Share of the divergence up to which an allowance is bounded roughly; above it, it is summed over the rows. Larger:
+# fewer sums, looser bounds.
+NEGLIGIBLE = 0.01
+# The most parameters with which features without a penalty are balanced, which factors a square matrix of them. Larger:
+# bounds for wider problems, whose matrices take more time and memory.
+MAX_PARAMETERS = 10_000
 MAX_MOVE = 0.5  # log-odds by which balancing may move a dual probability: below 1, so that it stays inside (0, 1)
-MAX_REPAIRS = 4  # Newton steps that balancing may take; where more were needed, there is no bound
+MAX_REPAIRS = 4  # the most Newton steps for balancing a dual point; where they are not enough, there is no bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +79,14 @@ def newton_dual_bound(objective: Objective, theta: Tensor, dual_residual: Tensor
         if balanced.residual is not point.residual:
             dual = objective.dual(balanced.residual)
         point = balanced
-    rounding = _rounding(objective, point.residual) + _unseen_in_dual(objective, point)
+    rounding = _rounding(objective, point.residual) + _dual_error(objective, point)
     share = _share_within_range(objective, dual, rounding)
     if share < 1:
-        point, dual = _DualPoint(share * point.residual, point.unseen), share * dual
+        point, dual = _DualPoint(share * point.residual, point.log_odds_error), share * dual
     losses = _losses(objective, raw, point.residual)
     value = losses.value + objective.penalty.value(objective.coef(theta))
     penalty = objective.penalty.fenchel_young(*(objective.coef(part) for part in (theta, dual, rounding)))
-    allowance = _margin_rounding(objective, theta, losses) + _unseen_in_losses(objective, raw, losses, point)
+    allowance = _margin_rounding(objective, theta, losses) + _divergence_error(objective, raw, losses, point)
     bound = (1 + ROUNDING) * (losses.divergence + ROUNDING * losses.size + penalty + allowance)
     return Bound(bound if math.isfinite(bound) else None, value)
 
@@ -91,12 +95,12 @@ def newton_dual_bound(objective: Objective, theta: Tensor, dual_residual: Tensor
 class _DualPoint:
     """A dual point q, as residual = q - target, balanced on the unpenalised columns up to rounding.
 
-    An exactly balanced dual point exists whose log-odds differ from this one's by at most `unseen` in every row. The
-    bound is valid for that point.
+    An exactly balanced dual point exists whose log-odds differ from this one's by at most `log_odds_error` in every
+    row. The bound is that of the exactly balanced point.
     """
 
     residual: Tensor
-    unseen: float
+    log_odds_error: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +158,13 @@ def _margin_rounding(objective: Objective, theta: Tensor, losses: _Losses) -> fl
     return math.sqrt(2 * (losses.divergence + ROUNDING * losses.size)) * error + error * error
 
 
-def _unseen_in_losses(objective: Objective, raw: Tensor, losses: _Losses, point: _DualPoint) -> float:
+def _divergence_error(objective: Objective, raw: Tensor, losses: _Losses, point: _DualPoint) -> float:
     """By how much the divergence of the exactly balanced point may exceed this point's.
 
     To first order it is the change in log-odds times the derivative of the divergence by the log-odds l of q, which is
     C (l - z), C the variance at q. Its absolute value is at most twice the entropy of q, which bounds C l, plus the
     spread of z. That rough bound is used where it is negligible; elsewhere the derivatives are summed. The
-    second-order term is at most unseen^2 for each unit of weight.
+    second-order term is at most log_odds_error^2 for each unit of weight.
     """
     loss, target = objective.loss, objective.target
 
@@ -169,20 +173,21 @@ def _unseen_in_losses(objective: Objective, raw: Tensor, losses: _Losses, point:
         return [loss.curvature_product(r, y, loss.canonical(r, y) - z).abs_()]
 
     slope = 2 * losses.entropy + losses.spread
-    if point.unseen * slope > NEGLIGIBLE * losses.divergence:
+    error = point.log_odds_error
+    if error * slope > NEGLIGIBLE * losses.divergence:
         slope = float(objective.total(slopes))
-    return point.unseen * slope + point.unseen * point.unseen * objective.total_weight
+    return error * slope + error * error * objective.total_weight
 
 
-def _unseen_in_dual(objective: Objective, point: _DualPoint) -> Tensor:
-    """By how much each entry of the exactly balanced point's dual may differ, (p, 1): |x_j| |change in q|."""
+def _dual_error(objective: Objective, point: _DualPoint) -> Tensor:
+    """By how much each entry of the exactly balanced point's dual may differ from this point's: (p, 1)."""
 
     def squared_variance(rows: slice) -> list[Tensor]:
         q = objective.target[rows] + point.residual[rows]
         return [(q * (1 - q)).square_()]
 
     size = float(objective.total(squared_variance))
-    return point.unseen * math.sqrt(size) * objective.moments[1].sqrt()[:, None]
+    return point.log_odds_error * math.sqrt(size) * objective.moments[1].sqrt()[:, None]
 
 
 def _share_within_range(objective: Objective, dual: Tensor, rounding: Tensor) -> float:
@@ -224,7 +229,7 @@ def _rounding(objective: Objective, residual: Tensor) -> Tensor:
 
 
 def _balanced_intercept(objective: Objective, residual: Tensor) -> _DualPoint | None:
-    """The dual point whose weighted residuals sum to zero, as an unpenalised intercept asks, or None: no pass."""
+    """The dual point whose weighted residuals sum to zero, as an unpenalised intercept requires, or None: no pass."""
     if not objective.design.has_intercept:
         return _DualPoint(residual, 0.0)
     basis, loss, target = objective.basis(), objective.loss, objective.target
@@ -238,8 +243,8 @@ def _balanced_intercept(objective: Objective, residual: Tensor) -> _DualPoint | 
         imbalance = objective.total(partial(_by_output, residual)) @ basis
         if float(imbalance.abs().max()) <= ROUNDING * total:
             reach = (basis.abs() @ factored.inverse().abs()).sum(dim=1)
-            unseen = float(imbalance.abs().max()) + ROUNDING * total
-            return _DualPoint(residual, 2 * unseen * float(reach.max()))
+            left = float(imbalance.abs().max()) + ROUNDING * total
+            return _DualPoint(residual, 2 * left * float(reach.max()))
         shift = (factored.solve(imbalance[:, None])[:, 0] @ basis.T)[None, :]
         if not float(loss.spread(shift).max()) < MAX_MOVE:
             return None
@@ -261,9 +266,9 @@ def _balanced(objective: Objective, residual: Tensor, dual: Tensor) -> _DualPoin
     """The dual point balanced on every unpenalised column, or None where that cannot be done.
 
     Solves G t = dual_U, G the Hessian at q on those columns U, and moves q_i by -variance_i x_i' t. Every probability
-    stays strictly inside (0, 1) while |x_i' t| < 1/2. The move that the rounding error of dual_U could ask for is added
-    to that, so a q whose small entries are only rounding is refused. A column that is free on one side of zero only has
-    to be balanced where its dual is on the wrong side.
+    stays strictly inside (0, 1) while |x_i' t| < 1/2. The move that the rounding error of dual_U could require is added
+    to |x_i' t|, so that a q whose small entries are only rounding is refused. A column whose coefficient is free on one
+    side of zero has to be balanced only where its dual is on the wrong side.
     """
     free = _to_be_balanced(objective, residual, dual)
     factored = _factored(objective, residual, free)
@@ -275,13 +280,13 @@ def _balanced(objective: Objective, residual: Tensor, dual: Tensor) -> _DualPoin
         step = torch.zeros(len(free), dtype=torch.float64, device=dual.device)
         step[free] = factored.solve(imbalance[:, None])[:, 0]
         shift = objective.product(objective.from_free(step))
-        unseen = float(objective.loss.spread(shift).max())
-        unseen += _move_by_rounding(objective, factored.inverse(), rounding, free)
-        if not unseen < MAX_MOVE:
+        move = float(objective.loss.spread(shift).max())
+        move += _move_by_rounding(objective, factored.inverse(), rounding, free)
+        if not move < MAX_MOVE:
             return None
         more = _to_be_balanced(objective, residual, dual) | free
         if bool((imbalance.abs() <= 4 * rounding).all()) and bool((more == free).all()):
-            return _DualPoint(residual, 2 * unseen)
+            return _DualPoint(residual, 2 * move)
         residual = _moved(objective, residual, shift)
         dual = objective.dual(residual)
         more = _to_be_balanced(objective, residual, dual) | free
@@ -318,7 +323,7 @@ def _factored(objective: Objective, residual: Tensor, free: Tensor) -> Factor | 
 
 
 def _move_by_rounding(objective: Objective, inverse: Tensor, rounding: Tensor, free: Tensor) -> float:
-    """The largest move in log-odds that an imbalance e within `rounding` could ask for: |x_i|_(1/G) |e|_(1/G)."""
+    """The largest move in log-odds that an imbalance e within `rounding` could require: |x_i|_(1/G) |e|_(1/G)."""
     size = math.sqrt(float(rounding @ inverse.abs() @ rounding))
     p = objective.design.shape[1]
     n_free = len(free) // p

@@ -16,7 +16,7 @@ from torch import Tensor
 from torchlogit.objective import Objective
 from torchlogit.records import Params
 
-HASHED_ROWS = 1000  # about so many rows of X are hashed; more: changes in other rows are seen, and hashing takes longer
+HASHED_ROWS = 1000  # about this many rows of X are hashed; more: fewer changes go unnoticed, and hashing takes longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ def settings(objective: Objective, solver: object) -> dict[str, Any]:
 def contents(objective: Objective, start: Params | None) -> dict[str, str | None]:
     """SHA-256 of about a thousand rows of X, of the targets, weights and offsets of all rows, and of the start."""
     n = objective.design.shape[0]
-    some = torch.arange(0, n, max(1, n // HASHED_ROWS), device=objective.target.device)
-    rows = objective.design.take(some).csr()
+    indices = torch.arange(0, n, max(1, n // HASHED_ROWS), device=objective.target.device)
+    rows = objective.design.take(indices).csr()
     return {
         "X": _digest(*(torch.from_numpy(part) for part in (rows.indptr, rows.indices, rows.data))),
         "target": _digest(objective.target),
@@ -70,7 +70,7 @@ def contents(objective: Objective, start: Params | None) -> dict[str, str | None
 
 
 def circumstances() -> dict[str, Any]:
-    """The versions, the threads and the instructions that the last bits of sums depend on."""
+    """The versions, number of threads and processor instructions that the last bits of sums depend on."""
     return {**_versions(), "threads": torch.get_num_threads(), "instructions": torch.backends.cpu.get_cpu_capability()}
 
 

@@ -36,13 +36,13 @@ from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 # solver expects. Larger ratios: more bounds in vain; smaller ones: a certificate that comes some steps late.
 GAP_RATIO = 100.0  # expected gap / (tol F) up to which a bound is computed
 BOUND_RATIO = 1.5  # expected bound / (tol F) up to which it is computed, where the solver predicts the bound itself
-SEPARABLE_GAP = (
-    1e-4  # expected gap / F up to which a bound is computed while the classes may be separated: none is a sign
-)
+# Expected gap / F up to which a bound is computed while the classes may be separated. Where there is none, separation
+# is looked for. Larger: it is found earlier, and more bounds are computed in vain.
+SEPARABLE_GAP = 1e-4
 NEGLIGIBLE_GAP = 1e-10  # expected gap / F below which no further step is of use, whatever the tolerance
 STALLED_STEPS = 4  # Newton steps without any decrease of F, after which rounding is all that is left
 PROBES = 30  # the most Newton steps that are spent on bounding the gap of another solver's answer
-LEVEL = 0.99  # bound / best bound so far, above which further probes are not worth their passes
+LEVEL = 0.99  # new bound / best bound so far, above which no further Newton step is probed; smaller: fewer probes
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def fit(
         Called after each step; one that returns True ends the fit.
     checkpoints : Checkpoints, optional
         The folder that the fit is kept in. A fit that was stopped or killed continues from there, with the same bits as
-        if it had not been. One that had ended is returned, unless its budget is larger now.
+        if it had not been. If that fit had ended, its result is returned, unless the budget is larger now.
 
     Raises
     ------
@@ -136,11 +136,11 @@ def fit(
     """
     goal, monitors = goal or Goal(), tuple(monitors)
     _refuse_undetermined(objective)
-    decisive = {"tol": goal.tol, "standard_errors": goal.standard_errors}  # the numbers depend on these, on no budget
+    decisive = {"tol": goal.tol, "standard_errors": goal.standard_errors}  # results depend on these, not on budgets
     with checkpoint_writer(checkpoints, objective, solver, decisive, start) as writer:
-        known = writer.result if writer else None
-        if writer and known and (writer.checkpoint is None or goal.spent(known.history[-1])):
-            return known
+        finished = writer.result if writer else None
+        if writer and finished and (writer.checkpoint is None or goal.spent(finished.history[-1])):
+            return finished
         result, can_continue = _run(objective, solver, goal, start, monitors, writer)
         if writer:
             writer.finish(result, can_continue)
@@ -156,14 +156,14 @@ def _run(
     writer: CheckpointWriter | None,
 ) -> tuple[FitResult, bool]:
     """The answer, and whether a fit with a larger budget would continue from it."""
-    begun = writer.checkpoint if writer else None
-    certify = _Certifier(objective, goal, begun.may_be_separated if begun else None)
-    history = list(begun.history) if begun else []
-    latest = (begun.state, begun.certificate) if begun else None
+    checkpoint = writer.checkpoint if writer else None
+    certify = _Certifier(objective, goal, checkpoint.may_be_separated if checkpoint else None)
+    history = list(checkpoint.history) if checkpoint else []
+    latest = (checkpoint.state, checkpoint.certificate) if checkpoint else None
     began = time.perf_counter() - (history[-1].seconds if history else 0.0)
     reason, status = None, Status.BUDGET
     try:
-        for state in _states(objective, solver, start, begun):
+        for state in _states(objective, solver, start, checkpoint):
             certificate = certify(state)
             latest = state, certificate
             history.append(Step(state.passes, time.perf_counter() - began, certificate.objective, certificate.bound))
@@ -195,12 +195,14 @@ def _run(
     return FitResult(state.params, replace(certificate, status=status, reason=reason), tuple(history)), can_continue
 
 
-def _states(objective: Objective, solver: Solver, start: Params | None, begun: Checkpoint | None) -> Iterator[State]:
+def _states(
+    objective: Objective, solver: Solver, start: Params | None, checkpoint: Checkpoint | None
+) -> Iterator[State]:
     """The solver's states from the start, or those that follow the checkpoint."""
-    if begun is None:
+    if checkpoint is None:
         return solver.iterates(objective, start)
     assert isinstance(solver, Resumable)
-    return solver.resumed(objective, begun.snapshot)
+    return solver.resumed(objective, checkpoint.snapshot)
 
 
 def _diverged(
@@ -236,8 +238,8 @@ class _Certifier:
     def last(self, state: State, certificate: Certificate, *, at_once: bool) -> Certificate:
         """The certificate of a fit's last state, with the bound that was not computed on the way, if there is one.
 
-        Where the solver does not know how far it is, a few Newton steps measure that, unless there is a time budget, or
-        the fit has to end `at_once`.
+        Where the solver does not estimate its distance from the optimum, a few Newton steps bound it, unless there is a
+        time budget, or the fit has to end `at_once`.
         """
         if state.expected_gap is None and self.goal.time_budget is None and not at_once:
             certificate = self._measured(state)
@@ -255,7 +257,7 @@ class _Certifier:
         return state.expected_gap <= limit * state.objective
 
     def _bound(self, state: State) -> Certificate:
-        """The bound from the state's dual point, or the separation that stands in its way."""
+        """The bound from the state's dual point, or the separation of the classes where it has none."""
         assert state.dual_residual is not None
         bound = newton_dual_bound(self.objective, self.objective.theta(state.params), state.dual_residual)
         if bound.value is None and (separation := self._separation(state)):
@@ -269,7 +271,7 @@ class _Certifier:
         return find_separation(self.objective, state.raw)
 
     def _separation(self, state: State) -> Separation | None:
-        """The separation of the classes, or None: the coefficients of a state without a bound may run off to it."""
+        """The separation of the classes, or None. It is looked for where a state has no bound."""
         if not self.may_be_separated or state.raw is None:
             return None
         found = find_separation(self.objective, state.raw)
@@ -289,9 +291,9 @@ class _Certifier:
             bound = newton_dual_bound(objective, theta, probe.dual_residual)
             if bound.value is None:
                 continue
-            level = best.value is not None and bound.value > LEVEL * best.value
+            levelled_off = best.value is not None and bound.value > LEVEL * best.value
             best = bound if best.value is None or bound.value < best.value else best
-            if level or goal.met(_bounded(best)):
+            if levelled_off or goal.met(_bounded(best)):
                 break
         return _bounded(best)
 
@@ -316,16 +318,16 @@ def _refuse_undetermined(objective: Objective) -> None:
 def _stalled(objective: Objective, state: State, history: list[Step]) -> StopReason | None:
     """Why no further step is of use, or None.
 
-    Either the step promises next to nothing, and the free parameters are too many for a bound. Or F has not fallen for
-    several Newton steps: the rest is rounding.
+    Either the expected gap is negligible, and the parameters are too many for a bound. Or F has not fallen for several
+    Newton steps: further changes would be rounding.
     """
     done = state.expected_gap is not None and state.expected_gap <= NEGLIGIBLE_GAP * state.objective
     if done and too_many_free(objective):
-        return StopReason("the optimum, to all appearances, but without a penalty on so many columns")
+        return StopReason("probably the optimum, but no bound is computed for so many columns without a penalty")
     if state.dual_residual is None or len(history) <= STALLED_STEPS:
         return None
     if state.expected_bound is not None and state.expected_bound > NEGLIGIBLE_GAP * state.objective:
-        return None  # a dual method, whose F may rise on the way: it is done when its duality gap is small
+        return None  # a dual method: F may rise, and it has converged once its duality gap is small
     if history[-1].objective < history[-1 - STALLED_STEPS].objective:
         return None
     return StopReason("the objective no longer falls: this is the best that float64 can tell apart")

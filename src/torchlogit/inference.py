@@ -11,9 +11,11 @@ from torchlogit.objective import Objective
 from torchlogit.quadratic import factor
 from torchlogit.records import Certificate, Params, Status
 
-CLOSE = 0.05  # standard errors that the answer may be from the optimum; larger: errors of a less exact answer
-DETERMINED = 1e-6  # |diagonal of H^+ H - 1| of a coefficient, up to which the data determine it
-MAX_PARAMETERS = 2500  # above which the covariance, a square matrix of them, is not formed
+# The largest distance of an answer from the optimum, in standard errors, at which errors are computed. Larger: they are
+# computed for less exact answers.
+CLOSE = 0.05
+DETERMINED = 1e-6  # the data determine a coefficient where its diagonal entry of H^+ H is within this of 1
+MAX_PARAMETERS = 2500  # the most parameters for which the covariance, a square matrix of them, is formed
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def covariance(objective: Objective, params: Params, certificate: Certificate) -
 
 def _refusal(objective: Objective, certificate: Certificate) -> str:
     if bool((objective.precision > 0).any()) or not objective.penalty.smooth:
-        return "a penalty or bounds bias the coefficients, which errors would hide: fit without either to have them"
+        return "a penalty or bounds bias the coefficients, so standard errors are not valid; fit without either"
     if certificate.status is Status.SEPARATED:
         return "the classes are separated: coefficients that run off to infinity have no standard errors"
     if certificate.standard_errors is None or certificate.standard_errors > CLOSE:

@@ -18,8 +18,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-INSIDE = 1 / 16  # the least share of the model's probability in a dual point; smaller: nearer to the simplex's edge
-TINY = 1e-300  # probabilities below it count as this in logarithms that only have to be finite
+# A dual probability is at least this share of the model's probability, so that it stays inside the simplex. Smaller: it
+# may be nearer to 0.
+INSIDE = 1 / 16
+TINY = 1e-300  # replaces smaller probabilities in logarithms that only have to be finite
 
 
 class Loss(Protocol):
@@ -74,7 +76,7 @@ class Loss(Protocol):
         ...
 
     def spread(self, raw_step: Tensor) -> Tensor:
-        """By how much a step in the raw prediction changes the log-odds of any two classes at most, (n,)."""
+        """The largest change of the log-odds of two classes by this step in the raw prediction, (n,)."""
         ...
 
     def margin(self, raw: Tensor, target: Tensor) -> Tensor:
@@ -115,7 +117,7 @@ class Logistic:
         return torch.ones(1, 1, dtype=torch.float64)
 
     def value(self, raw: Tensor, target: Tensor) -> Tensor:
-        """log(1 + e^-|z|) + a |z|, a the target's probability of the class that z speaks against: no negative term."""
+        """log(1 + e^-|z|) + a |z|, a the target's probability of the class that z makes unlikely: no negative term."""
         return self.evaluate(raw, target)[0]
 
     def residual(self, raw: Tensor, target: Tensor) -> Tensor:
@@ -175,7 +177,10 @@ class Logistic:
 
 
 def _variance_product(q: Tensor, likeliest: Tensor, vector: Tensor) -> Tensor:
-    """(diag q - q q') v, v less its entry of the likeliest class, which changes nothing but avoids cancellation."""
+    """(diag q - q q') v. The likeliest class's entry of v is first subtracted from v.
+
+    That does not change the product, and avoids cancellation.
+    """
     relative = vector - vector.gather(1, likeliest)
     return relative.sub_((q * relative).sum(dim=1, keepdim=True)).mul_(q)
 
@@ -264,7 +269,7 @@ class Softmax:
         return raw_step.amax(dim=1) - raw_step.amin(dim=1)
 
     def margin(self, raw: Tensor, target: Tensor) -> Tensor:
-        """z_y less the largest other z; for a soft target the smallest z of its classes less the largest of all."""
+        """z_y minus the largest other z; for a soft target the smallest z of its classes minus the largest of all."""
         possible = target > 0
         hard = possible.sum(dim=1, keepdim=True) == 1
         own = raw.masked_fill(~possible, math.inf).amin(dim=1)
@@ -278,5 +283,5 @@ class Softmax:
 
 
 def loss_for(n_classes: int) -> Loss:
-    """The loss for so many classes: `Logistic` for two, `Softmax` for more."""
+    """The loss for this number of classes: `Logistic` for two, `Softmax` for more."""
     return Logistic() if n_classes == 2 else Softmax(n_classes)

@@ -9,10 +9,10 @@ Conventions, written once:
 - Everything is a sum over rows (nats), never a mean. Sums and theta are float64.
 - raw (n, n_outputs) is X theta plus the offset, a fixed addition to each row, zero unless given; residual
   (n, n_outputs) is the derivative of the loss by it.
-- Free coordinates: a softmax loss cannot see a constant added to a row of theta, so Hessians and
-  steps live in theta B, B the loss's orthonormal basis (n_outputs, n_free), n_free = 1 or K - 1, and
-  solutions have rows that sum to zero. A penalty with kinks or bounds does see it: then B is the identity.
-  A Hessian is (n_free p, n_free p), blocks of one output first.
+- Free coordinates: a softmax loss does not change when a constant is added to a row of theta. Hessians and
+  steps are therefore computed in the coordinates theta B, where B is the loss's orthonormal basis
+  (n_outputs, n_free), n_free = 1 or K - 1, and the rows of solutions sum to zero. A penalty with kinks (l1)
+  or bounds does change, and then B is the identity. A Hessian is (n_free p, n_free p), blocks of one output first.
 - A *pass* is one product with X and one with X'; a product alone is half a pass.
 """
 
@@ -33,9 +33,11 @@ from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params
 from torchlogit.storage import IN_MEMORY, Storage
 
-CHUNK = 1 << 17  # entries of the raw prediction that `chunks` takes at a time, 1 MiB: temporaries stay in the cache
+CHUNK = 1 << 17  # entries of the raw prediction in a chunk of rows, 1 MiB: temporaries stay in the processor's cache
 DEVICE_CHUNK = 1 << 24  # the same on a GPU, 128 MiB: enough to keep it busy
-FAR = 1e-8  # variance / mean square under which a column is centred: float64 has lost half of the variance's digits
+# A column is centred where its variance is below this share of its mean square, since float64 has then lost half of the
+# variance's digits. Larger: more columns are centred.
+FAR = 1e-8
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,12 @@ class Objective:
     # -- points ---------------------------------------------------------------------------------
 
     def theta(self, params: Params) -> Tensor:
-        """The point as one (p, n_outputs) tensor."""
+        """The parameters as one tensor theta (p, n_outputs)."""
         coef = params.coef.to(self.target)
         return torch.cat([coef, params.intercept.to(coef)[None, :]]) if self.design.has_intercept else coef.clone()
 
     def params(self, theta: Tensor) -> Params:
-        """The point as coefficients and intercept (zero where there is none)."""
+        """theta as coefficients and intercept (zero where there is none): copies."""
         if self.design.has_intercept:
             return Params(theta[:-1].clone(), theta[-1].clone())
         return Params(theta.clone(), torch.zeros_like(theta[0]))
@@ -133,7 +135,7 @@ class Objective:
         return self.visible(theta)
 
     def visible(self, theta: Tensor) -> Tensor:
-        """theta without the part that the loss cannot see, theta B B': the same losses, and a penalty no larger."""
+        """theta without the part that does not change the loss, theta B B'. The penalty is not larger there."""
         basis = self.basis()
         return theta if basis.shape[0] == basis.shape[1] else theta @ (basis @ basis.T)
 
@@ -147,7 +149,7 @@ class Objective:
         return theta
 
     def basis(self) -> Tensor:
-        """B: an orthonormal basis of the directions of theta's rows that F can see, (n_outputs, n_free)."""
+        """B: an orthonormal basis of the directions of theta's rows that change F, (n_outputs, n_free)."""
         basis = self.loss.basis() if self.penalty.smooth else torch.eye(self.loss.n_outputs, dtype=torch.float64)
         return basis.to(self.target.device)
 
@@ -158,7 +160,7 @@ class Objective:
 
     @property
     def n_free(self) -> int:
-        """The number of raw predictions of a row that are free: the columns of B."""
+        """The number of columns of B: free coordinates for each column of X."""
         return self.basis().shape[1]
 
     @property
@@ -362,9 +364,10 @@ class Objective:
     def center(self) -> Tensor:
         """The mean of every feature that is more than 1e4 of its standard deviations from zero, 0 for all others.
 
-        (n_features,), float64. In a column such as seconds since 1970 the deviations are lost among the digits of the
-        mean. The intercept, which has no penalty, takes the mean up, and so F is the same of `centered` rows. Without
-        an intercept all are 0, and so are columns with implicit zeros.
+        (n_features,), float64. In a column such as seconds since 1970 the mean takes most of the digits of float64, and
+        few are left for the deviations from it. Centring changes no value that F can take: the intercept, which has no
+        penalty, makes up for the shift. Without an intercept all means are given as 0, and so are those of columns with
+        implicit zeros, which cannot be centred.
         """
         if not self.design.has_intercept:
             return torch.zeros(self.n_features).to(self.target)
@@ -384,6 +387,6 @@ class Objective:
 
 
 def _within(values: Tensor, highest: float) -> bool:
-    """Whether all values are numbers from 0 to `highest`: one pass, and no copy, since there is one for every row."""
+    """Whether all values are from 0 to `highest`, and none is NaN. Makes no copy: there is a value for every row."""
     low, high = (float(end) for end in values.aminmax()) if values.numel() else (0.0, 0.0)
     return low >= 0 and high <= highest

@@ -2,7 +2,7 @@
 
 The penalty takes the coefficients as (n_features, n_outputs) and is a sum over single coefficients. `l2` is the
 precision of a Gaussian prior on each of them and `l1` the rate of a Laplace prior, whatever the number of rows
-(scikit-learn's C is 1 / l2). What each feature has of its own (factors, bounds) is (n_features,).
+(scikit-learn's C is 1 / l2). Values by feature (factors, bounds, ridge) are (n_features,).
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from torchlogit.errors import InputError
 
 EPS = torch.finfo(torch.float64).eps
 CHUNK = 1 << 15  # coefficients in one step of `fenchel_young`, so that its temporaries stay in the cache
-SLACK = 8  # a dual point out of its range by up to this many times its rounding error counts as on the edge
+# A dual point that is outside its range by up to this many times its rounding error counts as on its edge. Larger:
+# fewer gaps are infinite only because of rounding.
+SLACK = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +28,7 @@ class ElasticNet:
 
         Omega(w) = sum_jk f_j (l1 |w_jk| + l2 / 2 w_jk^2) + ridge_j / 2 w_jk^2,  lower_j <= w_jk <= upper_j
 
-    It is infinite outside the bounds. Without any of its parts it is zero: maximum likelihood.
+    It is infinite outside the bounds. With the default arguments it is zero: maximum likelihood.
 
     Parameters
     ----------
@@ -89,8 +91,8 @@ class ElasticNet:
     def smooth(self) -> bool:
         """Whether there is no l1 and no finite bound, so that Omega is a quadratic, the same for every output.
 
-        Methods that take nothing else refuse the others with an InputError: where a problem enters streams, dual
-        ascent, gradient steps and the choice of l2.
+        Streams, SGD, DoG, dual ascent for several classes and the choice of l2 take smooth penalties only: they raise
+        an InputError for others.
         """
         kinks = self.l1 > 0 and (self.factors is None or bool((self.factors > 0).any()))
         bounds = (bound for bound in (self.lower, self.upper) if bound is not None)
@@ -205,8 +207,9 @@ def _largest_gaps(
 def _gap(w: Tensor, u: Tensor, rate: Tensor, precision: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     """phi(w) + phi*(u) - w u, phi(v) = rate |v| + precision / 2 v^2 within the bounds, u where phi* is finite.
 
-    phi* is attained at v = S(u, rate) / precision, clipped to the bounds. There u = s + n + precision v, s a
-    derivative of rate |v| and n pushing against the bound that holds v, if one does. Put in place of u, it leaves
+    phi* is attained at v = S(u, rate) / precision, clipped to the bounds. There u = s + n + precision v, where s is a
+    subgradient of rate |v|, and n the multiplier of the bound at which v was stopped, or 0. With this in place of u,
+    the gap becomes
 
         precision / 2 (w - v)^2  +  |w| (rate - s sign(w))  +  n (v - w),
 

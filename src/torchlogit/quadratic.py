@@ -10,13 +10,15 @@ from torch import Tensor
 
 from torchlogit.penalties import clipped, soft_thresholded
 
-Accept = Callable[[Tensor, Tensor, float], bool]  # of x, the residual, and the share of the energy that is left
-PIVOT = 1e-12  # squared pivots, of a unit diagonal, at or below which a column depends on those before it
+Accept = Callable[[Tensor, Tensor, float], bool]  # called with x, the residual, and the share of the energy left
+# A column counts as linearly dependent on those before it where its squared Cholesky pivot, of a matrix of unit
+# diagonal, is no larger than this. Larger: more matrices count as singular.
+PIVOT = 1e-12
 ROUNDING = 4 * torch.finfo(torch.float64).eps  # error of a gradient, relative to the sum of its absolute terms
-DAMPING = (
-    1e-13  # times the size, relative to the diagonal: added to it, so that a singular matrix has a Cholesky factor
-)
-ROUGH_DAMPING = 1e-5  # the same in single precision, whatever the size
+# Times the size and the largest diagonal entry: is added to the diagonal, so that a singular matrix has a Cholesky
+# factor. Larger: shorter steps along directions without curvature.
+DAMPING = 1e-13
+ROUGH_DAMPING = 1e-5  # share by which `rough_factor` raises the diagonal, in single precision; larger: a poorer factor
 SWEEPS = 50  # the most sweeps of coordinate descent before a Newton step, which costs about as much
 TINY = 1e-300  # in place of a zero that is divided by
 
@@ -188,9 +190,9 @@ def coordinate_descent(
 ) -> Descent:
     """The minimiser of 1/2 x'Hx + linear'x + sum_j l1_j |x_j| with lower <= x <= upper; zeros and bounds are exact.
 
-    Rounds of coordinate descent, over the coordinates that are not at rest at zero or on a bound, are each followed by
-    Newton steps of the coordinates between zero and their bounds. Where columns are correlated, those end what descent
-    alone would take many sweeps for.
+    Each round of coordinate descent, over the coordinates that are not at rest at zero or on a bound, is followed by
+    Newton steps of the coordinates between zero and their bounds. Where columns are correlated, a Newton step takes the
+    place of many sweeps.
 
     Parameters
     ----------
@@ -219,7 +221,7 @@ def coordinate_descent(
     if len(start) == 0:
         return Descent(start.clone(), 0.0, 0)
     hessian, linear, start, l1, lower, upper = (part.cpu() for part in (hessian, linear, start, l1, lower, upper))
-    linear, lower, upper = _flat_settled(hessian.diagonal() <= 0, linear, l1, lower, upper)
+    linear, lower, upper = _flat_coordinates_fixed(hessian.diagonal() <= 0, linear, l1, lower, upper)
     scale = torch.where(hessian.diagonal() > 0, hessian.diagonal(), 1.0).sqrt()
     model, linear = _Boxed.of(hessian, l1, lower, upper, scale), linear / scale
     x = clipped(start * scale, model.lower, model.upper)
@@ -311,13 +313,13 @@ class _Boxed:
         return float(gradient @ change + 0.5 * change @ (self.hessian @ change) + kinks)
 
 
-def _flat_settled(
+def _flat_coordinates_fixed(
     flat: Tensor, linear: Tensor, rates: Tensor, lower: Tensor, upper: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """linear, lower and upper with the flat coordinates, those without curvature, fixed at the bound they descend to.
+    """linear, lower and upper, changed so that coordinates without curvature (`flat`) go where they descend to.
 
-    A coordinate that does not descend, or meets no bound, gets a linear term of zero: it goes to zero, or to the bound
-    nearest to it.
+    Each is fixed at the bound towards which the function falls. Where it does not fall, or there is no such bound, the
+    coordinate only gets a linear term of zero, and goes to zero or to the bound nearest to it.
     """
     slope = soft_thresholded(linear, rates)
     end = torch.where(slope > 0, lower, torch.where(slope < 0, upper, torch.inf))

@@ -1,8 +1,8 @@
-"""Separation: does a finite minimum exist, and if not, which coefficients run off to infinity?
+"""Separation: does F have a finite minimum, and if not, which coefficients grow without bound?
 
 Without a penalty F has no finite minimum exactly when some direction v != 0 separates the classes: no row is on its
 wrong side, x_i' (v_y - v_k) >= 0 for every row i of class y and every other class k, and some row is on its right side,
-> 0 (Albert and Anderson 1984, doi:10.1093/biomet/71.1.1). Along v F falls for ever. The separation is complete where
+> 0 (Albert and Anderson 1984, doi:10.1093/biomet/71.1.1). Along v F falls without end. The separation is complete where
 all rows are on their right sides, and quasi-complete otherwise. A linear program finds v:
 
     maximise the sum of all margins,  subject to every margin >= 0 and |v_j| <= 1 in units of the column's size,
@@ -28,8 +28,8 @@ from torchlogit.quadratic import factor
 from torchlogit.records import Separation
 
 TIED = 1e-8  # margins and entries of a direction up to this share of the largest count as zero
-NAMED = 1e-6  # entries of the direction up to this share of the largest are not named
-ROWS_PER_COLUMN = 20  # rows for each coefficient that the program has at first, and that are added in each round
+NAMED = 1e-6  # entries of a direction up to this share of the largest are not reported; larger: fewer coefficients are
+ROWS_PER_COLUMN = 20  # rows of the first program, and added in each round, for each coefficient; larger: fewer rounds
 ROUNDS = 60  # the most programs that are solved
 PRECISE = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}  # the smallest that HiGHS takes
 
@@ -81,7 +81,9 @@ class _Found:
 
 
 class _Search:
-    """Linear programs over all rows, solved on a few of them; those that a solution gets wrong are added until none is.
+    """The linear program over all rows, solved for a few of them first.
+
+    The rows that a solution gets wrong are added, and the program is solved again, until there are none.
 
     gain: the derivative of the sum of all margins by the direction, scaled. lower, upper: the bounds of the direction,
     -1, 0 or 1. count: how many rows are taken at a time.
@@ -117,7 +119,7 @@ class _Search:
                 return _Found(direction, margin, largest)
             more = torch.unique(torch.cat([self.rows, self._worst(torch.where(wrong, margin, torch.inf))]))
             if len(more) == len(self.rows):
-                return None  # within its tolerance the solver gets rows wrong that the program contains
+                return None  # the program contains all wrong rows: they are wrong within the solver's tolerance
             self.rows = more
         return None
 
@@ -142,7 +144,7 @@ class _Search:
         return program
 
     def separates_all(self) -> bool:
-        """Whether some direction has all rows on their right sides, even if the one of most gain leaves ties."""
+        """Whether some direction has all rows on their right sides, even if that of most gain has rows at zero."""
         every = torch.ones_like(self.objective.weight, dtype=torch.bool)
         return self.solve(self.least_size(every), every) is not None
 

@@ -33,7 +33,7 @@ def _facts(model: LogisticModel) -> str:
         f"solver       {facts.solver['name']}, {facts.solver['passes']:.1f} passes",
         f"objective    {facts.certificate['objective'] / weight:.8f} a row",
         f"status       {facts.certificate['status']}: {facts.certificate['message']}",
-        f"errors       {'withheld: ' + reason if reason else 'standard errors of maximum likelihood'}",
+        f"errors       {'not computed: ' + reason if reason else 'standard errors of maximum likelihood'}",
     ]
     if model.encoder is not None:
         dropped = [f"{column.name} ({column.reason})" for column in model.encoder.schema.dropped]

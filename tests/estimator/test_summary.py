@@ -51,7 +51,7 @@ def test_with_a_penalty_it_says_why_there_are_no_errors() -> None:
     X, y = rows(3)
     text = LogisticRegression(l2=0.5).fit(X, np.array(["a", "b", "c"])[y]).summary()
     assert "penalty      l1 = 0, l2 = 0.5" in text
-    assert "errors       withheld: a penalty or bounds bias the coefficients" in text
+    assert "errors       not computed: a penalty or bounds bias the coefficients" in text
     assert "std. error" not in text
     assert text.split("\n\n")[1].count("(intercept)  ") == 3
 

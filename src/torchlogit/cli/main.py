@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -65,6 +67,10 @@ def run() -> None:
     """Runs the command line in a process of its own."""
     # pyarrow imports pandas, where it is installed, to recognise its types: .3 s, and no command uses it.
     sys.meta_path[:] = [_PathWithoutPandas if finder is PathFinder else finder for finder in sys.meta_path]
+    # torch and numba hold 200,000 objects that live until the end. Searching them for garbage takes .2 s while they are
+    # imported and .7 s at exit: `train` on the Adult table took 2.9 s without the next two lines, 2.1 s with them.
+    gc.set_threshold(100_000)
+    atexit.register(gc.freeze)
     main()
 
 

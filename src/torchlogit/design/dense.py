@@ -16,13 +16,12 @@ from torchlogit.errors import InputError
 from torchlogit.kernels import dense as kernels
 from torchlogit.kernels.parallel import Array
 
-BLOCK_BYTES = (
-    4 << 20
-)  # of a block's float64 copy: larger, and it leaves the cache; smaller, and calls cost more than work
+# Bytes of a block's float64 copy. Larger: it does not fit into the cache; smaller: calls take longer than the work.
+BLOCK_BYTES = 4 << 20
 DEVICE_BLOCK_BYTES = 256 << 20  # the same on a GPU, where every call launches a kernel
-COMPILED_VALUES = 1 << 21  # values above which a matrix is read by the compiled loops
-COMPILED_BYTES = 16 << 20  # of a block of theirs, which is not copied
-SMALL_VALUES = 1 << 15  # values of a block up to which several threads are not faster than one
+COMPILED_VALUES = 1 << 21  # values above which a matrix is read by the compiled loops; larger: more is left to torch
+COMPILED_BYTES = 16 << 20  # bytes of a block that the compiled loops read, which is not copied
+SMALL_VALUES = 1 << 15  # values of a block up to which computing its Gram matrix on several threads is not faster
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +196,7 @@ class Dense:
 
 
 def worth_compiling(n_values: int) -> bool:
-    """Whether a matrix of so many values in main memory is read by the compiled loops."""
+    """Whether a matrix of this many values in main memory is read by the compiled loops."""
     return n_values > COMPILED_VALUES
 
 
@@ -209,6 +208,6 @@ def dense_blocks(n: int, p: int, item_bytes: int, *, compiled: bool) -> list[sli
 def _all_usable(values: Tensor) -> bool:
     """Whether every value is finite and at most 1e100 in size."""
     if values.dtype == torch.float32 and bool(torch.isfinite(values.sum())):
-        return True  # a value that is not finite makes the sum so, and float32 ends at 3e38
+        return True  # a value that is not finite makes the sum not finite, and float32 ends at 3e38
     low, high = (float(end) for end in values.aminmax()) if values.numel() else (0.0, 0.0)
     return low >= -LARGEST and high <= LARGEST

@@ -15,7 +15,7 @@ from typing import Protocol
 import scipy.sparse
 from torch import Tensor
 
-MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 256, 1 << 16  # rows of a micro-block
+MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 256, 1 << 16  # the fewest and the most rows of a micro-block
 LARGEST = 1e100  # the largest absolute value that X may hold: its square, summed over rows, is finite
 
 

@@ -16,10 +16,11 @@ from torchlogit.errors import InputError
 from torchlogit.kernels import csr as kernels
 from torchlogit.kernels import dense as dense_kernels
 
-# A block holds the larger of the two, so that adding its columns to the total is little of the work.
+# A block holds the larger of these two numbers of stored values, so that adding its sums by column to the total takes
+# little of the time.
 BLOCK_NONZEROS = 1 << 24  # stored values
 BLOCK_COLUMNS = 64  # stored values for each column
-DENSE_SHARE = 0.25  # share of the values that are stored, above which a Gram matrix is computed from dense rows
+DENSE_SHARE = 0.25  # share of stored values above which a Gram matrix is computed from rows made dense
 
 
 @dataclass(frozen=True, slots=True)

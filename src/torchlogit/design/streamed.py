@@ -74,7 +74,7 @@ class Streamed:
         return self.take(torch.arange(self.n)).dense()
 
     def csr(self) -> scipy.sparse.csr_array:
-        """InputError: a method that goes row by row in any order would read all rows for each."""
+        """Raises InputError: a method that takes single rows in any order would read all rows for each of them."""
         raise InputError(
             "dual ascent needs the rows in memory: these are read again for every pass; use solver='newton'"
         )
@@ -137,13 +137,15 @@ class Streamed:
                 n_pending += part.shape[0]
             if n_pending < size:
                 raise InputError(
-                    f"{self.n:,} rows were read at first, and fewer now; start again with the data at rest"
+                    f"{self.n:,} rows were read at first, and fewer now; start again, and leave the data unchanged"
                 )
             joined = _joined(pending)
             yield rows, joined[:size]
             pending, n_pending = [joined[size:]], n_pending - size
         if n_pending or next(parts, None) is not None:
-            raise InputError(f"{self.n:,} rows were read at first, and more now; start again with the data at rest")
+            raise InputError(
+                f"{self.n:,} rows were read at first, and more now; start again, and leave the data unchanged"
+            )
 
 
 def _joined(parts: list[Part]) -> Any:

@@ -24,7 +24,7 @@ from torchlogit.training.rows import Array, LabelledRows, one_hot
 from torchlogit.training.running_stream import RunningStream
 from torchlogit.training.settings import OnePassSolver, Settings
 
-NO_ERRORS = Refusal("rows that were read once prove no optimum that errors could be taken at")
+NO_ERRORS = Refusal("one pass does not prove that the answer is near the optimum, so standard errors are not valid")
 
 
 def train_one_pass(
