@@ -63,7 +63,7 @@ class Ranking:
         )._joined(max(self.shift, other.shift))
 
     def _joined(self, shift: int) -> Ranking:
-        """These bins, which are sorted, joined by the smallest shift, at least this one, that leaves at most max_bins."""
+        """These bins (sorted), joined by the smallest shift, at least the given one, that leaves at most max_bins."""
         starts = _starts(self.least >> shift)
         while len(starts) > self.max_bins:
             shift += 1

@@ -1,4 +1,4 @@
-"""`to_model` turns a `Fitted` into a LogisticModel; `starting_point` turns a model into the start of further training."""
+"""`to_model` turns a `Fitted` into a LogisticModel; `starting_point` gives the start of further training of a model."""
 
 from __future__ import annotations
 
