@@ -118,11 +118,11 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "l2 to be chosen": (
         lambda: LogisticRegression(l2="auto").partial_fit([[1.0], [2.0]], [0, 1]),
-        "l2 is to be chosen, which rows that are read once cannot do: give a number, or fit first",
+        "l2 cannot be chosen from rows that are read once: give l2 as a number, or call fit first",
     ),
     "l2 to be chosen in one pass": (
         lambda: LogisticRegression(l2="auto", solver="streaming").fit([[1.0], [2.0]], [0, 1]),
-        "l2 is to be chosen, which rows that are read once cannot do: give a number, or fit first",
+        "l2 cannot be chosen from rows that are read once: give l2 as a number, or call fit first",
     ),
     "a class weight that is none": (
         lambda: LogisticRegression(class_weight="even").partial_fit([[1.0], [2.0]], [0, 1]),
