@@ -559,7 +559,7 @@ def test_other_circumstances_are_told_and_other_versions_refused(
     monkeypatch.setattr(checkpoints_room, "circumstances", lambda: {**now, "torchlogit": "99.0"})
     assert f"begun with torchlogit {now['torchlogit']}, now 99.0; go on with that version" in refused(tmp_path)
     monkeypatch.setattr(checkpoints_room, "circumstances", lambda: {**now, "threads": 64})
-    with pytest.warns(TorchlogitWarning, match=r"begun with threads 1, now 64: the last digits may come out otherwise"):
+    with pytest.warns(TorchlogitWarning, match=r"begun with threads 1, now 64: the last digits may differ"):
         assert fitted(ENDINGS[0], tmp_path, resume=True).certificate.status is Status.CERTIFIED
 
 

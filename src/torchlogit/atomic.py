@@ -21,7 +21,7 @@ from torchlogit.errors import CheckpointError, InputError
 if TYPE_CHECKING:
     import torch
 
-KEY = "torchlogit"  # of the JSON object in the metadata
+KEY = "torchlogit"  # the metadata key of the JSON object
 START_OVER = "begin anew in another folder"  # how messages about unusable checkpoints end
 TENSOR_KEY = "$tensor"  # the JSON object {TENSOR_KEY: name} stands for the tensor of that name
 DTYPES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint8": "U8", "bool": "BOOL"}
@@ -190,7 +190,7 @@ def _write_holder(file: IO[str], holder: str) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Flushes a folder, so that a rename in it outlives a crash, on systems that allow it."""
+    """Flushes a folder, so that a rename in it survives a crash, on systems that allow it."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,8 +1,9 @@
 """Checkpoints: a fit that is killed at any moment can be resumed, and gives the same bits as if it had not been.
 
 A folder holds the newest checkpoint in one file, `fit.safetensors`, which is replaced as a whole: a kill or a full disk
-in the middle of writing leaves the one before. A checkpoint holds the solver's snapshot, and not what follows from that
-and the data (samples, factors). When checkpoints are written has no influence on the numbers (docs/decisions/0018).
+in the middle of writing leaves the previous one in place. A checkpoint holds the solver's snapshot. What follows from
+that and the data (samples, factors) is not saved, but computed again. Results do not depend on when checkpoints are
+written (docs/decisions/0018).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from torchlogit.records import (
 from torchlogit.solvers import Resumable, Solver
 
 FILE, LOCK = "fit.safetensors", "fit.lock"
-KIND, FORMAT = "checkpoint", 2
+KIND, FORMAT = "checkpoint", 2  # the kind of file and the version of its format, which are checked on reading
 OTHER = "give what it was begun with, or another folder"  # how messages about checkpoints of other fits end
 
 
@@ -52,9 +53,10 @@ class Checkpoints:
         Whether to continue from the checkpoint in the folder, if there is one. Otherwise a folder with a checkpoint is
         refused.
     every_seconds, every_passes : float
-        A checkpoint is written after the first step that ends so many seconds, or so many passes, after the last one.
+        A checkpoint is written after the first step that ends this many seconds, or this many passes, after the last
+        one was written.
     data : str, optional
-        A text that changes with the data, such as a fingerprint of files: of X itself a thousand rows are compared.
+        A text that changes with the data, such as a fingerprint of files: of X only about 1,000 rows are compared.
 
     Examples
     --------
@@ -102,7 +104,7 @@ class Checkpoint:
 
 
 class CheckpointWriter:
-    """Writes checkpoints of a fit to a folder, and holds what was there at the start.
+    """Writes checkpoints of a fit to a folder, and holds what the folder contained at the start.
 
     checkpoint: the one to continue from, None where there is none. result: that of the fit in the folder, if it has
     ended.
@@ -120,11 +122,11 @@ class CheckpointWriter:
         self._written_at = self._now(0.0 if self.checkpoint is None else self.checkpoint.passes)
 
     def record(self, checkpoint: Checkpoint) -> None:
-        """Copy a checkpoint in memory: Ctrl-C may come in the middle of the next step, which changes its tensors."""
+        """Keep a copy of a checkpoint: Ctrl-C may interrupt the next step, which changes the tensors in place."""
         self._newest = map_tensors(_as_tree(checkpoint), lambda _, tensor: tensor.clone())
 
     def save_when_due(self) -> None:
-        """Write the checkpoint recorded last, if so many seconds or passes are over."""
+        """Write the checkpoint recorded last, if the interval in seconds or that in passes is over."""
         assert self._newest is not None
         now = self._now(self._newest["passes"])
         if any(at - last >= every for at, last, every in zip(now, self._written_at, self._intervals, strict=True)):
@@ -156,7 +158,7 @@ class CheckpointWriter:
             warnings.warn(f"no checkpoint was written: {error}", TorchlogitWarning, stacklevel=5)
 
     def _load(self, device: torch.device) -> None:
-        """Read the file, if it may be continued from, and is of this fit."""
+        """Read the file; CheckpointError unless `resume` is set, and the file is of this fit."""
         folder = self._path.parent
         if not self._resume:
             remedy = "go on from it (resume=True, --resume), or choose another folder"
@@ -177,7 +179,7 @@ class CheckpointWriter:
             problem = f"{folder}: begun with {found.name} {found.old}, now {found.new}"
             if found.name == "torchlogit":
                 raise CheckpointError(f"{problem}; go on with that version, or {START_OVER}")
-            warnings.warn(f"{problem}: the last digits may come out otherwise", TorchlogitWarning, stacklevel=6)
+            warnings.warn(f"{problem}: the last digits may differ", TorchlogitWarning, stacklevel=6)
         if found := first_difference(facts["settings"], self._facts["settings"]):
             raise CheckpointError(f"{folder}: the fit there has {found.name} {found.old}, not {found.new}; {OTHER}")
         if found := first_difference(facts["contents"], self._facts["contents"]):
@@ -194,7 +196,7 @@ def checkpoint_writer(
 ) -> Iterator[CheckpointWriter | None]:
     """The writer of a fit's checkpoints, with its folder locked; None without `checkpoints`.
 
-    decisive: what of the goal has an influence on the numbers. Raises InputError where the solver cannot be resumed, or
+    decisive: the settings of the goal that results depend on. Raises InputError where the solver cannot be resumed, or
     the folder is in use or cannot be written to; CheckpointError where it holds another fit, or a damaged one.
     """
     if checkpoints is None:

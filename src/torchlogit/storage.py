@@ -83,7 +83,7 @@ class TemporaryArrays:
 
     @property
     def storage(self) -> Storage:
-        """Where arrays of a known shape live that go with these: RAM, or mapped files where the arrays are in files."""
+        """A storage for further arrays of a known shape: RAM, or mapped files where these arrays are in files."""
         return Storage(self.folder) if self.spilled else IN_MEMORY
 
     def append(self, name: str, values: AnyArray) -> None:
@@ -141,7 +141,7 @@ class SavedArrays:
 
     @property
     def storage(self) -> Storage:
-        """Where arrays of a known shape live that go with these: temporary files in the same folder."""
+        """A storage for further arrays of a known shape: temporary files in the same folder."""
         return Storage(self.folder)
 
     def append(self, name: str, values: AnyArray) -> None:
@@ -157,7 +157,7 @@ class SavedArrays:
         return self._files[name].array(dtype)
 
     def sizes(self) -> dict[str, int]:
-        """The size of each array in bytes, after all of them are written to the disk for good."""
+        """Flush the files to the disk, and return the size of each array in bytes."""
         for file in self._files.values():
             os.fsync(file.handle)
         return {name: file.n_bytes for name, file in self._files.items()}
@@ -195,7 +195,7 @@ class _File:
 
 
 def _temporary_file(folder: Path) -> int:
-    """The handle of a new file that has no name any more: it is gone once it is closed."""
+    """The handle of a new file without a name, whose space is freed when it is closed."""
     with _readable_errors(folder):
         handle, name = tempfile.mkstemp(dir=folder, prefix=".rows.")
         os.unlink(name)

@@ -1,4 +1,4 @@
-"""L2Choice: how l2 is to be chosen; choose: the path that carries it out."""
+"""L2Choice: how l2 is to be chosen; choose: fits the path and chooses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class L2Choice:
     Parameters
     ----------
     l2s : tuple of float, optional
-        The penalties to choose from. By default a coarse grid that the data suggest, then a fine one about its best.
+        The penalties to choose from. By default a coarse grid computed from the data, then a fine one around its best.
     by : {"alo", "cv", "validation"}, optional
         How the loss on new rows is estimated: "alo" leaves out each row, approximately; "cv" leaves out folds;
         "validation" takes the rows of eval_set. By default "validation" where there are such rows, "alo" for up to
@@ -32,7 +32,7 @@ class L2Choice:
     cv : int or splitter
         The number of folds, or a splitter of scikit-learn whose test sets are folds.
     eval_set : tuple, optional
-        (X, y) or (X, y, sample_weight): the validation rows. By default those that fit is given.
+        (X, y) or (X, y, sample_weight): the validation rows. By default the eval_set given to fit.
     on_path : callable, optional
         Called with the `PenaltyPath`.
 
@@ -64,13 +64,13 @@ def choose(
     Parameters
     ----------
     observation_weight : (n,)
-        The part of each row's weight that counts as one observation, which is left out by itself.
+        The part of each row's weight that counts as one observation; leave-one-out leaves out this part.
     folds : callable
         Returns the fold of each row, (n,), from 0, and -1 for a row of none; called only where folds are used.
     validation : Objective, optional
         The validation rows.
     seed : int
-        Of the samples of rows.
+        Seed of the samples of rows.
 
     Raises
     ------

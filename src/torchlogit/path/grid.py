@@ -1,4 +1,4 @@
-"""Grids of l2: a coarse one, from nearly no coefficients to nearly no penalty, and a fine one about its best."""
+"""Grids of l2: a coarse one, from coefficients near zero to a negligible penalty, and a fine one around its best."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import torch
 from torchlogit.objective import Objective
 from torchlogit.path.batch import precisions
 
-COARSE, FINE = 20, 7  # points of the two grids
-# The effective number of coefficients of an output at the largest l2. Larger: the grid starts at a smaller penalty.
-LARGEST_LEAVES = 1.0
-# The smallest l2 as a share of the least curvature by a column. Smaller: the grid ends at a smaller penalty.
+COARSE, FINE = 20, 7  # penalties of the two grids; more: l2 is chosen more precisely, from more fits
+# An upper bound of the effective number of coefficients of an output at the largest l2. Larger: the grid starts at a
+# smaller penalty.
+FEWEST_COEFS = 1.0
+# The smallest l2 as a share of the smallest d_j of `span`. Smaller: the grid ends at a smaller penalty.
 SMALLEST_SHARE = 1e-6
-MAX_RATIO = 1e14  # of the largest l2 to the smallest
+MAX_RATIO = 1e14  # the largest l2 over the smallest, at most
 
 
 def span(objective: Objective) -> tuple[float, float]:
@@ -27,13 +28,13 @@ def span(objective: Objective) -> tuple[float, float]:
     centre = sums.square() / objective.total_weight if objective.design.has_intercept else torch.zeros_like(sums)
     spread = (squares - centre).clamp(min=0)
     factor = objective.coef(precisions(objective)[1][:, None])[:, 0]
-    seen = (spread > 1e-12 * squares) & (factor > 0)
-    if not bool(seen.any()):
+    usable = (spread > 1e-12 * squares) & (factor > 0)  # neither constant up to rounding nor without a penalty
+    if not bool(usable.any()):
         return 1.0, 1.0
     share = objective.target.T @ objective.weight / objective.total_weight
     curvature = float((share * (1 - share)).mean()) or 0.25
-    d = curvature * spread[seen] / factor[seen]
-    largest = float(d.sum()) / LARGEST_LEAVES
+    d = curvature * spread[usable] / factor[usable]
+    largest = float(d.sum()) / FEWEST_COEFS
     return largest, max(SMALLEST_SHARE * float(d.min()), largest / MAX_RATIO)
 
 
@@ -44,7 +45,7 @@ def coarse(objective: Objective) -> list[float]:
 
 
 def fine(l2s: list[float], k: int) -> list[float]:
-    """7 penalties between the neighbours of the k-th, less those within 2 % of one that is known."""
+    """7 penalties between the neighbours of the k-th, without those within 2 % of one in l2s."""
     high, low = l2s[max(0, k - 1)], l2s[min(len(l2s) - 1, k + 1)]
     if high == low:
         return []

@@ -1,7 +1,7 @@
-"""Approximate leave-one-out: the loss that each row would have, had the fit not contained it.
+"""Approximate leave-one-out: the loss of each row under a fit that does not contain it.
 
-The fit without row i is approximated by one Newton step from the optimum, with the Hessian without that row. Of a row
-that counts as several observations, only the weight s_i of one is left out. The step moves the row's raw prediction
+The fit without row i is approximated by one Newton step from the optimum, with the Hessian without that row. If a row
+counts as several observations, only the weight s_i of one is left out. The step moves the row's raw prediction
 
     z_i  ->  z_i + (I - A_i s_i C_i)^-1 A_i s_i r_i,      A_i = (x_i' (x) I) H^-1 (x_i (x) I),
 

@@ -27,7 +27,7 @@ class Measure(Protocol):
 
     @property
     def fold(self) -> Tensor | None:
-        """The fold of each row, (n,), where fits without each fold are needed; NO_FOLD for rows of none."""
+        """The fold of each row (n,), NO_FOLD where it is in none; None where no fits without folds are needed."""
         ...
 
     def estimate(self, fits: PathFits, k: int, hessian: Factor | None) -> tuple[float, float]:
@@ -83,7 +83,7 @@ def mean_loss(losses: Tensor, weight: Tensor, observations: Tensor | None = None
 class LeaveOneOut:
     """Approximate leave-one-out.
 
-    The mean loss of all rows at the fit, plus what leaving a row out adds to its loss, which a sample of rows tells.
+    The mean loss of all rows at the fit, plus the mean increase of a row's loss when it is left out, from a sample.
     """
 
     by: By = "alo"

@@ -11,8 +11,9 @@ from torchlogit.objective import Objective
 from torchlogit.solvers.newton.model_choice import DEFAULT, sample_rows
 from torchlogit.solvers.newton.sampling import Sampler
 
-# Rows that are left out one by one, and the fewest that a sample has. More: the cost of leaving a row out is known
-# better (from 5,000 rows to a few hundredths, to a tenth at most in the tests; docs/decisions/0021), and dearer.
+# Rows that are left out one by one, and the fewest rows of a sample. More: the increase of the loss by leaving a row
+# out is estimated better, in more time (from 5,000 rows to a few hundredths, to a tenth at most in the tests;
+# docs/decisions/0021).
 MIN_SAMPLE = 5000
 ROWS_PER_PARAMETER = 100  # the fewest rows of a sample for each parameter; more: fewer steps on larger samples
 GROWTH = 8  # the size of a sample over that of the one before

@@ -26,7 +26,7 @@ GAP = 1e-4  # nats, for rows of mean weight one: how far F of a joint fit may be
 # parameter and times the rows that one row stands for. Larger: fewer steps on samples, more on all rows.
 SAMPLE_GAP = 0.05
 FIT_TOL = 1e-5  # the bound asked of fits one after the other, relative to F
-PATIENCE = 2  # the path ends early where so many penalties in a row have a larger loss than one before
+PATIENCE = 2  # the path ends early once this many penalties in a row have larger losses than one before them
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,12 @@ def trace(
     seed: int = 0,
     min_sample: int = MIN_SAMPLE,
 ) -> PenaltyPath:
-    """Fit the path at these l2, or at a coarse grid and then at a fine one about the best of it; choose among them.
+    """Fit the path at these l2, or at a coarse grid and then at a fine one around its best; choose among them.
 
     Parameters
     ----------
     objective : Objective
-        The rows and the penalty's factors; its own l2 is not used.
+        The rows and the penalty's factors; the penalty's own l2 is not used.
     measure : Measure
         How the loss on new rows is estimated.
     observation_weight : (n,), optional
@@ -62,7 +62,7 @@ def trace(
     one_standard_error : bool
         Choose the largest l2 whose loss is within a standard error of the least.
     seed : int
-        Of the samples of rows.
+        Seed of the samples of rows.
     min_sample : int
         The fewest rows of a sample.
 
@@ -80,8 +80,8 @@ def trace(
     solutions = fitter.solutions(sorted(l2s or coarse(objective), reverse=True), [], stop_early=l2s is None)
     if l2s is None:
         known = [solution.point.l2 for solution in solutions]
-        at = best([solution.point for solution in solutions], one_standard_error=one_standard_error)
-        solutions = [*solutions, *fitter.solutions(fine(known, at), solutions, stop_early=False)]
+        k = best([solution.point for solution in solutions], one_standard_error=one_standard_error)
+        solutions = [*solutions, *fitter.solutions(fine(known, k), solutions, stop_early=False)]
         solutions.sort(key=lambda solution: -solution.point.l2)
     points = tuple(solution.point for solution in solutions)
     params = tuple(objective.params(solution.theta) for solution in solutions)

@@ -1,6 +1,6 @@
 """Solvers: generators of `State`s.
 
-They print nothing, save nothing, look at no clock, and do not decide when an answer is good enough: `fit` does.
+A solver prints nothing, saves nothing and measures no time. `fit` does, and decides when an answer is good enough.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Solver(Protocol):
     """A method that lowers F step by step."""
 
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
-        """The state after each step, from the start given or one of the solver's own, until no step is left to take."""
+        """The state after each step, from the given start or, for None, from one that the solver chooses."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The solvers by name, and which of them "auto" is. aim: the bound that is asked for, relative to F."""
+"""The solvers by name, and the choice that "auto" makes. aim: the bound that is asked for, relative to F."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from torchlogit.solvers.newton.working_set import occupied
 from torchlogit.solvers.requirements import obstacle_to_dual_ascent
 from torchlogit.solvers.stochastic.sgd import SGD
 
-# The mean over the values of X of their column's sum_i s_i x_ij^2 / precision_j, up to which dual ascent is chosen. Its
-# epochs grow in number with the root of that; larger: chosen for denser columns (docs/decisions/0014).
+# Crowding is the mean of sum_i s_i x_ij^2 / precision_j over the columns j, each weighted by its share of the squared
+# values of X. Dual ascent is chosen up to this value: the number of its epochs grows with the root of the crowding.
+# Larger: dual ascent for denser columns (docs/decisions/0014).
 MAX_CROWDING = 1000.0
 
 

@@ -1,4 +1,4 @@
-"""Arrays that move with a stream: rows that wait for others, and arrays put back from a record."""
+"""Arrays of a stream: a queue of rows, and the restoring of arrays from a record."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class RowQueue:
 def put_back(recorded: Mapping[str, Array], arrays: Mapping[str, Array], queue: RowQueue) -> None:
     """Write a record's arrays into those of a new stream, and its waiting rows into the empty queue, by name.
 
-    InputError where one is missing or has another shape; of the queue's arrays the number of rows may be any.
+    InputError where one is missing or has another shape; the queue's arrays may have any number of rows.
     """
     for name, array in {**arrays, **queue.arrays()}.items():
         found, fixed = recorded.get(name), slice(int(name in queue.arrays()), None)
         if found is None or found.ndim != array.ndim or found.shape[fixed] != array.shape[fixed]:
-            raise InputError(f"the stream's record holds no {name} of shape {array.shape}: it is damaged; train anew")
+            raise InputError(f"the stream's record holds no {name} of shape {array.shape}: it is damaged; train again")
     for name, array in arrays.items():
         array[...] = recorded[name]
     queue.append(*(recorded[name] for name in queue.arrays()))

@@ -19,8 +19,8 @@ SWITCHING_RATES = np.array([1e-3, 0.0])
 class ExpertWeights:
     """Weights of e experts in each of two mixtures (2, e), of the mixtures (2,), and the answer's weights (e,).
 
-    Before the first row all are alike. The answer's are the experts' overall weights, averaged over about the last
-    4,096 rows: at one moment a few lucky rows can lend an expert a tenth. See kernels/expert_loops.py.
+    Before the first row all are equal. The answer's weights are the experts' overall weights, averaged over about the
+    last 4,096 rows, since a few lucky rows can give an expert a tenth of all weight. See kernels/expert_loops.py.
     """
 
     def __init__(self, n_experts: int) -> None:

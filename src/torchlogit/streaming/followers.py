@@ -34,7 +34,7 @@ class Followers:
     def predict_and_learn(
         self, X: Array, target: Array, weight: Array, offset: Array, intercept: bool, seen: float, raws: Array
     ) -> None:
-        """Predict each row into raws (f, n, outputs), then step from it.
+        """Write the prediction of each row to raws (f, n, outputs), then take a step from that row.
 
         intercept: whether the model has one. seen: the weight of all rows before these.
         """

@@ -53,8 +53,8 @@ class FreeCoordinates:
         return free.reshape(len(coef), self.size)
 
     def params(self, point: Array, center: Array) -> Params:
-        """The coefficients and the intercept for columns as they are, center (d,) not taken out."""
+        """The coefficients and the intercept for columns from which center (d,) has not been subtracted."""
         theta = point.reshape(-1, self.p).T @ self.basis.T
         coef, intercept = theta[: len(center)], theta[len(center) :].sum(axis=0)
-        at_zero = intercept - center @ coef
-        return Params(torch.from_numpy(np.ascontiguousarray(coef)), torch.from_numpy(at_zero))
+        uncentred = intercept - center @ coef
+        return Params(torch.from_numpy(np.ascontiguousarray(coef)), torch.from_numpy(uncentred))

@@ -21,7 +21,7 @@ StreamBlock = tuple[Any, Array, Array | None]  # X (n, d) dense or CSR, target (
 
 @dataclass(frozen=True, slots=True)
 class StreamProgress:
-    """What a monitor is shown after a block: rows so far, seconds since the start, and losses on rows yet unseen."""
+    """Passed to monitors after each block: rows so far, seconds since the start, and the progressive losses."""
 
     rows: int
     seconds: float
@@ -64,9 +64,9 @@ def stream(
         for X, target, weight in blocks:
             learner.learn(X, target, weight)
             if monitors:
-                shown = StreamProgress(learner.rows, time.perf_counter() - began, learner.answer().progressive)
-                asked = [monitor(shown) for monitor in monitors]
-                if any(asked):
+                progress = StreamProgress(learner.rows, time.perf_counter() - began, learner.answer().progressive)
+                stop = [monitor(progress) for monitor in monitors]  # every monitor is called
+                if any(stop):
                     break
     except KeyboardInterrupt:
         if learner.rows == 0:

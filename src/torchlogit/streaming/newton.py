@@ -29,12 +29,12 @@ from torchlogit.streaming.stream import Answer, Start, StreamProblem
 
 Array = NDArray[np.float64]
 
-KAPPAS = (0.0, 1.0)
-WINDOWS = (2.0**14, 2.0**10)  # rows
+KAPPAS = (0.0, 1.0)  # exponents with which old blocks are down-weighted; larger: they count less
+WINDOWS = (2.0**14, 2.0**10)  # rows after which a row's weight is 1/e; larger: steadier, slower to follow
 RATES = tuple(8.0**-k for k in range(-1, 3))  # learning rates for rows of typical length: 8, 1, 1/8, 1/64
-BLOCK_ROWS = 1024  # but no fewer than columns; larger: fewer Hessians, which are more costly to bring up to date
-FIRST_BLOCK_ROWS = 256  # or four for each column, where that is more: enough for a first minimum
-MAX_PARAMETERS = 2000  # free coefficients; every Newton model holds a matrix of their square
+BLOCK_ROWS = 1024  # rows of a block, or as many as columns where that is more; larger: fewer Hessians to compute
+FIRST_BLOCK_ROWS = 256  # rows of the first block, or four per column where that is more: enough for a first minimum
+MAX_PARAMETERS = 2000  # the most free coefficients; every Newton model holds a square matrix of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class NewtonStream:
             begin = end
 
     def answer(self) -> Answer:
-        """The experts' mean after learning from the rows that wait, too; the stream itself does not change."""
+        """The experts' mean, with the rows that wait learned from as well; the stream itself does not change."""
         if len(self.queue):
             ahead = copy.deepcopy(self)
             ahead._learn_block()

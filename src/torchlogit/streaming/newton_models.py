@@ -25,15 +25,15 @@ Array = NDArray[np.float64]
 # Rows of a column's typical value that stand in for a penalty where a column has none: they keep the Hessian regular.
 # Larger: unpenalised coefficients are pulled towards zero more.
 PSEUDO_ROWS = 0.01
-# A Newton step that changes no row's log-odds by more than this is a block's last one; of the first block, the second
-# number. Larger: fewer steps, less exact. A last step of 1 is a sixth faster and leaves a model .02 standard units
+# A Newton step that changes no row's log-odds by more than this is a block's last one. The second number is for the
+# first block. Larger: fewer steps, less exact. A last step of 1 is a sixth faster and leaves a model .02 standard units
 # from the exact recursion (docs/decisions/0017-streams.md).
 LAST_STEP, LAST_STEP_FIRST = 0.3, 0.01
 # Models whose raw predictions of a block are this close (log-odds, root mean square) share the block's Hessian, and so
 # do the steps of one model. Larger: fewer Hessians, poorer steps. Measured in docs/decisions/0017-streams.md.
 REUSE_WITHIN = 0.3
-MAX_STEPS = 20  # Newton steps for one block
-TRACE_EVERY = 8  # one block in so many is used to estimate trace(H^-1 S), which costs about as much as a Newton step
+MAX_STEPS = 20  # the most Newton steps for one block
+TRACE_EVERY = 8  # one block in this many is used to estimate trace(H^-1 S), which costs about as much as a Newton step
 
 
 class CentredRows(NamedTuple):
@@ -108,8 +108,9 @@ class NewtonModels:
                 self.trace = self.trace * (before / after) ** 2 + (trace, weight)
 
     def go_on_from(self, coef: Array, intercept: Array, rows: CentredRows) -> None:
-        """Make models of earlier rows that looked like these, with their minimum, penalty included, at this point.
+        """Start all models at this point, as if start_weight earlier rows had been distributed like these.
 
+        The minimum of each model, penalty included, is this point.
         coef (d, outputs), intercept (outputs,): for centred columns.
         """
         from torchlogit.kernels import newton_loops
@@ -128,7 +129,7 @@ class NewtonModels:
         self.rows_counted[:] = self.mean_weight[:] = self.start_weight
 
     def _fades(self, before: float, after: float) -> list[float]:
-        """The factor f of each model's past."""
+        """The factor f by which each model down-weights its earlier rows."""
         if before == 0:
             return [0.0] * len(self)
         powers = [(before / after) ** kappa for kappa in self.kappas]

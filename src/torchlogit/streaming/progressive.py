@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 LEVELS = 48  # batch lengths are 2^0, ..., 2^47 calls of `add`: more than any stream has
-MIN_BATCHES = 16  # a standard error is taken from batches of a length of which there are at least so many
+MIN_BATCHES = 16  # batches of one length needed for a standard error; more: steadier errors, later
 WINDOW = 1 << 14  # rows after which a loss counts 1/e in the recent log loss; larger: steadier, slower to follow
 BINS, BINS_PER_UNIT = 1024, 32  # of the log-odds, for the AUC: from -16 to 16 in steps of 1/32
 
@@ -20,10 +20,10 @@ BINS, BINS_PER_UNIT = 1024, 32  # of the log-odds, for the AUC: from -16 to 16 i
 class Progressive:
     """The quality of predictions made before each row was learned from, by weight; losses in nats.
 
-    log_loss_error: the standard error of log_loss, which allows for losses of neighbouring rows that go together; None
+    log_loss_error: the standard error of log_loss, which allows for correlated losses of neighbouring rows; None
     while there are too few rows. recent_log_loss: of about the last 16,384 rows. auc: for two classes, from bins of
-    the log-odds: wrong by at most half of the share of pairs that are in one bin; None where a class is missing or
-    there are more than two.
+    the log-odds, with an error of at most half the share of pairs whose rows are in the same bin; None where a class is
+    missing or there are more than two.
     """
 
     rows: int
@@ -97,7 +97,7 @@ class ProgressiveSums:
     def _error(self, mean: float) -> float | None:
         """The standard error of the mean loss: the largest of those that batches of each length give.
 
-        Losses of neighbouring rows go together, sums of long batches hardly do. For c batches of one length it is
+        Losses of neighbouring rows are correlated; sums over long batches hardly are. For c batches of one length it is
         sqrt(c / (c - 1) sum (l - mean w)^2) / sum w (Flyvbjerg and Petersen 1989, doi:10.1063/1.457480).
         """
         counts, squares, products, weights = self.batches.T

@@ -4,8 +4,8 @@
 
 s is the row's weight and r its residual at the end of the step (an implicit step), so that no step overshoots. The
 largest value of each column and the density (how many such values a row holds on average) take the place of scaling.
-The penalty's precision of each coefficient is in the metric H of every step, and so counts exactly once whatever the
-number of rows. Several rates are run side by side. Each gives two experts: its last point, and the mean of all its
+The penalty's precision of each coefficient is in the metric H of every step, and so counts exactly once, however
+many rows there are. Several rates are run side by side. Each gives two experts: its last point, and the mean of all its
 points, in which later points have more weight. The answer is the experts' mean, weighted by their losses on new rows.
 """
 
@@ -41,8 +41,8 @@ class ScaleFree:
     Parameters
     ----------
     rates : tuple of float
-        Step lengths that are tried side by side, as multiples of one that suits columns that are alike. The answer
-        goes by those that predict best.
+        Step lengths that are tried side by side, as multiples of one that suits columns that are alike. Those that
+        predict best have the most weight in the answer.
 
     References
     ----------
@@ -102,7 +102,7 @@ class ScaleFreeModels:
         self.coef, self.lag = np.zeros((p, n_rates, outputs)), np.zeros((p, n_rates, outputs))
 
     def go_on_from(self, start: Start) -> None:
-        """Take this model as every point so far. Of its rows only the number is known, not their gradients."""
+        """Start as if all points so far were this model. The gradients of its rows are unknown and count as zero."""
         point = np.vstack([start.params.coef.numpy(), start.params.intercept.numpy()[None]])
         self.coef[:] = point[:, None, :]
         self.totals[1] = self.totals[2] = start.weight

@@ -1,4 +1,4 @@
-"""What all streams have in common: their protocol, the problem that they solve, where they start, what they answer."""
+"""What all streams share: the protocol, the problem that is solved, the starting model, and the answer."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class StreamProblem:
     """The problem that a stream solves, which stays the same for all its rows.
 
     precision (n_features,): the l2 penalty of each column. intercept: whether there is one. start: the model that the
-    stream goes on from, where the method needs it after the first rows have come.
+    stream goes on from, kept here where the method needs it again when rows arrive.
     """
 
     loss: Loss

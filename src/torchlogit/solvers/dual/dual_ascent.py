@@ -2,13 +2,13 @@
 
     max over q  sum_i s_i (entropy(q_i) + r_i o_i) - Omega*(u),    u = -X'(s r),  r = q - y,  sum_i s_i r_i = 0
 
-Every u gives coefficients, w = S(u, l1) / l2, so every point of the dual comes with a point of F, and the difference of
-the two values is the gap. Along one row the dual is maximal where, in the logit t of q_i,
+Every u gives coefficients, w = S(u, l1) / l2, so every point of the dual gives a point of F, and the difference of the
+two values is the gap. Over the probability q_i of one row, with logit t, the dual is maximal where
 
     t + Q_i (r(t) - r_i) = x_i w + b + o_i,    Q_i = s_i |x_i|^2 / l2,
 
-which needs no learning rate. An intercept without a penalty is found by the proximal point method: during an epoch a
-penalty holds it to where it was best, and after the epoch it is fitted to the raw predictions.
+which needs no learning rate. The intercept, which has no penalty, is found by the proximal point method: during an
+epoch a quadratic penalty keeps it near its last value, and after some epochs it is fitted to the raw predictions.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ from torchlogit.solvers.requirements import refuse_dual_ascent
 # Share of the other threads' changes that a thread allows for at first, doubled whenever the dual has fallen. Larger:
 # shorter steps, and fewer epochs whose changes overshoot (docs/decisions/0013).
 CAUTION = 0.1
-# Epochs between two evaluations of F and of the gap, at most; and values of X that those epochs may read, a second or
-# two. Larger: fewer evaluations, which take two thirds of an epoch's time, and a later end (docs/decisions/0013).
+# The most epochs between two evaluations of F and of the gap, and the most values of X that those epochs read, in a
+# second or two. Larger: fewer evaluations, each two thirds of an epoch's time, and fits that end later
+# (docs/decisions/0013).
 MAX_EPOCHS = 5
 MAX_VALUES = 1 << 28
 # Log-odds that the intercept may move in an epoch for residuals that sum to the total weight; no more than one for each
-# row. Larger: a looser hold (docs/decisions/0013).
+# row. Larger: a weaker penalty (docs/decisions/0013).
 INTERCEPT_RATE = 800.0
-INTERCEPT_STEPS = 10  # of Newton's method, at most, to fit the intercept after an epoch
+INTERCEPT_STEPS = 10  # the most Newton steps to fit the intercept after an epoch
 INTERCEPT_TOL = 1e-9  # predicted decrease of the last of these steps, in nats per unit of weight; smaller: more steps
 
 
@@ -53,11 +54,11 @@ class DualAscent:
     Parameters
     ----------
     seed : int
-        Of the order of the rows.
+        Seed of the order of the rows.
     aim : float
-        The bound that is asked for, relative to F: F and the gap are evaluated in time for it, and not much more often.
+        The bound that is asked for, relative to F; it determines how often F and the gap are evaluated.
     values_per_thread : int
-        Values of X for each thread, at least; for tests and measurements.
+        The fewest values of X for each thread; for tests and measurements.
 
     References
     ----------
@@ -173,9 +174,9 @@ class _Ascent:
         self.highest, self.gain = snapshot["highest"], snapshot["gain"]
 
     def advance(self, tolerance: float) -> None:
-        """A few epochs, until the dual can be expected to rise by no more than the tolerance, or gains more and more.
+        """A few epochs, until the dual is expected to rise by at most the tolerance, or the gain no longer falls.
 
-        The gain falls from epoch to epoch by about the same factor, so that gain^2 / (last - gain) is left to gain.
+        The gain falls by about the same factor in every epoch, so that about gain^2 / (last - gain) remains.
         """
         for _ in range(max(1, min(MAX_EPOCHS, MAX_VALUES // max(1, len(self.rows.data))))):
             last, self.gain = self.gain, self.epoch()
@@ -183,7 +184,7 @@ class _Ascent:
                 break
 
     def epoch(self) -> float:
-        """One visit of every row, for a pass. Returns about the gain of the dual."""
+        """Visit every row once: one pass. Returns the gain of the dual, approximately."""
         if self.objective.design.has_intercept:
             self.point.intercept -= self.coupling.intercept_rate * self._weighted_residual()
         self.passes += 1.0
@@ -191,7 +192,7 @@ class _Ascent:
         return kernels.epoch(self.rows, self.point, self.coupling, self.random, self.threads, caution)
 
     def primal(self) -> _Primal:
-        """The coefficients that follow from v, with the best intercept, for half a pass."""
+        """The coefficients that follow from v, with the best intercept: half a pass."""
         objective = self.objective
         v = torch.from_numpy(self.point.v)
         thresholds = self.coupling.thresholds
@@ -241,7 +242,7 @@ class _Ascent:
     def _coupling(self, precision: float) -> kernels.Coupling:
         """The coupling, for columns of this precision.
 
-        The intercept is held loosely, but firmly enough for the rows of a short table not to move it back and forth.
+        The penalty on changes of the intercept is weak, but strong enough that few rows do not move it back and forth.
         """
         objective, d = self.objective, len(self.scale)
         rates = objective.penalty.l1_rates(d)

@@ -1,15 +1,15 @@
-"""How loosely dual ascent holds an intercept that has no penalty.
+"""The strength of the penalty that keeps the intercept near its last value during an epoch of dual ascent.
 
-Without a penalty on the intercept the weighted residuals have to sum to zero. During an epoch the intercept is held to
-where it was by a penalty, loose enough for it to move where columns could take its place: the indicators of a category
-add up to one, and move the raw prediction of every row at hardly any price.
+F has no penalty on the intercept, so the weighted residuals have to sum to zero at the optimum. During an epoch the
+intercept has a penalty on its change. It must be weak where columns could take the intercept's place: the indicators of
+a category add up to one, and can move the raw prediction of every row under a small penalty.
 """
 
 from __future__ import annotations
 
 from torchlogit.objective import Objective
 
-COLUMNS_RATE = 0.3  # least rate of the intercept, over that of the columns; larger: a looser hold (docs/decisions/0013)
+COLUMNS_RATE = 0.3  # least rate of the intercept over that of the columns; larger: weaker (docs/decisions/0013)
 
 
 def columns_rate(objective: Objective) -> float:

@@ -32,9 +32,10 @@ from torchlogit.records import Params, Snapshot, State
 from torchlogit.solvers.dual.intercept import COLUMNS_RATE, columns_rate
 from torchlogit.solvers.requirements import refuse_dual_ascent
 
-INTERCEPT_RATE = 0.3  # log-odds that the intercept moves for a residual of 1 of a row of mean weight; larger: looser
+# Log-odds that the intercept moves for a residual of 1 in a row of mean weight. Larger: a weaker penalty on its change.
+INTERCEPT_RATE = 0.3
 CHANGED = ("coef", "intercept", "dual")  # the arrays that an epoch changes, by their names in snapshots
-CLOSE = 0.1  # gap over F, up to which a state gets its dual point; larger: bounds are looked for earlier, in vain
+CLOSE = 0.1  # gap / F up to which a state has a dual point; larger: more bounds are computed in vain
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class SoftmaxAscent:
     Parameters
     ----------
     seed : int
-        Of the order of the rows, which is new in every epoch.
+        Seed of the order of the rows, which is new in every epoch.
 
     References
     ----------
@@ -139,7 +140,7 @@ class _Ascent:
         self.intercept[:] -= self.intercept_variance * (self.weight @ self._residual().numpy())
 
     def state(self, passes: float) -> State:
-        """The state here; its gap is that of balanced residuals, so a little too small until they are."""
+        """The current state. Its gap assumes that the residuals balance, and is a little too small until they do."""
         objective, loss = self.objective, self.objective.loss
         params = Params(torch.from_numpy(self.coef.copy()), torch.from_numpy(self.intercept.copy()))
         theta, residual = objective.theta(params), self._residual()

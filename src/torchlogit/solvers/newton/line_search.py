@@ -94,8 +94,8 @@ def _newton_search(line: LineProblem) -> LinePoint:
 def _inside(low: float, high: float, fraction: float) -> float:
     """A point of the bracket: the geometric mean where the ends are more than a factor of 4 apart, else the middle.
 
-    From low = 0, this fraction of the bracket. Where every row is all but certain the Hessian vanishes along some
-    direction, and a step that is 1e17 times too long has to be cut in few trials.
+    If low is 0, this fraction of the bracket. Where all rows are predicted with near certainty, the Hessian vanishes
+    along some direction, and a step that is 1e17 times too long has to be shortened in few trials.
     """
     if low == 0:
         return fraction * high

@@ -1,4 +1,4 @@
-"""Which quadratic model a problem of some shape gets, and from how many rows it is built.
+"""The choice of a quadratic model by the shape of a problem, and of the rows that it is built from.
 
 Up to some thousand parameters the Hessian is formed, of all rows where that is cheap and of a sample elsewhere. With
 more, conjugate gradients on all rows need no matrix; a sample preconditions them. With l1 or bounds on many columns the
@@ -32,18 +32,18 @@ class ModelChoice:
     4
     """
 
-    # Multiplications for the Hessian of a sample, over those of one product X theta, up to which they cost less than
-    # reading X does. Larger: larger samples, whose steps are better and dearer (docs/decisions/0001).
+    # Multiplications for the Hessian of a sample, over those of one product X theta, up to which they take less time
+    # than reading X. Larger: larger samples, whose steps are better and take longer (docs/decisions/0001).
     cheap_operations: float = 8.0
     # The same for a sample of `hessian_rows` rows per parameter, whose steps save conjugate gradients on all rows.
     # Larger: more problems are solved by samples alone (docs/decisions/0001).
     operations_saved: float = 96.0
     # Rows per parameter above which more rows make no better step (docs/decisions/0001).
     ample_rows: int = 1000
-    # The share of all rows above which a sample is not worth while, and the Hessian is that of all rows. Larger:
-    # samples even where they save little.
+    # The share of all rows from which a sample saves too little, and the Hessian is that of all rows. Larger: samples
+    # even where they save little.
     all_rows_share: float = 0.4
-    # Rows per column of a sample that preconditions. Larger: fewer products, and a dearer factor (docs/decisions/0009).
+    # Rows per column of a sample that preconditions. Larger: fewer products, a costlier factor (docs/decisions/0009).
     rows_per_column: int = 4
     # Columns above which a preconditioner is built from fewer rows than columns, `wide` of them, and factored by way of
     # their own Gram matrix; larger: larger matrices are factored, at the cost of the cube (docs/decisions/0009).
@@ -53,15 +53,15 @@ class ModelChoice:
     # The share of values other than zero up to which the diagonal preconditions more than `wide` columns. Larger: the
     # diagonal is tried on denser rows, whose columns overlap more.
     sparse_share: float = 1 / 16
-    # A second or so of work: the cube of the columns up to which all rows' Hessian is factored once the diagonal takes
-    # too many products, over the values of X, and without regard to those. Larger: factored for wider X
-    # (docs/decisions/0012).
+    # Once the diagonal takes too many products, the Hessian blocks of all rows are factored instead, if the cube of the
+    # columns is at most `cube`, or at most `cube_per_value` times the number of values of X: about a second of work.
+    # Larger: factored for wider X (docs/decisions/0012).
     cube_per_value: float = 3e4
     cube: float = 1e11
     # Entries of the factors of all outputs together, 4 bytes each, up to which they are formed: 512 MiB.
     factor_entries: int = 1 << 27
     # Columns of the first working set, and of any: its Hessian takes time and memory with their square. Larger: fewer
-    # and dearer steps (docs/decisions/0012).
+    # and costlier steps (docs/decisions/0012).
     first_columns: int = 100
     max_columns: int = 4000
 
@@ -91,7 +91,7 @@ def model_for(
     max_dense : int
         The number of free parameters up to which a Hessian is formed.
     growth : int
-        A factor for the rows that the shape alone would give.
+        A factor on the number of rows that follows from the shape.
     choice : ModelChoice
         The thresholds.
     """
@@ -111,7 +111,7 @@ def model_for(
 def sample_rows(objective: Objective, hessian_rows: int, max_dense: int, choice: ModelChoice = DEFAULT) -> int:
     """The number of rows that the Hessian is estimated from.
 
-    They are enough to precondition with, and, where that is not too dear, enough to step by the sample alone.
+    They are enough for a preconditioner, and, where that is not too costly, for steps by the sample alone.
     """
     n, p = objective.design.shape
     n_free, size = objective.n_free, objective.n_parameters

@@ -1,8 +1,8 @@
 """Newton's equation by an estimate of the Hessian: directly, or by conjugate gradients that the estimate preconditions.
 
-Conjugate gradients multiply by the Hessian of all rows, one pass a product, and need no matrix. How many products they
-take is up to the preconditioner, and how exactly they solve is decided here: roughly for a direction, and for a dual
-point as exactly as the bound asks for.
+Conjugate gradients multiply by the Hessian of all rows, one pass a product, and need no matrix. The number of products
+depends on the preconditioner. This module decides how exactly they solve: roughly for a direction, and for a dual point
+as exactly as the bound requires.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torchlogit.solvers.newton.step import Iterate, NewtonStep, newton_step
 # values below are those of docs/decisions/0009 and 0012.
 LOOSE = 0.1  # the largest share of the energy that a step may leave; larger: cheaper and poorer steps
 TIGHT = 0.01  # the smallest share that is asked for, of the energy or of the predicted decrease; smaller: more products
-VANISHED = 1e-20  # the share that may be left where a column has no penalty, and a remainder makes the gap infinite
+VANISHED = 1e-20  # the share that may be left where a column has no penalty: there a remainder makes the gap infinite
 
 FRESH_REACH = 1.0  # log-odds that rows may move before a preconditioner is renewed; larger: renewed less often
 FEW_PRODUCTS = 6  # products of the last solve up to which a preconditioner is kept however far rows have moved
@@ -66,7 +66,7 @@ class Preconditioned:
     costlier : HessianEstimate, optional
         An estimate that replaces the first once a solve has taken more than MANY_PRODUCTS products.
     seed : int
-        Of the random numbers that `estimate` draws.
+        Seed of the random numbers that `estimate` draws.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Preconditioned:
         self._generator = torch.Generator().manual_seed(seed)
         self._memory = _Memory()
         self._inverse: Inverse | None = None  # of the estimate in use, computed from what it measured
-        self._last: Iterate | None = None  # the iterate of the last step, from which an exact one may be asked for, too
+        self._last: Iterate | None = None  # the iterate of the last step; an exact step from it may follow
         self._solution: Tensor | None = None  # of the last solve at that iterate
 
     def step(self, objective: Objective, iterate: Iterate, exact: bool) -> NewtonStep:
@@ -96,7 +96,7 @@ class Preconditioned:
         return self._solved(objective, iterate, inverse, passes, exact)
 
     def after_step(self, reach: float) -> None:
-        """Add up how far rows have moved from the iterate that the estimate is of."""
+        """Add up how far rows have moved since the estimate was measured."""
         self._memory.moved += reach
 
     def snapshot(self) -> Snapshot:
@@ -126,8 +126,8 @@ class Preconditioned:
         )
         self._last, self._solution, memory.products = iterate, solution, products
         step = newton_step(iterate, solution, passes + products, exact)
-        # Newton steps that close in on the optimum shrink quadratically: solving to the square of how much the last one
-        # shrank wastes none of that.
+        # Near the optimum Newton steps shrink quadratically, so the equation is solved to the square of the ratio
+        # by which the predicted decrease fell.
         ratio = step.predicted_decrease / memory.promise if memory.promise > 0 else 0.0
         memory.loose, memory.promise = min(LOOSE, max(TIGHT, ratio * ratio)), step.predicted_decrease
         return step
@@ -166,8 +166,8 @@ def _enough_for_a_bound(objective: Objective, right: Tensor, gap_allowance: floa
     """Accept a solution for a dual point, once the remainder adds little to F after the step and to the dual gap.
 
     A remainder r_j of the equation of column j adds r_j^2 / (2 l2_j) to the gap. The remainder of the intercept's
-    equation is removed later, by balancing. What is added may be `gap_allowance` nats, or TIGHT times the predicted
-    decrease. Where a column has no penalty the energy has to vanish.
+    equation is removed later, by balancing. The sum may be `gap_allowance` nats, or TIGHT times the predicted decrease,
+    whichever is more. Where a column has no penalty the energy has to vanish.
     """
     precision, penalised = objective.precision, _penalised(objective)
     weight = torch.where(precision > 0, 0.5 / precision.clamp(min=1e-300), torch.zeros_like(precision))

@@ -5,9 +5,9 @@ Row i is in a sample of about m rows with probability min(1, m share_i), and cou
     share_i = s_i / (2 sum_k s_k) + score_i / (2 sum_k score_k)
     score_i = max_j s_i (x_ij - mean_j)^2 / sum_k s_k (x_kj - mean_j)^2
 
-score_i is the largest share that the row has in the variance of any column. A row that alone, or nearly, carries a
-column (a rare category, a heavy tail) is then always in. Uniform samples without such rows give a near-singular Hessian
-and wild steps.
+score_i is the largest share that the row has in the variance of any column. A row that accounts for nearly all of a
+column's variance (a rare category, a heavy tail) is then always in the sample. Uniform samples without such rows give a
+near-singular Hessian and steps that are far too long.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from torchlogit.objective import Objective
 class Sampler:
     """Samples of any size from one draw of random numbers: a larger sample holds all rows of a smaller one.
 
-    share (n,): each row's share of the probability; they sum to one. enters (n,): the size from which on samples hold
-    the row, a uniform random number divided by its share.
+    share (n,): each row's share of the probability; they sum to one. enters (n,): the size of the smallest sample
+    that holds the row, a uniform random number divided by its share.
     """
 
     objective: Objective
@@ -60,7 +60,7 @@ class Sampler:
         return self.objective.sample(indices, 1 / probability), indices
 
     def by_weight(self, weight: Tensor, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The indices of about this many rows, and their weights: drawn anew by weight (n,) times share.
+        """The indices of about this many rows, newly drawn in proportion to weight (n,) times share, and their weights.
 
         The weights are those given over the probabilities, so that weighted sums over the sample estimate those over
         all rows.

@@ -1,7 +1,7 @@
 """StochasticNewton: Newton steps from small samples first, then from Hessians of few rows, then exact ones.
 
-1. Warm-up. Nested importance samples, each eight times as large as the one before, each solved until its own sampling
-   error is what is left: the first digits for a fraction of a pass.
+1. Warm-up. F is minimised on nested importance samples, each eight times as large as the one before, and on each only
+   as exactly as its sampling error warrants. This finds the first digits in a fraction of a pass.
 2. All rows. The gradient is exact; the Hessian is that of a sample, or conjugate gradients multiply by it and a sample
    preconditions them. The line search works on the stored raw predictions and does not read X.
 3. Exact steps. Once the model predicts that F falls by less than `exact_below` of it, the Newton equation is solved for
@@ -28,12 +28,13 @@ from torchlogit.solvers.newton.step import Iterate, ModelWithMemory, NewtonModel
 GROWTH = 8  # the size of a warm-up sample over that of the one before; larger: fewer samples, more steps on each
 MIN_ROWS = 512  # the smallest warm-up sample, and its fewest rows per parameter; larger: warm-ups begin later
 MIN_ROWS_PER_PARAMETER = 8
-WARM_UP_STEPS = 10  # Newton steps on one sample at most
+WARM_UP_STEPS = 10  # the most Newton steps on one sample
 # Predicted decrease on a sample, over its own sampling error (about half a nat per parameter, times n / rows), at which
-# the sample is solved well enough. Larger: earlier on to the next sample.
+# the sample is solved well enough. Larger: fewer steps on each sample.
 SOLVED_RATIO = 0.05
-# Of the bound that is asked for, the share that may be due to equations that are not solved to the end; and the factor
-# on it after a step whose dual point did not do. Larger shares: cheaper exact steps, whose bounds fail more often.
+# Exact steps may solve their equation inexactly, as long as that adds at most the share GAP_SHARE of the bound that is
+# asked for. After each dual point, whose bound was not small enough if the fit continues, the share is multiplied by
+# GAP_SHRINK. Larger: cheaper exact steps, whose bounds are too large more often.
 GAP_SHARE = 0.25
 GAP_SHRINK = 0.25
 POOR_STEP = 0.1  # a step is poor if it is cut below this length; larger: the model gets more rows earlier
@@ -54,8 +55,8 @@ class StochasticNewton:
     Parameters
     ----------
     aim : float
-        The bound that is asked for, relative to F. Exact steps begin in time for it, and are solved no further than it
-        needs.
+        The bound that is asked for, relative to F. It determines when exact steps begin and how exactly they are
+        solved.
     hessian_rows : int
         Rows per free parameter from which a step is that of a sample alone, without conjugate gradients on all rows.
     exact_below : float
@@ -64,7 +65,7 @@ class StochasticNewton:
     max_dense : int
         Free parameters above which the Hessian of all of them is not formed.
     seed : int
-        Of the samples.
+        Seed of the samples.
     choice : ModelChoice
         The thresholds between the models that give H; for tests and measurements.
 
@@ -94,7 +95,7 @@ class StochasticNewton:
         reader = _Reader(objective, self.seed)
         descent = _Descent.at(objective, objective.theta(start)) if start is not None else None
         if descent is None or not descent.value <= _empty_model_value(objective):
-            begin = self._warmed_up(objective, reader)  # in place of a start that is worse than an intercept alone
+            begin = self._warmed_up(objective, reader)  # also where the start is worse than an intercept alone
             descent = _Descent.at(objective, begin, descent.passes if descent is not None else 0.0)
         yield from self._states(descent, reader, _Pace())
 
@@ -111,20 +112,20 @@ class StochasticNewton:
     def _states(
         self, descent: _Descent, reader: _Reader, pace: _Pace, model: NewtonModel | None = None
     ) -> Iterator[State]:
-        """The states from here on. Without a model one is made first."""
+        """The states after this one. If `model` is None, it is made first."""
         objective = descent.objective
         while True:
             model = self._model(objective, reader, pace.growth) if model is None else model
-            done = descent.advance(model, max(self.exact_below, 3 * self.aim), self.aim)
+            step = descent.advance(model, max(self.exact_below, 3 * self.aim), self.aim)
             passes = reader.passes + descent.passes
-            model = None if pace.too_slow(done) else model
+            model = None if pace.too_slow(step) else model
             yield State(
-                objective.params(descent.theta), passes, descent.value, done.predicted_decrease, descent.raw, done.dual,
+                objective.params(descent.theta), passes, descent.value, step.predicted_decrease, descent.raw, step.dual,
                 snapshot=partial(_snapshot, descent, reader, pace, model),
             )  # fmt: skip
 
     def _warmed_up(self, objective: Objective, reader: _Reader) -> Tensor:
-        """About the optimum of the largest sample, by way of smaller ones; the empty model's where rows are too few."""
+        """The approximate optimum of the largest sample, by way of smaller ones; for few rows, the empty model."""
         (n, p), size = objective.design.shape, objective.n_parameters
         theta = objective.feasible(objective.start())
         largest = sample_rows(objective, self.hessian_rows, self.max_dense, self.choice)
@@ -139,7 +140,7 @@ class StochasticNewton:
         return theta
 
     def _solved(self, sample: Objective, theta: Tensor, tolerance: float) -> tuple[Tensor, float]:
-        """Newton steps from theta until one predicts a decrease of no more than the tolerance; and their passes."""
+        """theta after Newton steps, until one predicts a decrease of at most the tolerance; and their passes."""
         reader = _Reader(sample, self.seed)
         descent, model = _Descent.at(sample, theta), self._model(sample, reader, 1)
         for _ in range(WARM_UP_STEPS):
@@ -164,7 +165,7 @@ def _empty_model_value(objective: Objective) -> float:
 
 
 class _Reader:
-    """The sampler of an objective's rows, made once it is asked for, and the passes that it takes.
+    """The sampler of an objective's rows, made on first use, and the passes that it takes.
 
     counted: whether `passes` holds the sampler's pass already, as after a fit was resumed.
     """
@@ -191,12 +192,12 @@ class _Pace:
     poor: int = 0
     last_promise: float = math.inf
 
-    def too_slow(self, done: _Advance) -> bool:
-        """Whether the steps up to this one were poor, so that a model of more rows is to be made."""
-        slow = done.t < POOR_STEP or done.predicted_decrease > POOR_DECREASE * self.last_promise
+    def too_slow(self, step: _Advance) -> bool:
+        """Whether two steps in a row were poor, so that a model of more rows has to be made."""
+        slow = step.t < POOR_STEP or step.predicted_decrease > POOR_DECREASE * self.last_promise
         self.poor = self.poor + 1 if slow else 0
-        self.last_promise = done.predicted_decrease
-        if self.poor < 2 or done.dual is not None:
+        self.last_promise = step.predicted_decrease
+        if self.poor < 2 or step.dual is not None:
             return False
         self.growth, self.poor = 4 * self.growth, 0
         return True
@@ -213,10 +214,10 @@ class _Advance:
 
 @dataclass
 class _Descent:
-    """Where Newton's method is: theta, and the raw prediction, the residuals and F there.
+    """The current point of Newton's method: theta, and the raw prediction, the residuals and F there.
 
-    exact: whether steps have become exact. shrink: the factor on GAP_SHARE, for dual points that did not do. The names
-    of the fields are keys of snapshots.
+    exact: whether steps have become exact. shrink: the factor on GAP_SHARE, lowered after each dual point. The names of
+    the fields are keys of snapshots.
     """
 
     objective: Objective
@@ -267,7 +268,7 @@ class _Descent:
         )
         found = line_search(line)
         self.theta, self.value = objective.feasible(line.point(found.t)), found.value
-        for rows in objective.chunks():  # the chunks of the line search, so that the residual is that of the same bits
+        for rows in objective.chunks():  # the line search's chunks, so that raw has the same bits as there
             self.raw[rows].add_(raw_step[rows], alpha=found.t)
         if isinstance(model, ModelWithMemory):
             model.after_step(found.t * line.reach())

@@ -1,4 +1,4 @@
-"""Newton steps on a working set of the columns, so few that their Hessian can be formed.
+"""Newton steps on a working set: columns that are few enough for their Hessian to be formed.
 
 With l1 or bounds a step moves the columns that are off the kinks and bounds, and, of those that rest on one, the ones
 whose move would lower F most; all others stay where they are. Few columns ever leave the kink of an l1 penalty, so the
@@ -21,7 +21,7 @@ from torchlogit.penalties import clipped, soft_thresholded
 from torchlogit.records import Snapshot
 from torchlogit.solvers.newton.step import Iterate, ModelWithMemory, NewtonModel, NewtonStep, snapshot_of
 
-GROWTH = 2  # columns of a working set over those off the kinks and bounds; larger: fewer sets, dearer Hessians
+GROWTH = 2  # columns of a working set over those off the kinks and bounds; larger: fewer sets, costlier Hessians
 MAX_CURVATURE = 0.25  # the largest second derivative of a loss by one of its raw predictions
 
 
@@ -38,7 +38,7 @@ class WorkingSet:
         self._select, self._build = select, build
         self._columns = torch.zeros(0, dtype=torch.int64)
         self._restricted: tuple[Objective, NewtonModel] | None = None  # to these columns
-        self._selection_passes = 0.0  # of gathering the columns, until a step has accounted for them
+        self._selection_passes = 0.0  # passes for gathering the columns, until a step has counted them
         self._iterates: tuple[Iterate, Iterate] | None = None  # the last one, and its part in these columns
 
     def step(self, objective: Objective, iterate: Iterate, exact: bool) -> NewtonStep:

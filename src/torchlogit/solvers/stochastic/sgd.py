@@ -20,7 +20,7 @@ Scheduler = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRSchedul
 
 @dataclass(frozen=True, slots=True)
 class SGD:
-    """Minibatch gradient descent with a learning rate, by any optimizer of torch.optim, as a PyTorch loop has it.
+    """Minibatch gradient descent with a learning rate and any optimizer of torch.optim, as in a PyTorch training loop.
 
         theta_(t+1) = theta_t - rate_t ((n / (b N)) sum_(i in batch) s_i grad loss_i + grad Omega / N)
 
@@ -35,7 +35,7 @@ class SGD:
     batch_size : int
         Rows of a batch.
     n_epochs : int
-        Epochs, after which the solver ends.
+        Number of epochs, after which the solver ends.
     shuffle : bool
         Whether each epoch takes the rows in a new order, drawn from `seed`.
     optimizer : callable
@@ -48,7 +48,7 @@ class SGD:
         Number of epochs after which averaging begins: the result is the mean of the iterates from then on (Polyak and
         Juditsky 1992, doi:10.1137/0330046). None: the last iterate.
     seed : int
-        Of the shuffles.
+        Seed of the shuffles.
 
     Examples
     --------

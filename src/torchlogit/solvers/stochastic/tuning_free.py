@@ -1,8 +1,8 @@
 """Three stochastic methods that need no learning rate.
 
-    DoG          takes it from the path: the distance gone so far over the gradients so far
-    ImplicitSGD  solves for each step, which minimises its batch's loss near the current point, so none is too long
-    SAGA         removes the noise from the gradients, after which a constant rate converges
+    DoG          computes the rate as the distance from the start divided by the norm of all gradients so far
+    ImplicitSGD  minimises the batch's loss plus the squared distance from the current point: no step is too long
+    SAGA         reduces the noise of the gradients to zero, so that a constant rate converges
 
 They are for learning and for comparison: unlike the default solver, none is invariant to the scale of a column.
 docs/sgd.md compares them on one problem. They go on until the passes given to `fit` are spent.
@@ -41,8 +41,8 @@ FIRST_MOVE = 1e-6  # length of DoG's first step over 1 + |start|; larger: a fast
 MAX_CURVATURE = 0.25  # the largest second derivative of a logistic loss by its raw prediction
 # Log-odds that the last Newton step of an implicit step may move; its error is about the square. Smaller: more steps.
 NEWTON_TOL = 1e-7
-MAX_NEWTON_STEPS = 100
-MAX_COLUMNS = 10_000  # up to which SAGA forms X'X, (p, p), for its rate
+MAX_NEWTON_STEPS = 100  # the most Newton steps for one implicit step
+MAX_COLUMNS = 10_000  # the most columns for which SAGA forms X'X, (p, p), to compute its rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,8 @@ class ImplicitSGD:
 
     b rows of n are in the batch, and N is the sum of the weights. A proximal step of the penalty follows. A step cannot
     overshoot, however large the rate: at most it fits the batch. 4 / R^2 is the inverse of the largest curvature of a
-    typical row's loss; the root is for the average. The result is the mean of the iterates, later ones weighted more. A
-    state is yielded after each epoch of shuffled batches.
+    typical row's loss; sqrt(t) is the decay that suits averaging. The result is the mean of the iterates, later ones
+    weighted more. A state is yielded after each epoch of shuffled batches.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ class SAGA:
     batch_size : int
         Rows of a batch.
     seed : int
-        Of the draws.
+        Seed of the draws.
 
     References
     ----------
@@ -176,7 +176,7 @@ class SAGA:
         _check(self.batch_size)
 
     def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
-        """The state after every n rows, without end. The rate and the table take a pass and a half before."""
+        """The state after every n rows, without end. The rate and the table take 1.5 passes before the first step."""
         theta = starting_point(objective, start)
         rate = 1 / (3 * (_smoothness(objective, self._rows_of_batch(objective)) or 1.0))
         table = objective.residual(objective.raw(theta))
@@ -194,7 +194,8 @@ class SAGA:
 
         def epoch() -> tuple[Tensor, float]:
             for _ in range(-(-n // size)):
-                progress.move(objective, generator.choice(n, size, replace=False))  # in b steps; torch would take n
+                indices = generator.choice(n, size, replace=False)  # in b steps; torch would permute all n rows
+                progress.move(objective, indices)
             return progress.theta, progress.passes
 
         return _states(objective, progress, epoch, lambda: generator.bit_generator.state)
@@ -232,7 +233,7 @@ def _states(
 
 @dataclass
 class _DoGProgress:
-    """Where DoG is. The names of the fields are keys of snapshots, here and below.
+    """The state of DoG. The names of the fields are keys of snapshots, here and below.
 
     mean: of the iterates. first: the start. distance: the largest so far from it. squares: the sum of |g|^2 so far.
     step: the number of steps.
@@ -259,7 +260,7 @@ class _DoGProgress:
 
 @dataclass
 class _ImplicitProgress:
-    """Where ImplicitSGD is. rows, squares: the number of rows seen so far, and the sum of their |x|^2."""
+    """The state of ImplicitSGD. rows, squares: the number of rows seen so far, and the sum of their |x|^2."""
 
     theta: Tensor
     mean: Tensor
@@ -280,7 +281,10 @@ class _ImplicitProgress:
 
 @dataclass
 class _SagaProgress:
-    """Where SAGA is. table (n, n_outputs): every row's residual when last met. mean (p, n_outputs): their gradient."""
+    """The state of SAGA.
+
+    table (n, n_outputs): every row's residual when it was last in a batch. mean (p, n_outputs): the gradient by these.
+    """
 
     theta: Tensor
     table: Tensor
