@@ -414,7 +414,8 @@ def test_a_file_of_an_earlier_format_still_loads_and_predicts(version: int) -> N
     assert model.facts.certificate["status"] == "certified"
     assert model.facts.training_data["rows"] == 12
     new = {"weight": [3.0, 25.0, None, 6.0], "colour": [2, 3, 1, 7], "indoors": [True, False, None, True]}
-    with pytest.warns(TorchlogitWarning, match=r"^column 'colour': 1 row is not seen in training \('7'\), taken as"):
+    unseen = r"^column 'colour': 1 row holds a level not seen in training \('7'\), encoded as no level"
+    with pytest.warns(TorchlogitWarning, match=unseen):
         predicted = model.predict_proba(new)
     np.testing.assert_allclose(predicted, PREDICTED, rtol=0, atol=5e-9)
     intercepts, coefficients = model.in_original_units()

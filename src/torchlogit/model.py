@@ -1,6 +1,6 @@
-"""LogisticModel: a fitted model with all that prediction needs, and its file, which numpy alone can read.
+"""LogisticModel: a fitted model with all that prediction needs, saved in one file.
 
-The file is in the safetensors format (docs/model-file.md): the tensors, and one JSON object under the metadata key
+The file is in the safetensors format (docs/model-file.md): tensors, and one JSON object under the metadata key
 "torchlogit". It holds no pickle, and nothing that varies from run to run. Loading and predicting do not import torch.
 """
 
@@ -32,25 +32,32 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-FORMAT_VERSION = 3
-MAX_HEADER = 100_000_000  # bytes: the longest header that safetensors reads
-HEADER_PER_TEXT = 1.1  # an estimate: the header is this many times as long as the JSON text, whose quotes are escaped
-KEY = "torchlogit"  # of the JSON object among the file's metadata
+FORMAT_VERSION = 3  # of the files that are written; earlier versions can be read
+MAX_HEADER = 100_000_000  # the longest header that safetensors reads, in bytes
+HEADER_PER_TEXT = 1.1  # estimated length of the header relative to the JSON text, whose quotes are escaped in it
+KEY = "torchlogit"  # the key of the JSON object in the file's metadata
 FACTS = ("target", "penalty", "solver", "certificate", "training_data", "standard_errors", "versions")
-KEYS = ("checksum", "format_version", "classes", "feature_names", "schema", *FACTS)
+KEYS = (
+    "checksum",
+    "format_version",
+    "classes",
+    "feature_names",
+    "schema",
+    *FACTS,
+)  # of the JSON object in versions 1, 2
 KEYS_SINCE_3 = (*KEYS, "state")
-TENSORS = ("coef", "intercept")
-STATE = "state."  # the names of all tensors of a stream's state begin with it
+TENSORS = ("coef", "intercept")  # the tensors of every model
+STATE = "state."  # prefix of the names of the tensors that hold a stream's state
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """How a model was trained, as JSON values.
 
-    target: the name of the target column, or None. penalty: l1, l2 and, where they were given, factors, lower and
-    upper bounds by column. solver: name, passes and tol. certificate: status, objective and bound in nats,
-    relative_bound, standard_errors, message, separation. training_data: rows, weight, fingerprint. standard_errors:
-    those of coef and intercept as nested lists, or the reason why there are none. versions: of the libraries used.
+    target: the name of the target column, or None. penalty: l1 and l2, and if they were given, factors, lower and upper
+    bounds per column. solver: name, passes and tol. certificate: status, objective and bound in nats, relative_bound,
+    standard_errors, message, separation. training_data: rows, weight, fingerprint. standard_errors: lists of those of
+    coef and intercept, or the reason why there are none. versions: the versions of the libraries that were used.
     """
 
     target: str | None
@@ -93,11 +100,11 @@ class LogisticModel:
     feature_names : tuple of str
         The names of the encoded features.
     encoder : Encoder or None
-        What turns a table into features; None where the model takes arrays of features.
+        Turns a table into features; None if the model takes arrays of features.
     facts : Facts
         How the model was trained.
     state : StreamState or None
-        What a model that was learned in one pass goes on learning from.
+        The state from which a model that was learned in one pass can continue to learn.
 
     Examples
     --------
@@ -116,7 +123,7 @@ class LogisticModel:
     state: StreamState | None = None
 
     def features(self, X: object) -> NDArray[np.floating[Any]] | Matrix:
-        """The encoded features of a table, (n, n_features); of an array where the model has no encoder."""
+        """The features, (n, n_features), encoded from a table; without an encoder, X must be an array of features."""
         if self.encoder is not None:
             encoded = self.encoder.encode(table_from(X))
             if encoded.messages:
@@ -132,7 +139,7 @@ class LogisticModel:
         return self.raw_of(self.features(X))
 
     def raw_of(self, features: NDArray[np.floating[Any]] | Matrix) -> Array:
-        """The raw prediction (n, n_outputs) of features that are encoded already."""
+        """The raw prediction, (n, n_outputs), for features that are already encoded."""
         return raw_prediction(features, self.coef, self.intercept)
 
     def predict_proba(self, X: object) -> Array:
@@ -147,19 +154,20 @@ class LogisticModel:
     def to_torch(self, dtype: torch.dtype | None = None) -> torch.nn.Linear:
         """The model as a torch.nn.Linear on the CPU, from encoded features to raw predictions.
 
-        The sigmoid of its output is the probability of the second of two classes, the softmax that of each of more.
+        For two classes, the sigmoid of its output is the probability of the second class; for more classes, the softmax
+        of its outputs gives the probabilities of all classes.
 
         Parameters
         ----------
         dtype : torch.dtype, optional
-            torch's default dtype if not given. With float64 it predicts what the model does; with float32 the
+            By default torch's default dtype. With float64 the layer predicts the same as the model; with float32 the
             coefficients are rounded.
         """
         return as_linear(self.coef, self.intercept, dtype)
 
     @property
     def outputs(self) -> tuple[Label, ...]:
-        """The class of each output: the second of two classes, or all of more."""
+        """The class of each output: for two classes the second one, for more classes all of them."""
         return self.classes[1:] if self.coef.shape[1] == 1 else self.classes
 
     def in_original_units(self) -> tuple[list[Coefficient], list[Coefficient]]:
@@ -183,7 +191,7 @@ class LogisticModel:
         return intercepts, coefficients
 
     def save(self, path: str | Path) -> None:
-        """Write the model file, whole or not at all. The same model gives the same bytes.
+        """Write the model file, either completely or not at all. The same model gives the same bytes.
 
         Raises
         ------
@@ -237,7 +245,7 @@ class LogisticModel:
         schema = metadata["schema"]
         coef, intercept = (tensors[name] for name in TENSORS)
         encoder = None if schema is None else Encoder(schema_from_json(schema))
-        saved = metadata["feature_names"]  # None with a schema, which tells them; format 1 saved them in any case
+        saved = metadata["feature_names"]  # None if there is a schema, except in format 1
         names = tuple(encoder.schema.feature_names if saved is None and encoder is not None else saved)
         classes = tuple(metadata["classes"])
         outputs = 1 if len(classes) == 2 else len(classes)
@@ -263,7 +271,7 @@ def as_linear(coef: Array, intercept: Array, dtype: torch.dtype | None) -> torch
 
 
 def intercept_at(encoder: Encoder) -> Array:
-    """The encoded features (n_features,) of a row of zeros, at which the intercept in original units is taken."""
+    """The encoded features (n_features,) of a row of zeros; their raw prediction is the intercept in original units."""
     return np.array(encoder.schema.zero)
 
 
@@ -301,7 +309,7 @@ def _as_text(metadata: dict[str, Any]) -> str:
 
 
 def _checksum(tensors: dict[str, Array], metadata: dict[str, Any]) -> str:
-    """SHA-256 of the metadata's text without the checksum, then of the tensors' bytes, those of the state by name."""
+    """SHA-256 of the metadata's text, without the checksum, then of the tensors' bytes (a state's sorted by name)."""
     digest = hashlib.sha256(_as_text(metadata).encode())
     for name in (*TENSORS, *sorted(tensors.keys() - set(TENSORS))):
         digest.update(tensors[name].tobytes())

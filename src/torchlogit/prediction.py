@@ -1,9 +1,9 @@
-"""From features to raw predictions, probabilities and classes, with numpy alone: what a model file predicts with.
+"""Raw predictions, probabilities and classes from features, computed with numpy, without importing torch.
 
-A dense matrix is read in blocks whose float64 copy stays in the processor's cache. Each block is multiplied a few rows
-at a time, so few that BLAS starts no threads: on a busy machine BLAS's threads wait for each other a hundred times as
-long as they work. Products begin at the same rows, counted from the first, so that the same rows give the same bits for
-any number of threads, and whether they come at once or in pieces of a multiple of MAX_ROWS rows.
+A dense matrix is read in blocks whose float64 copy fits in the processor's cache. Each block is multiplied by the
+coefficients a few rows at a time, so few that BLAS starts no threads: on a busy machine the threads of BLAS wait for
+each other a hundred times as long as they work. Every product begins at a fixed row index. Therefore the same rows give
+the same bits for any number of threads, and also if they are predicted in parts of a multiple of MAX_ROWS rows.
 """
 
 from __future__ import annotations
@@ -21,11 +21,16 @@ from torchlogit.data.encoding.features import Matrix
 Array = NDArray[np.float64]
 Features = NDArray[np.floating[Any]] | Matrix
 
-BLOCK_VALUES = 1 << 17  # of a block's float64 copy, 1 MiB, which stays in the cache
-SMALL = 1 << 13  # values of the rows of a product: OpenBLAS starts threads from 9,216 on
-SMALL_WORK = 1 << 18  # multiplications of a product with several outputs, up to which OpenBLAS starts no threads
-MAX_ROWS = 1 << 13  # of a block; the rows of blocks and products are powers of two
-THREADED_VALUES = 1 << 21  # values from which on several threads of our own save more than they cost
+# Values in a block's float64 copy (1 MiB). A larger copy would no longer fit in the cache.
+BLOCK_VALUES = 1 << 17
+# The most values in the rows of one product. OpenBLAS starts threads from 9,216 values on.
+SMALL = 1 << 13
+# The most multiplications of one product with several outputs; up to this number, OpenBLAS starts no threads.
+SMALL_WORK = 1 << 18
+# The most rows of a block. The numbers of rows of blocks and products are powers of two.
+MAX_ROWS = 1 << 13
+# Values of the matrix from which on several threads of our own save more time than starting them takes.
+THREADED_VALUES = 1 << 21
 
 
 def raw_prediction(features: Features, coef: Array, intercept: Array) -> Array:
@@ -40,7 +45,7 @@ def raw_prediction(features: Features, coef: Array, intercept: Array) -> Array:
 
 
 def probability_of(features: Features, coef: Array, intercept: Array) -> Array:
-    """The probability of every class from the features, (n, n_classes), block by block."""
+    """The probability of every class, (n, n_classes), computed from the features block by block."""
     if not isinstance(features, np.ndarray):
         return probabilities(raw_prediction(features, coef, intercept))
     n_classes = max(len(intercept), 2)
@@ -48,7 +53,7 @@ def probability_of(features: Features, coef: Array, intercept: Array) -> Array:
 
 
 def probabilities(raw: Array) -> Array:
-    """The probability of every class from the raw prediction, (n, n_classes).
+    """The probability of every class, (n, n_classes), from the raw prediction (n, n_outputs).
 
     >>> probabilities(np.array([[0.0]])).tolist()
     [[0.5, 0.5]]
@@ -70,7 +75,7 @@ def probabilities(raw: Array) -> Array:
 
 
 def log_probabilities(raw: Array) -> Array:
-    """The logarithm of the probability of every class, (n, n_classes): finite where the raw prediction is.
+    """The logarithm of the probability of every class, (n, n_classes); finite if the raw prediction is finite.
 
     >>> log_probabilities(np.array([[-1000.0]])).tolist()
     [[0.0, -1000.0]]
@@ -82,15 +87,14 @@ def log_probabilities(raw: Array) -> Array:
 
 
 def likeliest(raw: Array) -> NDArray[np.int64]:
-    """The index of the class with the largest raw prediction, (n,); of two classes 1 where the logit is positive."""
+    """The index of the class with the largest raw prediction, (n,); for two classes, 1 if the logit is positive."""
     return (raw[:, 0] > 0).astype(np.int64) if raw.shape[1] == 1 else raw.argmax(axis=1)
 
 
 def _by_blocks(features: NDArray[Any], coef: Array, width: int, finish: Callable[[Array], Array]) -> Array:
-    """finish(block @ coef) of all blocks of rows, (n, width)."""
+    """finish(block @ coef) for every block of rows, together in one array (n, width)."""
     n, d = features.shape
     outputs = coef.shape[1]
-    coef = np.ascontiguousarray(coef)  # BLAS rounds otherwise where it reads the same numbers column by column
     coef = np.ascontiguousarray(coef)  # BLAS may round differently for a transposed view: an estimator's coef_.T is one
     few = _power_of_two(min(SMALL // d, SMALL_WORK // (d * outputs)))
     rows = max(few, _power_of_two(min(BLOCK_VALUES // d, MAX_ROWS)))

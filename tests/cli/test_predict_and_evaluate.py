@@ -295,8 +295,9 @@ def test_warnings_are_said_once_for_all_rows(folder: Path, tmp_path: Path) -> No
         ended = torchlogit(tmp_path, *command, str(folder / "people.safetensors"), "new.csv")
         assert ended.code == 0
         assert ended.stderr.splitlines() == [
-            "torchlogit: new.csv: column 'job': 300 rows are not seen in training ('pilot'), taken as no level",
-            "torchlogit: new.csv: column 'job': 1 row is missing, which training never was, taken as no level",
+            "torchlogit: new.csv: column 'job': 300 rows hold levels not seen in training ('pilot'), "
+            "encoded as no level",
+            "torchlogit: new.csv: column 'job': missing in 1 row, but in no training row; encoded as no level",
         ]
 
 

@@ -101,7 +101,7 @@ def test_levels_that_were_never_seen_are_counted(here: Path) -> None:
     (here / "other.csv").write_text(text)
     shown = run(here, "train other.csv --update model.safetensors").stdout
     count = text.count("job 9")
-    assert f"column 'job': {count} rows are not seen in training ('job 9'), taken as no level" in shown
+    assert f"column 'job': {count} rows hold levels not seen in training ('job 9'), encoded as no level" in shown
 
 
 @pytest.mark.parametrize(("command", "said"), [

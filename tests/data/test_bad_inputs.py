@@ -394,13 +394,13 @@ DRIFT = {
         f"column 'age' holds '1e300', {RANGE} (drop=['age'] or --drop age)", {"age": ["1e300", "1"]}, "age", 0
     ),
     "a word among truths": BadTable(
-        "column 'own' holds 'maybe', and was true or false in training; correct the value",
+        "column 'own' holds 'maybe', but held only true and false in training; correct the value",
         {"own": ["true", "maybe"]},
         "own",
         1,
     ),
     "numbers for truths": BadTable(
-        "column 'own' holds 2, and was true or false in training; correct the value", {"own": [1, 2]}, "own", 1
+        "column 'own' holds 2, but held only true and false in training; correct the value", {"own": [1, 2]}, "own", 1
     ),
     "lists for categories": BadTable(
         "column 'job' holds values of type list<item: string>, where numbers, booleans or text were expected; "
@@ -446,7 +446,7 @@ def test_more_features_than_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError) as error:
         TableEncoder().fit_transform({"x": ["a", "b"] * 2**20})
     assert str(error.value) == (
-        "2097152 rows of 2 features take 0 GiB, more than there is; "
+        "2097152 rows of 2 features take 0 GiB, more memory than there is; "
         "leave out the columns with the most levels (drop or --drop)"
     )
 

@@ -1,7 +1,7 @@
 """Blocks of rows. Each knows the files that its rows came from, so that an error can name the file and the row.
 
-A reader returns any number of rows at a time; learners and encoders work on blocks of a fixed size. Sums are taken
-block by block, in order, so the same rows give the same bits however the files were read.
+Readers return any number of rows at a time; learners and encoders work on blocks of a fixed size. Since sums are taken
+block by block, in order, the same rows give the same bits for any reader.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from torchlogit.errors import DataError
 
-# Rows of a block. Larger blocks take more memory; smaller ones spend more of the time in Python. Results depend on it
-# in their last bits, as sums are taken block by block.
+# Rows per block. Larger blocks take more memory; smaller ones spend more of the time in Python. The last bits of
+# results depend on this number, since sums are taken block by block.
 BLOCK_ROWS = 65_536
 
 
 class Location(NamedTuple):
-    """A row of a file, counted from 0; if `file` is None, of a table in memory."""
+    """A row of a file, or of a table in memory if `file` is None. Rows are counted from 0."""
 
     file: str | None
     row: int
@@ -35,7 +35,7 @@ Locate: TypeAlias = Callable[[int], Location]
 
 @dataclass(frozen=True, slots=True)
 class FileRows:
-    """Rows of one file, given by their indices in it; if `file` is None, of a table in memory."""
+    """Rows of one file, or of a table in memory if `file` is None. rows: their indices there, from 0."""
 
     file: str | None
     rows: range | NDArray[np.int64]
@@ -55,7 +55,7 @@ class Block:
     table
         The rows.
     origin
-        Which rows of which files these are, in order.
+        The files and the row indices that the rows came from, in order.
     first
         Index of the first row among all rows of the source; `where` does not change it.
     last
@@ -82,7 +82,7 @@ class Block:
 
     @contextmanager
     def locating_errors(self) -> Iterator[None]:
-        """Adds the file and the number of the row to a DataError that is raised inside about a row of the block."""
+        """Adds file and row number to a DataError raised inside, if the error is about one row of the block."""
         try:
             yield
         except DataError as error:
@@ -122,7 +122,7 @@ def as_block(table: pa.Table) -> Block:
 
 
 def joined(blocks: Sequence[Block], first: int = 0, *, last: bool = True) -> Block:
-    """Consecutive blocks as one. Columns are not copied: each may have several Arrow chunks."""
+    """Consecutive blocks as one block. Columns are not copied, so that a column may have several Arrow chunks."""
     filled = [block for block in blocks if len(block)] or blocks[:1]
     tables = [block.table for block in filled]
     table = tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="permissive")
@@ -130,7 +130,7 @@ def joined(blocks: Sequence[Block], first: int = 0, *, last: bool = True) -> Blo
 
 
 def recut(blocks: Iterable[Block], rows: int = BLOCK_ROWS) -> Iterator[Block]:
-    """The same rows in blocks of `rows` rows, the last one of fewer; each column of a block is one Arrow chunk.
+    """The same rows in blocks of `rows` rows; the last may have fewer. Each column of a block is one Arrow chunk.
 
     >>> small = [as_block(pa.table({"x": [1, 2, 3]})), as_block(pa.table({"x": [4]})), as_block(pa.table({"x": [5]}))]
     >>> [(block.first, block.last, block.table.column("x").to_pylist()) for block in recut(small, 2)]
@@ -140,7 +140,7 @@ def recut(blocks: Iterable[Block], rows: int = BLOCK_ROWS) -> Iterator[Block]:
     n_waiting, first = 0, 0
     for block in blocks:
         start = 0
-        while n_waiting + len(block) - start > rows:  # not >=: with no row after it, a full block is the last one
+        while n_waiting + len(block) - start > rows:  # not >=: a full block with no row after it is the last
             stop = start + rows - n_waiting
             yield _in_one_chunk(joined([*waiting, block.between(start, stop)], first, last=False))
             waiting, n_waiting, start, first = [], 0, stop, first + rows

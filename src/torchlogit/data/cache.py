@@ -1,7 +1,7 @@
-"""A folder of encoded rows, and of what was learned of their source: a later process need not read the source again.
+"""A folder of encoded rows, with their encoder and classes, so that a later process need not read the source again.
 
-The rows are used again for the same source, unchanged, with the same plan and encoder options; for anything else they
-are made anew. `rows.json`, which says what they were made from, is written last.
+The rows are used again if the source is unchanged, and the plan and the encoder options are the same; otherwise they
+are encoded and saved again. `rows.json`, which identifies what the rows were made from, is written last.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from torchlogit.data.reading.source import Source
 from torchlogit.errors import InputError
 from torchlogit.storage import SavedArrays
 
-NOTE = "rows.json"  # what the rows were made from, the sizes of their files, and what was learned
-FORMAT = 2  # of the folder; rows of another format are made anew
+NOTE = "rows.json"  # holds the key of the rows, the sizes of their files, the encoder, the classes and the warnings
+FORMAT = 2  # version of the folder's layout; rows of another version are encoded again
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """A folder of encoded rows, which is made if it is missing.
+    """A folder of encoded rows, which is created if it does not exist.
 
     >>> import tempfile
     >>> from torchlogit.data.reading.source import open_source
@@ -50,7 +50,7 @@ class Cache:
     folder: Path
 
     def prepared(self, source: Source, options: EncoderOptions, plan: Plan) -> Prepared:
-        """The source, prepared: from the folder, if it holds the same rows; otherwise anew, and saved in the folder."""
+        """The prepared source: read from the folder if it holds these rows; otherwise prepared and saved there."""
         key = _key(source, options, plan)
         return self._loaded(key, plan) or self._made(key, source, options, plan)
 
@@ -63,13 +63,13 @@ class Cache:
         try:
             facts = json.loads((self.folder / NOTE).read_bytes())
         except (OSError, ValueError):
-            return None  # none yet, or damaged
+            return None  # there is no file yet, or it is damaged
         try:
             if facts["key"] != key:
                 return None
             return _prepared(facts, SavedArrays.opened(self.folder, facts["sizes"]), plan)
         except (LookupError, TypeError):
-            return None  # of another version, or without its files
+            return None  # the file has another version, or files of rows are missing
 
     def _made(self, key: str, source: Source, options: EncoderOptions, plan: Plan) -> Prepared:
         try:

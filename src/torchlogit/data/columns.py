@@ -1,4 +1,4 @@
-"""A column of a table as numbers, or as the distinct texts in it (levels)."""
+"""Reads a column of a table as numbers, or as levels (its distinct texts)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 MISSING_TOKENS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?")
-"""Texts that stand for a missing value, after trimming: those that R, pandas, SQL and the UCI tables write.
+"""Texts that stand for a missing value, after white space is trimmed: those that R, pandas, SQL and UCI tables write.
 
-"none", "unknown" and "-" are not among them: in many tables they are valid answers.
+"none", "unknown" and "-" are not included, since they are valid answers in many tables.
 """
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -21,14 +21,14 @@ AnyArray: TypeAlias = pa.Array | pa.ChunkedArray
 
 _NUMBER = r"^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf|infinity))$"
 
-# Rows of a column that are parsed before all of it: text that holds no numbers fails there. A failed cast of the whole
-# column is slow, as pyarrow formats an error message for every value.
+# The first rows of a text column, parsed before the whole column: a column of words fails on them at little cost. A
+# failed cast of the whole column is slow, since pyarrow formats an error message for every value.
 _FIRST_ROWS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """A column of text: its distinct `texts`, and in `codes` the index of each row's text, -1 where it is missing."""
+    """A column of text. texts: its distinct texts. codes: the index in `texts` for each row, -1 if missing."""
 
     codes: NDArray[np.int32]
     texts: pa.Array
@@ -39,14 +39,15 @@ class Levels:
 
 
 def as_levels(column: pa.ChunkedArray) -> Levels:
-    """The distinct texts of a column, trimmed, in order of appearance; numbers become text, 3.0 becomes 3.
+    """The distinct texts of a column, trimmed, in order of appearance. Numbers are written as text, 3.0 as "3".
 
     >>> levels = as_levels(pa.chunked_array([[" a", "b", "a ", "?"]]))
     >>> levels.texts.to_pylist(), levels.codes.tolist()
     (['a', 'b'], [0, 1, 0, -1])
     """
     codes, values = _distinct(column)
-    # Only distinct values are trimmed. Texts that differ in white space alone then become one.
+    # Only the distinct values are trimmed, which is faster. Texts that differ only in white space then become equal, so
+    # that they are encoded a second time.
     trimmed = missing_as_null(values)
     encoded = (trimmed if is_text(trimmed.type) else trimmed.cast(pa.string())).dictionary_encode()
     if len(encoded.dictionary) < len(values):
@@ -55,9 +56,9 @@ def as_levels(column: pa.ChunkedArray) -> Levels:
 
 
 def _distinct(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
-    """The index of each row's value among the distinct values, -1 for null; and these, in order of appearance."""
+    """For each row the index of its value, -1 for null; and the distinct values, in order of appearance."""
     if pa.types.is_dictionary(column.type):
-        # Encoded again, as a dictionary may hold values that no row has.
+        # The indices are encoded again, since a dictionary may hold values that no row has.
         column = column.unify_dictionaries()
         codes, used = _encoded(pa.chunked_array([chunk.indices for chunk in column.chunks], column.type.index_type))
         return codes, column.chunk(0).dictionary.take(used) if column.num_chunks else pa.array([], pa.string())
@@ -86,7 +87,7 @@ def as_numbers(column: pa.ChunkedArray) -> Floats | None:
     if is_text(plain.type):
         if _parsed(missing_as_null(plain.slice(0, _FIRST_ROWS))) is None:
             return None
-        # Cheapest first: most columns of numbers hold no missing tokens, and most others need no trimming.
+        # The cheapest preparation first: most columns of numbers hold no missing tokens, and few need trimming.
         for prepare in (_unchanged, _tokens_as_null, missing_as_null):
             if (numbers := _parsed(prepare(plain))) is not None:
                 return numbers
@@ -103,7 +104,7 @@ def first_not_number(column: pa.ChunkedArray) -> int:
 
 
 def look_like_numbers(texts: AnyArray) -> AnyArray:
-    """Whether each text, trimmed, is a number as people write it, or infinity."""
+    """Whether each trimmed text is a number in decimal notation, with or without exponent, or infinity."""
     return pc.match_substring_regex(texts, _NUMBER)
 
 

@@ -1,4 +1,4 @@
-"""Iterators that work ahead of their consumer in threads. Results keep their order, and few of them wait in memory."""
+"""Iterators that compute items in threads before they are asked for, in order, with few results waiting in memory."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Seconds that a closed generator waits for the item in progress. A longer time delays an exit on Ctrl-C when the
-# thread waits for input; after it, the thread is left behind and ends with the process.
+# Seconds that a closed generator waits for its thread, which may still be making an item or waiting for input. After
+# them the thread is left alone and ends with the process. A longer time delays an exit on Ctrl-C.
 CLOSE_TIMEOUT = 2.0
 
-# More threads than this parse text faster than one thread reads it.
+# The most threads that `map_in_threads` starts. More would be idle: they parse text faster than one thread reads it.
 MAX_THREADS = 8
 
 
@@ -30,10 +30,10 @@ class _End:
 
 
 def prefetched(items: Iterable[T]) -> Generator[T, None, None]:
-    """The same items in the same order; the next one is made in a thread while the caller works on the last one.
+    """The same items in the same order; while the caller works on an item, a thread makes the next one.
 
     An exception is raised in place of the item that could not be made. Closing this generator ends the thread, unless
-    the thread waits for input.
+    the thread is waiting for input.
 
     >>> list(prefetched("abc"))
     ['a', 'b', 'c']
@@ -56,7 +56,7 @@ def prefetched(items: Iterable[T]) -> Generator[T, None, None]:
             queue.put(_End(error))
         finally:
             if isinstance(source, Generator):
-                source.close()  # which ends the threads of the generators that it reads from
+                source.close()  # this also closes the generators that it reads from, and so ends their threads
 
     thread = Thread(target=fill, daemon=True)
     thread.start()
@@ -112,8 +112,8 @@ def map_in_threads(
         if failure is not None:
             raise failure
     finally:
-        # Do not wait: the garbage collector may close this generator in a thread that is just starting, and that holds
-        # the lock which the end of the pool's threads needs.
+        # Waiting could deadlock: the garbage collector may close this generator in a thread that is just starting and
+        # that holds a lock which the pool's threads need in order to end.
         pool.shutdown(wait=False, cancel_futures=True)
 
 

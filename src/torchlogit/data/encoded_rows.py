@@ -1,4 +1,4 @@
-"""Encoded rows: features, class codes and weights; written block by block, then read as one table."""
+"""Encoded rows: features, class codes and weights, written block by block and then used as one table."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ MAX_INT32 = int(np.iinfo(np.int32).max)
 
 @dataclass(frozen=True, slots=True)
 class RereadFeatures:
-    """Features that are not stored: `read` reads and encodes the source again each time, in blocks of any size."""
+    """Features that are not stored. Each call of `read` reads and encodes the source again, in blocks of any size."""
 
     read: Read
     shape: tuple[int, int]
 
     def __getitem__(self, some: slice) -> Matrix:
-        """Every step-th row, from the first on, in one reading."""
+        """Rows 0, step, 2 step, ..., in one reading; start and stop of the slice are ignored."""
         step, n_before, chosen = some.step or 1, 0, list[Matrix]()
         for block in self.read():
             chosen.append(block[-n_before % step :: step])
@@ -62,7 +62,7 @@ class EncodedRows:
 
     @property
     def nbytes(self) -> int:
-        """Size of the features in bytes; of features that are not stored, their size as a dense matrix."""
+        """Size of the features in bytes; for features that are not stored, their size as a dense float32 matrix."""
         features = self.features
         if isinstance(features, np.ndarray):
             return int(features.nbytes)
@@ -81,9 +81,9 @@ class EncodedRows:
 
 @dataclass(slots=True)
 class StoredRows:
-    """Encoded rows in named arrays: NAME-values, NAME-codes, ...; features in CSR form where `sparse`.
+    """Encoded rows in named arrays: NAME-values, NAME-codes, ... If `sparse`, features are stored in CSR form.
 
-    A later process reads the rows of saved arrays with a new object, to which nothing was appended.
+    To read saved arrays in a later process, make a new object with the same arguments and call `rows`.
 
     >>> from pathlib import Path
     >>> from torchlogit.storage import TemporaryArrays
@@ -131,7 +131,7 @@ class StoredRows:
     def _csr(self) -> csr_array:
         values, indices = self._array("values", np.float32), self._array("indices", np.int32)
         ends, storage = self._array("ends", np.int64), self.arrays.storage
-        # scipy wants both index arrays of one type, and would copy them itself, in RAM.
+        # scipy needs both index arrays to have the same type, and would otherwise convert them in RAM.
         dtype = np.int32 if len(values) <= MAX_INT32 else np.int64
         indptr = storage.empty((len(ends) + 1,), dtype)
         indptr[0], indptr[1:] = 0, ends
@@ -140,13 +140,13 @@ class StoredRows:
             wide[:] = indices
             indices = wide
         matrix = csr_array((values, indices, indptr), shape=(len(ends), self.width))
-        matrix.has_sorted_indices = matrix.has_canonical_format = True  # as the encoder makes them
+        matrix.has_sorted_indices = matrix.has_canonical_format = True  # the encoder ensures it
         return matrix
 
 
 @dataclass(slots=True)
 class RereadRows:
-    """Encoded rows of which only codes and weights are stored, in RAM; `read` encodes the features again each time."""
+    """Encoded rows whose codes and weights are stored in RAM; features are not stored, but read again by `read`."""
 
     read: Read
     width: int
@@ -169,4 +169,4 @@ class RereadRows:
 
 
 RowWriter: TypeAlias = StoredRows | RereadRows
-"""Takes encoded rows block by block, and returns them as one."""
+"""Takes encoded rows block by block, and returns them as one table."""

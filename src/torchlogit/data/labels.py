@@ -15,8 +15,8 @@ from torchlogit.data.wording import examples, suggestion
 from torchlogit.errors import DataError
 
 Label = str | int | float | bool
-MAX_CLASSES = 200  # a target of more distinct values is refused: it is a quantity, not a class
-ALWAYS_CLASSES = 20  # a target of more distinct values needs two rows a value on average, or is refused as well
+MAX_CLASSES = 200  # a target with more distinct values is refused: it is probably a quantity, not a class
+ALWAYS_CLASSES = 20  # a target with more distinct values than this needs at least two rows per value on average
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Labels:
 def learn_labels(table: pa.Table, target: str, positive: str | None = None) -> Labels:
     """The classes of a target column, sorted (numbers by size), and the class of every row.
 
-    positive: of two classes, the one whose probability is modelled; it comes last. Raises DataError where the column is
-    absent, has missing values, one class only, or too many.
+    positive: for two classes, the class whose probability is modelled; it is put last. Raises DataError if the column
+    does not exist, has missing values, or has only one class or too many.
 
     >>> learn_labels(pa.table({"y": ["no", "yes", "no"]}), "y")
     Labels(classes=('no', 'yes'), codes=array([0, 1, 0]))
@@ -57,12 +57,12 @@ class LabelLearner:
     def __init__(self, target: str, positive: str | None = None) -> None:
         self._target = target
         self._positive = positive
-        self._sums: dict[str, NDArray[np.float64]] = {}  # by text: number and total weight of training rows
+        self._sums: dict[str, NDArray[np.float64]] = {}  # of each text: training rows and their weight
         self._are_booleans = False
         self._n_rows = 0
 
     def update(self, block: Block, kept: NDArray[np.bool_], weight: NDArray[np.float64] | None = None) -> None:
-        """Takes in more rows. `kept` masks the training rows, which alone are counted and weighed."""
+        """Learns from more rows. kept: mask of the training rows; only these are counted and weighted."""
         self._n_rows += len(block)
         rows = f"{self._n_rows:,} rows" if block.last else f"the first {self._n_rows:,} rows"
         levels = _target_levels(block.table, self._target, rows)
@@ -76,7 +76,7 @@ class LabelLearner:
             raise self._too_many(MAX_CLASSES, f" in {rows}")
 
     def result(self) -> ClassTotals:
-        """The classes, sorted, and their totals; DataError for one class only, or too many."""
+        """The classes, sorted, and their totals; DataError if there is only one class, or too many."""
         classes, max_classes = self._classes(), min(MAX_CLASSES, max(ALWAYS_CLASSES, self._n_rows // 2))
         if len(classes) == 1:
             raise DataError(
@@ -106,7 +106,7 @@ class LabelLearner:
 
 
 def check_labels(table: pa.Table, target: str, classes: Sequence[Label]) -> NDArray[np.int64]:
-    """The index of each row's class among `classes`; DataError for a class that is not among them.
+    """The index of each row's label in `classes`; DataError for a label that is not one of them.
 
     >>> check_labels(pa.table({"y": ["yes", "no"]}), "y", ("no", "yes"))
     array([1, 0])
@@ -143,7 +143,7 @@ def _target_levels(table: pa.Table, target: str, rows: str) -> Levels:
 
 
 def _as_labels(texts: Sequence[str], *, are_booleans: bool) -> dict[str, Label]:
-    """The label of each text: a boolean, a number where every text is a number as Python writes it, else the text."""
+    """The label of each text: a boolean; a number if every text is a number as Python writes it; else the text."""
     if are_booleans:
         return {text: text == "true" for text in texts}
     numbers = [_number(text) for text in texts]
@@ -154,7 +154,7 @@ def _as_labels(texts: Sequence[str], *, are_booleans: bool) -> dict[str, Label]:
 
 
 def _number(text: str) -> int | float | None:
-    """The number in a text; None where Python would write the number differently."""
+    """The number in a text; None if there is none, or if Python would write it differently."""
     try:
         number = int(text) if text.lstrip("-").isdigit() else float(text)
     except ValueError:
@@ -163,13 +163,13 @@ def _number(text: str) -> int | float | None:
 
 
 def _order(texts: Sequence[str]) -> Callable[[tuple[str, Label]], tuple[float, str]]:
-    """The sort key of (text, label): by size where every label is a number, however written; else by text."""
+    """The sort key of (text, label): by size if every text is a number, in any notation; else by text."""
     numbers = as_numbers(pa.chunked_array([pa.array(texts, pa.string())]))
     sizes = {} if numbers is None else dict(zip(texts, numbers.tolist(), strict=True))
 
     def key(item: tuple[str, Label]) -> tuple[float, str]:
         text, label = item
-        # As Python integers, whole numbers beyond 2^53 are compared exactly.
+        # Labels that are Python integers are compared exactly, also beyond 2^53.
         return (sizes.get(text, 0.0) if isinstance(label, str) else label, text)
 
     return key

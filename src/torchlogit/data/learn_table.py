@@ -1,4 +1,4 @@
-"""Learns from a source what its columns hold, the classes of its target, and their weights."""
+"""Learns the encoder of a source's columns, the classes of its target, and their weights."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def learn_table(
     limits: LearningLimits = LIMITS,
     block_rows: int = BLOCK_ROWS,
 ) -> LearnedTable:
-    """Learns the encoder from all columns but the target and the weight; and the classes and their weights.
+    """Learns the encoder from all columns except the target and the weight, and the classes with their weights.
 
-    Reads the source once, and columns that looked numeric and turned out to hold text a second time. Raises DataError
-    for rows that cannot be used; it names the file and, if there is one, the row.
+    The source is read once; columns that looked numeric and then turned out to hold text are read a second time. Raises
+    DataError, which names the file and, where it is known, the row, for rows that cannot be used.
     """
     with errors_at(source.files):
         _refuse_lacking(source.column_names, plan)
@@ -60,7 +60,7 @@ def _refuse_lacking(columns: Sequence[str], plan: Plan) -> None:
 
 
 class _TrainingRowReader:
-    """Reads the training rows of a source; in the first reading, the target and the weights are learned as well."""
+    """Reads the training rows of a source. The first reading also learns the classes and their weights."""
 
     def __init__(self, source: Source, plan: Plan, block_rows: int) -> None:
         self.source, self.plan, self.block_rows = source, plan, block_rows
@@ -74,7 +74,7 @@ class _TrainingRowReader:
         return rows if self.mask is None else recut(rows, self.block_rows)
 
     def _sampled(self, names: Sequence[str]) -> Iterator[Block]:
-        """The source's blocks, up to the plan's sample_rows."""
+        """The source's blocks, up to the row limit `plan.sample_rows`."""
         stop = self.plan.sample_rows
         for block in self.source.blocks(names, self.block_rows):
             end = block.first + len(block)
@@ -91,7 +91,7 @@ class _TrainingRowReader:
         return np.ones(len(block), np.bool_) if self.mask is None else self.mask(block.first, len(block))
 
     def _first_reading(self, names: Sequence[str]) -> Iterator[Block]:
-        """Yields the training rows. Labels and weights of all rows are counted, and their totals checked at the end."""
+        """Yields the training rows. Checks the labels and weights of all rows, and their totals at the last block."""
         name, labels, has_weight = self.plan.weight, LabelLearner(self.plan.target, self.plan.positive), False
         for block in self._sampled([*self.plan.own_columns, *names]):
             mask = self._mask_of(block)
@@ -112,7 +112,7 @@ class _TrainingRowReader:
 
 
 def _refuse_empty_class(totals: ClassTotals) -> None:
-    """Raises DataError for a class without training rows: all of them may be held out, or have weight 0."""
+    """Raises DataError for a class without training weight: all its rows are held out, or have weight 0."""
     if not totals.weight.all():
         empty = totals.classes[int(np.argmin(totals.weight))]
         raise DataError(

@@ -1,4 +1,4 @@
-"""A file as a table of features and an array of targets, as scikit-learn's estimators take them."""
+"""Loads a file as a table of features and an array of targets, for scikit-learn's estimators."""
 
 from __future__ import annotations
 

@@ -15,11 +15,11 @@ TrainingMask: TypeAlias = Callable[[int, int], NDArray[np.bool_]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which columns are target and weight, which rows are held out, and from how many rows columns are learned.
+    """Which columns are target and weight, which rows are held out, and how many rows the encoder is learned from.
 
-    target, weight: names of columns. positive: the class whose probability is modelled, where there are two. holdout:
-    share of the rows to hold out, drawn with `seed`; None for none. sample_rows: columns, classes and weights are
-    learned from the first so many rows; None for all.
+    target, weight: names of columns. positive: for two classes, the class whose probability is modelled. holdout: the
+    share of rows to hold out, drawn at random with `seed`; None holds out no rows. sample_rows: the encoder, the
+    classes and their weights are learned from the first sample_rows rows; None for all rows.
     """
 
     target: str
@@ -41,7 +41,7 @@ class Plan:
 
 
 def random_mask(share: float, seed: int) -> TrainingMask:
-    """Holds out a share of the rows at random; row i is a training row if `default_rng(seed).random(n)[i] >= share`.
+    """A mask that holds out a random share of rows: row i is trained on if `default_rng(seed).random(n)[i] >= share`.
 
     >>> mask = random_mask(0.5, seed=0)
     >>> mask(0, 4).tolist(), mask(2, 2).tolist(), (np.random.default_rng(0).random(4) >= 0.5).tolist()

@@ -1,7 +1,7 @@
-"""Prepares a source for training: a first reading learns what it holds, a second one encodes its rows.
+"""Prepares a source for training: a first reading learns the encoder and the classes, a second one encodes the rows.
 
-Encoded rows are in RAM where they are few, and in mapped files where they are many: the same numbers, in the order of
-the source. A cache (cache.py) keeps them, and what was learned, for a later process.
+A small number of encoded rows is held in RAM, a large number in memory-mapped files: the same numbers, in the order of
+the source. A cache (cache.py) saves the rows, the encoder and the classes for a later process.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from torchlogit.storage import NamedArrays
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A source's training rows and held-out rows, encoded; the encoder and the classes; and warnings.
+    """A source's encoded training rows and held-out rows, the encoder, the classes and the warnings.
 
-    The encoder is learned from the training rows, and the counts of the classes are theirs. held_out is None if no rows
-    are held out. warnings: one sentence each.
+    The encoder and the counts of the classes come from the training rows only. held_out: None if no rows are held out.
+    warnings: one sentence each.
     """
 
     encoder: Encoder
@@ -41,9 +41,10 @@ class Prepared:
 
 
 def prepare(source: Source, options: EncoderOptions, plan: Plan, arrays: NamedArrays | None) -> Prepared:
-    """Learns from a source and encodes it; DataError, which names file and row, for rows that cannot be used.
+    """Learns the encoder and the classes from a source, and encodes its rows.
 
-    arrays: where encoded rows are stored; None: features are not stored, and every pass reads and encodes them again.
+    arrays: where encoded rows are stored. If it is None, features are not stored, and every pass reads and encodes the
+    source again. Raises DataError, which names file and row, for rows that cannot be used.
     """
     learned = learn_table(source, options, plan)
     encoder = learned.encoder
@@ -60,7 +61,7 @@ def prepare(source: Source, options: EncoderOptions, plan: Plan, arrays: NamedAr
 
 @dataclass(slots=True)
 class RowEncoder:
-    """Reads a source and encodes its rows, block by block; warnings are those of all rows encoded so far."""
+    """Reads a source and encodes its rows, block by block. warnings: those about all rows encoded so far."""
 
     source: Source
     encoder: Encoder
@@ -69,7 +70,7 @@ class RowEncoder:
     warnings: RowWarnings = ()
 
     def blocks(self) -> Iterator[Block]:
-        """The source's rows, not encoded, with the columns that are needed."""
+        """The source's rows, not yet encoded, with the columns that encoding needs."""
         with errors_at(self.source.files):
             yield from prefetched(blocks_of(self.source, self.encoder, self.plan.own_columns))
 
@@ -152,7 +153,7 @@ def _row_writer(
 def blocks_of(source: Source, encoder: Encoder, also: Sequence[str], rows: int = BLOCK_ROWS) -> Iterator[Block]:
     """The source's rows, with the columns that the encoder needs and those named in `also`.
 
-    If one of them is missing, all columns are read, so that the error about it can list the columns that exist.
+    If a column is missing, all columns are read, so that the later error about it can list the columns that exist.
     """
     needed, names = {*encoder.schema.inputs, *also}, source.column_names
     columns = [name for name in names if name in needed] if needed <= {*names} else None

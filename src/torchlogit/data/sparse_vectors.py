@@ -1,6 +1,6 @@
-"""Columns of sparse vectors: in Arrow, lists of (index, value); to and from the arrays of a CSR matrix.
+"""Columns of sparse vectors, which Arrow stores as lists of (index, value), converted to and from CSR arrays.
 
-A svmlight file is read as one such column.
+The features of a svmlight file are one such column.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 _INDEX, _VALUE = "index", "value"
 
 VECTOR_TYPE = pa.list_(pa.struct([(_INDEX, pa.int32()), (_VALUE, pa.float32())]))
-"""The type of the vectors of a svmlight file."""
+"""The Arrow type of the vectors that are read from a svmlight file."""
 
 
 def is_vector_type(kind: pa.DataType) -> bool:
-    """Whether an Arrow type holds sparse vectors, whatever the width of their numbers."""
+    """Whether an Arrow type holds sparse vectors, with integers and floats of any width."""
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
         return False
     fields = [kind.value_type.field(i) for i in range(kind.value_type.num_fields)]
@@ -39,7 +39,10 @@ def as_vectors(indptr: NDArray[Any], indices: NDArray[Any], values: NDArray[Any]
 
 
 def csr_arrays(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float32]]:
-    """The indptr, indices and values of the column as a CSR matrix; not copied where the column has one chunk."""
+    """The column's indptr, indices and values as a CSR matrix has them.
+
+    Indices are not copied if the column has one chunk; nor are values, if they are also float32.
+    """
     indptr, indices, values, end = [np.zeros(1, np.int64)], [], [], 0
     for chunk in column.chunks:
         offsets = chunk.offsets.to_numpy().astype(np.int64)

@@ -12,19 +12,24 @@ from numpy.typing import ArrayLike, NDArray
 from torchlogit.errors import InputError
 
 Array = NDArray[np.float64]
-MAX_SPAN = 1000  # integer labels that are closer together are counted, which is faster than sorting them
-BLOCK_ROWS = 1 << 20  # whose weights are summed at a time: bincount converts the codes of a block to int64
-SUM_TOLERANCE = 1e-6  # by how much the sum of a distribution may differ from 1; the distribution is divided by it
+# Integer labels whose largest and smallest differ by less than this are counted, which is faster than sorting them.
+# The array of counts has up to this many entries.
+MAX_SPAN = 1000
+# Rows whose weights are summed at a time. bincount copies their codes to int64, so that larger blocks take more memory.
+BLOCK_ROWS = 1 << 20
+# How much the sum of a row's probabilities may differ from 1. The probabilities are then divided by their sum.
+SUM_TOLERANCE = 1e-6
 
 ClassWeight = Mapping[Any, float] | Literal["balanced"] | None
-"""The weight of each class by its label, 1 for a label that is left out; "balanced": inverse to the class's weight."""
+"""The weight of each class by its label, 1 if left out; "balanced": in inverse proportion to the class's row weight."""
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """The targets of n rows: either the class of each, or the share of every class.
+    """The targets of n rows: either one class per row, or probabilities of all classes per row.
 
-    classes: (n_classes,). codes: index of each row's class, (n,), or None. share: (n, n_classes), or None.
+    classes: the labels, (n_classes,). codes: the index of each row's class, (n,). share: the probability of every
+    class, (n, n_classes). One of codes and share is None.
     """
 
     classes: NDArray[Any]
@@ -43,11 +48,11 @@ class Targets:
         return np.asarray(weight @ self.share)
 
     def class_weighted(self, weight: Array, by: ClassWeight) -> tuple[Targets, Array]:
-        """The targets and row weights with which class k counts c_k times.
+        """The targets and row weights after each class k is given the weight c_k.
 
-        "balanced": c_k = sum_i s_i / (n_classes sum_i s_i y_ik), s_i being row weights, so that a row of weight 2
-        counts as two rows. A row's loss sum_k c_k y_ik loss_ik is that of a row whose weight is multiplied by
-        sum_k c_k y_ik, and whose shares are proportional to c_k y_ik.
+        "balanced": c_k = sum_i s_i / (n_classes sum_i s_i y_ik) with row weights s_i, so that a row of weight 2 counts
+        as two rows. For targets y_ik that are probabilities, the row's loss sum_k c_k y_ik loss_ik equals the loss of a
+        row whose weight is s_i sum_k c_k y_ik and whose probabilities are proportional to c_k y_ik.
         """
         if by is None:
             return self, weight
@@ -74,7 +79,7 @@ def labels(y: NDArray[Any]) -> Targets:
 
 
 def small_integer_labels(y: NDArray[Any]) -> Targets | None:
-    """The targets of whole numbers that are close together, by counting; None for any other labels."""
+    """The targets of whole numbers that are close together (MAX_SPAN), by counting; None for any other labels."""
     if y.dtype.kind != "i" or not y.size or (span := int(y.max()) - (least := int(y.min()))) >= MAX_SPAN:
         return None
     above = y.astype(np.int64) - least
@@ -90,7 +95,7 @@ def sorted_labels(y: NDArray[Any]) -> Targets:
 
 
 def among(labels: NDArray[Any], classes: NDArray[Any]) -> Targets:
-    """The targets of labels (n,) that are all among the classes; InputError for one that is not."""
+    """The targets of labels (n,), given the sorted classes; InputError for a label that is not one of them."""
     codes = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
     unknown = np.flatnonzero(classes[codes] != labels)
     if len(unknown):
@@ -114,10 +119,10 @@ def _at_least_two(classes: NDArray[Any]) -> NDArray[Any]:
 
 
 def probabilities(y: ArrayLike) -> Targets | None:
-    """The targets of a y that holds probabilities, or None where it holds labels.
+    """The targets if y holds probabilities; None if it holds labels.
 
-    Probabilities of class 1, (n,): floats in [0, 1], some strictly between. Distributions, (n, K): rows of floats
-    that sum to one, whose classes are 0 to K - 1.
+    y holds probabilities of class 1 if it has shape (n,) and floats in [0, 1], at least one strictly between 0 and 1.
+    If it has shape (n, K), each row must be a distribution over the classes 0 to K - 1: floats that sum to 1.
     """
     values = np.asarray(y)
     if values.dtype.kind != "f" or values.ndim not in (1, 2) or not values.size:

@@ -6,7 +6,7 @@ import difflib
 import shlex
 from collections.abc import Sequence
 
-MAX_EXCERPT = 40  # characters of a value in a message
+MAX_EXCERPT = 40  # characters of a value that a message shows; longer values are cut
 
 
 def excerpt(value: object) -> str:
@@ -27,7 +27,7 @@ def examples(texts: Sequence[str], limit: int = 3) -> str:
 
 
 def suggestion(name: str, columns: Sequence[str]) -> str:
-    """The columns whose names resemble `name`, which is no column; the first ten columns if none does."""
+    """Advice for an unknown column name: the columns with similar names, else the first ten columns."""
     close = difflib.get_close_matches(name, columns, n=3)
     if close:
         return f"did you mean {' or '.join(map(repr, close))}?"
@@ -47,8 +47,3 @@ def drop_or_keep(name: str) -> str:
     """The advice for a column of text that is refused: drop it, or keep it as categorical."""
     keep = option("categorical", name)
     return f"leave the column out ({option('drop', name)}) or keep its texts as categories ({keep})"
-
-
-def rows_are(count: int) -> str:
-    """The number of rows and a verb: "1 row is", "2 rows are"."""
-    return "1 row is" if count == 1 else f"{count} rows are"

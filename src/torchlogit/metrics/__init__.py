@@ -1,4 +1,4 @@
-"""Metrics of predictions, computed from sums over rows: the sums of blocks, or of processes, are added."""
+"""Metrics of predictions, computed from sums over rows, so that sums of several blocks or processes can be added."""
 
 from torchlogit.metrics.calibration import Reliability
 from torchlogit.metrics.ranking import Ranking

@@ -1,4 +1,4 @@
-"""Calibration: are three in ten rows of the class, where its probability is predicted to be 0.3?"""
+"""Calibration: of the rows with predicted probability 0.3, do three in ten belong to the class?"""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-BINS = 10  # of equal width, closed below: a probability of k / BINS is in bin k, and 1 in the last
+BINS = 10  # of equal width; bin k holds probabilities p with k / BINS <= p < (k + 1) / BINS, the last bin also p = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Sums over rows by bins of the predicted probability, (n_outputs, BINS) each; `+` merges those of several blocks.
+    """Sums over the rows in each bin of the predicted probability, (n_outputs, BINS) each; `+` adds those of blocks.
 
-    weight: of the rows. predicted: the weighted sum of their probabilities. observed: the weight of the rows that are
-    of the class.
+    weight: the total weight of the rows. predicted: the weighted sum of their predicted probabilities. observed: the
+    total weight of those rows that belong to the class.
     """
 
     weight: Array
@@ -43,8 +43,8 @@ class Reliability:
     def error(self) -> float:
         """The expected calibration error.
 
-        That is the mean over rows of |mean probability in the row's bin - share of the bin's rows that are of the
-        class|; for several classes the mean over the classes, each against the rest.
+        It is the weighted mean over bins of |mean predicted probability - share of rows that belong to the class|; for
+        several classes, the mean over the classes, each against the rest.
 
         References
         ----------

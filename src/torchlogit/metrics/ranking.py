@@ -1,10 +1,10 @@
 """The area under the ROC curve, from the weights of positive and negative rows by score, in bounded memory.
 
-Up to MAX_BINS different scores have a bin each, and the area is exact. With more, bins are joined. A score is mapped to
-a 64-bit integer, its key, which has the same order (the bits of an IEEE 754 number, inverted below zero); a bin has the
-scores whose keys agree but for their last `shift` bits, and so has the same relative width everywhere. Within a joined
-bin it is not known which score is the larger. Its (positive, negative) pairs count one half, so that the area is wrong
-by at most half of their share.
+Up to MAX_BINS different scores have a bin each, and the area is exact. If there are more, bins are joined. Each score
+is mapped to a 64-bit integer, its key, in the same order (the bits of an IEEE 754 number, inverted below zero). A bin
+holds the scores whose keys agree except for the last `shift` bits, so that all bins have about the same relative width.
+Within a joined bin the order of scores is unknown: its (positive, negative) pairs count one half, and the error of the
+area is at most half of the share of such pairs.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Keys = NDArray[np.int64]
 
-MAX_BINS = 1 << 17  # of 32 bytes each, 4 MiB; once bins are joined the area is exact to about 1e-5
+MAX_BINS = 1 << 17  # 32 bytes each, 4 MiB in all; more bins make the area more exact, with this number to about 1e-5
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The bins in ascending order; `+` merges those of several blocks, in any order, exactly for whole weights.
+    """The bins in ascending order. `+` merges those of several blocks; with whole weights, their order does not matter.
 
-    max_bins: at least 2. shift: the last bits of keys that do not count. least, greatest: the smallest and the largest
-    key in each bin. positive, negative: the weight of the positive and of the other rows.
+    max_bins: at least 2. shift: the number of last bits of the keys that are ignored. least, greatest: the smallest and
+    the largest key in each bin. positive, negative: the total weight of the positive and of the other rows in each bin.
 
     >>> few = Ranking.of(np.array([1.0, 2.0, 2.0]), np.array([False, False, True]), np.ones(3))
     >>> few.area()
@@ -52,7 +52,7 @@ class Ranking:
 
     def __add__(self, other: Ranking) -> Ranking:
         least = np.concatenate([self.least, other.least])
-        order = np.argsort(least, kind="stable")  # fast for two sorted runs, which it merges
+        order = np.argsort(least, kind="stable")  # fast here: it merges two sorted sequences
         return Ranking(
             min(self.max_bins, other.max_bins),
             0,
@@ -63,7 +63,7 @@ class Ranking:
         )._joined(max(self.shift, other.shift))
 
     def _joined(self, shift: int) -> Ranking:
-        """These bins, sorted by `least`, joined by the smallest shift from this one on that leaves at most max_bins."""
+        """These bins (sorted), joined by the smallest shift, at least the given one, that leaves at most max_bins."""
         starts = _starts(self.least >> shift)
         while len(starts) > self.max_bins:
             shift += 1
@@ -78,7 +78,7 @@ class Ranking:
         )
 
     def area(self) -> tuple[float, float] | None:
-        """The area under the ROC curve, and a bound on its error; None without both positive and negative rows.
+        """The area under the ROC curve, and a bound on its error; None if all rows are positive or all are negative.
 
         The area is the share, by weight, of the (positive, negative) pairs in which the positive row has the larger
         score; ties count one half.

@@ -15,7 +15,7 @@ from torchlogit.metrics.calibration import Reliability
 from torchlogit.metrics.ranking import Ranking
 
 Array = NDArray[np.float64]
-MIN_BINS = 1 << 12  # of a class's ranking, where classes are so many that their share of MAX_BINS would be less
+MIN_BINS = 1 << 12  # the fewest bins of a class's ranking; many classes, which share MAX_BINS, would get fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Metrics:
     auc_error : float or None
         A bound on the error of auc, which is 0 up to ranking.MAX_BINS different scores.
     brier : float
-        The mean squared error of the probability of the second class; of more than two classes, the sum over all.
+        The mean squared error of the probability of the second class; for more than two classes, the sum over classes.
     calibration_error : float
         The expected calibration error with ten bins (calibration.py).
     """
@@ -56,10 +56,10 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class MetricSums:
-    """Sums over some rows, in bounded memory; `+` merges those of several blocks.
+    """Sums over some rows, in bounded memory; `+` adds those of several blocks.
 
-    The last bits of a sum depend on the order of its additions: for the same bits the rows have to be cut at the same
-    places, counted from the first, and the blocks added in order.
+    The last bits of a sum depend on the order of its additions: to get the same bits, the rows must be cut into the
+    same blocks, which must be added in order.
     """
 
     rows: int
@@ -72,7 +72,7 @@ class MetricSums:
 
     @classmethod
     def of(cls, loss: Loss, raw: Tensor, codes: NDArray[np.int64], weight: Array | None = None) -> MetricSums:
-        """The sums over rows with these raw predictions (n, n_outputs), classes 0, 1, ... (n,), and weights (n,).
+        """The sums over rows with raw predictions (n, n_outputs), class codes 0, 1, ... (n,) and weights (n,).
 
         >>> from torchlogit.losses import Logistic
         >>> raw = torch.tensor([[-1.0], [1.0], [2.0]], dtype=torch.float64)
@@ -128,19 +128,20 @@ class MetricSums:
 
 
 def targets(loss: Loss, codes: Tensor) -> Tensor:
-    """The target probabilities of classes 0, 1, ... (n,): 0 and 1, (n, n_outputs), float64."""
+    """Targets of 0 and 1, (n, n_outputs), float64, for class codes 0, 1, ... (n,)."""
     if loss.n_outputs == 1:
         return codes.to(torch.float64)[:, None]
     return torch.nn.functional.one_hot(codes.to(torch.int64), loss.n_outputs).to(torch.float64)
 
 
 def _scores(loss: Loss, raw: Tensor) -> Array:
-    """The scores that rank the rows: the logit, or the log-odds of each class against the rest, (n, n_outputs)."""
+    """Scores by which rows are ranked, (n, n_outputs): the logit, or the log-odds of each class against the rest."""
     if loss.n_outputs == 1:
         return raw.numpy()
     top, likeliest = raw.max(dim=1, keepdim=True)
     e = torch.exp(raw - top)
-    # total - e_k keeps the likeliest class's e^0 = 1, and does not cancel, for every k but the likeliest itself.
+    # For every class k but the likeliest, the sum of e minus e_k still holds the likeliest class's e^0 = 1, so that no
+    # digits cancel. The likeliest class is computed separately below.
     rest = torch.log(e.sum(dim=1, keepdim=True) - e)
     others = raw.scatter(1, likeliest, -torch.inf)
     rest.scatter_(1, likeliest, torch.logsumexp(others, dim=1, keepdim=True) - top)

@@ -1,1 +1,1 @@
-"""Training: settings and labelled rows in, a `Fitted` out; the estimator and the command line are two faces of it."""
+"""Training: turns settings and labelled rows into a `Fitted`. Both the estimator and the command line call it."""

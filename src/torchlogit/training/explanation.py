@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from torchlogit.records import Certificate, Separation, Status
 
-MAX_NAMED = 12  # columns that a message names
+MAX_NAMED = 12  # the most columns that a message names; the others are counted
 
 
 def explain(certificate: Certificate, names: Sequence[str], outputs: Sequence[object]) -> str:
-    """What it means that an answer is not certified, and what to do next.
+    """A message that explains why an answer is not certified, and what to do next.
 
-    names: of the features. outputs: the class of each output.
+    names: names of the features. outputs: the class of each output.
 
     >>> from torchlogit.records import StopReason
     >>> spent = StopReason("the budget of 3 passes is spent")

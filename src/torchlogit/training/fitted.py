@@ -1,4 +1,4 @@
-"""Fitted: the outcome of training. Whatever is saved, printed or continued from is in it."""
+"""Fitted: the result of training. It holds all that saving, reporting and further training need."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class ValidationStep:
 class StartingPoint:
     """An earlier model that training begins from.
 
-    coef (n_features, n_outputs), intercept (n_outputs,): in the columns' own units. classes (n_classes,). weight: the
-    total weight of the rows it was fitted to, None where there were none. l2: of its penalty, None where unknown.
-    stream: the stream that it comes from, if it was learned in one pass.
+    coef (n_features, n_outputs), intercept (n_outputs,): in the columns' own units. classes (n_classes,): the labels.
+    weight: the total weight of the rows that it was fitted to, None if there were none. l2: the l2 of its penalty, None
+    if unknown. stream: if it was learned in one pass, the stream, which can continue.
     """
 
     coef: Array
@@ -53,36 +53,36 @@ class StartingPoint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """A trained model, and how it came to be.
+    """A trained model, with the facts about its training.
 
     Attributes
     ----------
     coef, intercept : arrays of shape (n_features, n_outputs) and (n_outputs,)
         float64, in the columns' own units; one output for two classes.
     center : array of shape (n_features,)
-        What was subtracted from the columns while fitting; the covariance belongs to the centred columns.
+        The value that was subtracted from each column while fitting; the covariance is for the centred columns.
     classes : array of shape (n_classes,)
         The labels.
     certificate, history, passes
-        How far the answer is from the optimum, the steps of the fit, and the number of passes over the rows.
+        The bound on the distance from the optimum, the steps of the fit, and the number of passes over the rows.
     penalty : ElasticNet
-        The penalty that was used; its l2 is a number even where l2 was chosen.
+        The penalty that was used; its l2 is always a number, the chosen one if the settings left it open.
     has_intercept, tol
-        Of the settings.
+        From the settings.
     solver
-        The solver that was used; None where there was no fit.
+        The solver that was used; None if nothing was fitted.
     rows : dict or None
-        Number of training rows, their weight and a fingerprint; None where there were no rows.
+        The number of training rows, their weight and a fingerprint; None if there were no rows.
     covariance : Covariance or Refusal
         The covariance of the coefficients, or why there is none.
     path, chosen_by
-        Where l2 was chosen: the penalties that were tried, and what they were compared by.
+        If l2 was chosen: the penalties that were tried, and the measure by which they were compared; else None.
     validation_history, stopped_early
-        Where there were validation rows: their log loss after each step, and whether it ended the fit.
+        If there were validation rows: their log loss after each step, and whether it ended the fit.
     stream, progressive, expected_excess
-        After one pass: the stream, which can go on with further rows; the losses on rows before they were learned from;
-        and by how much the log loss per unit of weight is expected to exceed that of the best linear model, in nats,
-        None where unknown.
+        After training in one pass: the stream, which can learn from further rows; the losses of predictions made for
+        each row before learning from it; and the expected excess of the log loss over that of the best linear model,
+        in nats per unit of weight, None if unknown.
     """
 
     coef: Array

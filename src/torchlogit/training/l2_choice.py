@@ -1,4 +1,4 @@
-"""How l2 is settled: a number is used as it is; for "auto" and an L2Choice a number is chosen from the rows."""
+"""Determines l2: a number is used as given; for "auto" or an L2Choice, l2 is chosen with the help of the rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torchlogit.training.rows import LabelledRows
 
 
 def number_or_choice(l2: Any) -> float | L2Choice:
-    """l2 as a number, or how it is to be chosen; InputError for anything else."""
+    """l2 as a float, or the L2Choice that says how to choose it; InputError for any other value."""
     if isinstance(l2, L2Choice):
         return l2
     if isinstance(l2, str) and l2 == "auto":
@@ -29,7 +29,7 @@ def number_or_choice(l2: Any) -> float | L2Choice:
 
 
 def choose_l2(choice: L2Choice, problem: Problem, *, seed: int, validation: LabelledRows | None) -> PenaltyPath:
-    """The path of penalties, with the chosen one. validation: rows to choose by, if `choice.by` allows."""
+    """The path of penalties and the chosen one. validation: rows to choose by, if choice.by is None or "validation"."""
     objective, rows = problem.objective, problem.rows
     observation_weight = objective.weight / torch.from_numpy(np.maximum(rows.counts, 1.0)).to(objective.weight)
     make_folds = partial(folds, objective, rows.targets, choice.cv, seed)
@@ -47,9 +47,10 @@ def choose_l2(choice: L2Choice, problem: Problem, *, seed: int, validation: Labe
 
 
 def folds(objective: Objective, targets: Targets, cv: Any, seed: int) -> torch.Tensor:
-    """The fold of every row, (n,), with the classes alike in all folds.
+    """The index of every row's fold, (n,), with about the same shares of the classes in all folds.
 
-    -1 for rows without weight, and for the only row of a class: a fit without it would lack the class.
+    The index is -1, for no fold, for rows without weight, and for the only row of a class: without that row, a fit
+    would lack the class.
     """
     if not isinstance(cv, int | np.integer):
         return _given_folds(objective, targets, cv)
@@ -71,7 +72,7 @@ def folds(objective: Objective, targets: Targets, cv: Any, seed: int) -> torch.T
 
 
 def _given_folds(objective: Objective, targets: Targets, cv: Any) -> torch.Tensor:
-    """The test sets of a scikit-learn splitter, each of whose training sets has to be all other rows."""
+    """Folds from the test sets of a scikit-learn splitter; the training set of each must consist of all other rows."""
     from sklearn.model_selection import check_cv
 
     n = objective.design.shape[0]

@@ -1,4 +1,4 @@
-"""Training in one pass: each row is read once, predicted, learned from, and not stored."""
+"""Training in one pass: each row is read once, predicted, then learned from; it is not stored."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def train_one_pass(
     start: StartingPoint | None = None,
     monitors: Sequence[Monitor[StreamProgress]] = (),
 ) -> Fitted:
-    """Learn from blocks of rows in order, until the last one, a monitor's request, or Ctrl-C.
+    """Learn from blocks of rows in order, until the last block, a monitor's request to stop, or Ctrl-C.
 
-    The rows' codes are indices of `classes`; "balanced" class weights use the numbers of rows so far. start: a model
-    that was learned in one pass continues its stream, with the same result as one stream of all rows; any other model
-    gives the coefficients to begin from. monitors: called after each block with a `StreamProgress`.
+    The rows' codes are indices into `classes`. "balanced" class weights use the numbers of rows so far. start: if this
+    model was learned in one pass, its stream continues, with the same result as one stream of all rows; of any other
+    model, the coefficients are where learning begins. monitors: called after each block with a `StreamProgress`.
     """
     running = _running(settings, n_features, len(classes), start)
     weighted = (_weighted(settings, running, rows) for rows in blocks)
@@ -49,14 +49,14 @@ def train_one_pass(
 
 
 def train_further(settings: Settings, rows: LabelledRows, start: StartingPoint | None) -> Fitted:
-    """Learn from one block of rows, as `train_one_pass` does, but let Ctrl-C through."""
+    """Learn from one block of rows, as `train_one_pass` does, but raise KeyboardInterrupt for Ctrl-C."""
     running = _running(settings, rows.n_features, len(rows.classes), start)
     running.stream.learn(*_weighted(settings, running, rows))
     return _fitted(settings, running, running.stream.answer(), rows.classes, start)
 
 
 def train_rows_once(settings: Settings, rows: LabelledRows) -> Fitted:
-    """Learn from rows that are all known, each with its own weight, in order and once."""
+    """Learn from rows that are all in memory, with weights (class weights included), in order, each once."""
     n_classes = len(rows.classes)
     n_outputs = loss_for(n_classes).n_outputs
     running = _running(settings, rows.n_features, n_classes, None)
@@ -85,7 +85,7 @@ def _running(settings: Settings, n_features: int, n_classes: int, start: Startin
 
 
 def _l2(settings: Settings, start: StartingPoint | None) -> float:
-    """The l2 of the penalty: a number, or where it is to be chosen, the one of the starting point."""
+    """The l2 of the penalty: a given number, or if it is to be chosen, that of the starting point."""
     l2 = number_or_choice(settings.l2)
     if isinstance(l2, float):
         return l2
@@ -95,7 +95,7 @@ def _l2(settings: Settings, start: StartingPoint | None) -> float:
 
 
 def _weighted(settings: Settings, running: RunningStream, rows: LabelledRows) -> StreamBlock:
-    """The block in the form that streams take, with class weights; its rows are counted."""
+    """The rows as a block for a stream, with class weights multiplied in; adds the rows to the counts of classes."""
     codes, classes = rows.targets.codes, rows.classes
     assert codes is not None
     weight = running.class_weights(settings.class_weight, classes, codes) * rows.weight
@@ -109,7 +109,7 @@ def _on_cpu(features: Any) -> Any:
 def _fitted(
     settings: Settings, running: RunningStream, answer: Answer, classes: NDArray[Any], start: StartingPoint | None
 ) -> Fitted:
-    """The answer of the stream so far, and the stream itself."""
+    """The result for the rows so far; it also holds the stream, so that learning can continue."""
     coef: Array = answer.params.coef.numpy().copy()
     digest = hashlib.sha256()
     for name, array in sorted(running.stream.record().arrays.items()):

@@ -1,4 +1,4 @@
-"""Problem: the objective of labelled rows, in which columns far from zero are centred."""
+"""Problem: the objective for labelled rows; columns whose mean is far from zero are centred."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from torchlogit.training.rows import Array, Features, LabelledRows
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """The objective of some rows; center (n_features,): what was subtracted from each of their columns."""
+    """The objective for some rows. center (n_features,): the value that was subtracted from each column."""
 
     rows: LabelledRows
     objective: Objective
@@ -39,15 +39,15 @@ class Problem:
         device: torch.device,
         storage: Storage = IN_MEMORY,
     ) -> Problem:
-        """The objective of these rows; arrays with an entry per row live in the storage."""
+        """The objective for these rows; arrays with an entry per row are allocated in `storage`."""
         objective = objective_of(rows, penalty, intercept=intercept, device=device, storage=storage)
-        if isinstance(rows.features, RereadFeatures):  # none is far from zero, and means take a pass
+        if isinstance(rows.features, RereadFeatures):  # encoded columns are near zero; means would take a pass
             return cls(rows, objective, np.zeros(rows.n_features))
         center = objective.center()
         return cls(rows, objective.centered(center), center.cpu().numpy())
 
     def losses_of(self, others: LabelledRows) -> Objective:
-        """The sum of the losses of other rows, without a penalty; their columns are not centred."""
+        """The sum of the losses of other rows, without penalty and without centring, as an objective."""
         intercept, device = self.objective.design.has_intercept, self.objective.target.device
         return objective_of(others, ElasticNet(), intercept=intercept, device=device)
 
@@ -60,7 +60,7 @@ def objective_of(
     device: torch.device,
     storage: Storage = IN_MEMORY,
 ) -> Objective:
-    """The objective of these rows, without centring."""
+    """The objective for these rows, without centring."""
     loss = loss_for(len(rows.classes))
     offset = rows.offsets(loss.n_outputs)
     return Objective.of(
@@ -85,7 +85,7 @@ def _design(X: Features, intercept: bool, device: torch.device) -> DesignMatrix:
 
 
 def _tensor(array: NDArray[Any]) -> torch.Tensor:
-    """The array as a tensor that shares its memory, without torch's warning of read-only arrays: it is only read."""
+    """The array as a tensor that shares its memory; torch's warning about read-only arrays is silenced."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(array)

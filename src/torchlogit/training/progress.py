@@ -8,7 +8,7 @@ from torchlogit.records import FitProgress, Monitor
 
 
 def progress_line(total_weight: float) -> Monitor[FitProgress]:
-    """A monitor that rewrites one line on standard error after each step."""
+    """A monitor that rewrites one line on standard error after each step. total_weight: the weight of all rows."""
 
     def show(progress: FitProgress) -> None:
         step = progress.step

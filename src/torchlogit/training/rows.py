@@ -22,17 +22,18 @@ Array = NDArray[np.float64]
 Features = Any
 """(n, n_features): an array, a csr_array with sorted column indices, a tensor on another device, or RereadFeatures."""
 
-ROWS_AT_A_TIME = 1 << 16  # of one-hot targets that are computed: bounds a temporary array
-HASHED_ROWS = 10_000  # rows in a fingerprint: hashing all of X can take longer than the fit
+ROWS_AT_A_TIME = 1 << 16  # rows of one-hot targets computed at a time; more rows need a larger temporary array
+# About this many rows, evenly spaced, enter a fingerprint; a fingerprint of all of X can take longer than the fit.
+HASHED_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledRows:
     """Rows with their targets.
 
-    weight (n,): row weights. counts (n,): row weights before class weights are multiplied in; a row of count 3 stands
-    for three observations. offset: a fixed addition to every row's raw prediction, (n,), or (n, n_classes) for more
-    than two classes.
+    weight (n,): the weights of the rows' losses. counts (n,): the same before class weights are multiplied in; a row of
+    count 3 stands for three observations. offset: a constant added to every row's raw prediction, (n,) for two classes,
+    (n, n_classes) for more.
     """
 
     features: Features
@@ -48,7 +49,7 @@ class LabelledRows:
 
     @classmethod
     def of_table(cls, rows: EncodedRows, classes: Sequence[Label]) -> LabelledRows:
-        """The encoded rows of a table; their codes are indices of these classes."""
+        """The encoded rows of a table; their codes are indices into `classes`."""
         weight: Array = np.broadcast_to(1.0, len(rows)) if rows.weight is None else rows.weight
         return cls.of(rows.features, Targets(np.array(classes, dtype=object), rows.codes, None), weight)
 
@@ -67,7 +68,7 @@ class LabelledRows:
         return n_features
 
     def class_weighted(self, class_weight: ClassWeight) -> LabelledRows:
-        """The rows with class weights multiplied in; InputError where a class has no weight at all."""
+        """The rows with class weights multiplied in; InputError if the total weight of a class is 0."""
         targets, weight = self.targets.class_weighted(self.counts, class_weight)
         _refuse_classes_without_weight(targets, weight)
         return replace(self, targets=targets, weight=weight)
@@ -80,7 +81,7 @@ class LabelledRows:
         return self.targets.share[:, 1:] if n_outputs == 1 else self.targets.share
 
     def offsets(self, n_outputs: int) -> Array | None:
-        """The offset as (n, n_outputs), or None; InputError where its shape is another."""
+        """The offset as an array (n, n_outputs), or None if there is none; InputError for a wrong shape."""
         if self.offset is None:
             return None
         n, values = len(self), np.asarray(self.offset, dtype=np.float64)
@@ -90,7 +91,7 @@ class LabelledRows:
         return np.ascontiguousarray(values.reshape(n, n_outputs))
 
     def summary(self) -> dict[str, Any]:
-        """The number of rows, their weight, and a fingerprint: SHA-256 of the shape and of some 10,000 of the rows."""
+        """The number of rows, their weight, and a fingerprint: SHA-256 of the shape and of about 10,000 rows."""
         n = self.features.shape[0]
         some = slice(None, None, max(1, n // HASHED_ROWS))
         features = self.features[some]
@@ -105,7 +106,7 @@ class LabelledRows:
 
 
 def one_hot(codes: NDArray[np.integer[Any]], n_outputs: int, storage: Storage = IN_MEMORY) -> Array:
-    """Targets (n, n_outputs) of 0 and 1 for class codes (n,); one output, for two classes, is 1 for the second."""
+    """Targets (n, n_outputs) of 0 and 1 for class codes (n,); with one output (two classes), 1 is the second class."""
     target: Array = storage.empty((len(codes), n_outputs), np.float64)
     for start in range(0, len(codes), ROWS_AT_A_TIME):
         some = codes[start : start + ROWS_AT_A_TIME]

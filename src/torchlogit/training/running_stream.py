@@ -1,4 +1,4 @@
-"""RunningStream: a stream that can go on with further rows, in this process or after it was saved."""
+"""RunningStream: a stream that can learn from further rows, in this process or after it was saved and loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models of fits: `to_model` makes the LogisticModel that a model file holds, `starting_point` continues from one."""
+"""`to_model` turns a `Fitted` into a LogisticModel; `starting_point` gives the start of further training of a model."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def to_model(
     feature_names: Sequence[str] | None = None,
     target: str | None = None,
 ) -> LogisticModel:
-    """The model of a fit.
+    """The LogisticModel of a fit.
 
-    encoder: of the table that the rows come from. feature_names: for rows without an encoder; x0, x1, ... by default.
-    target: the name of the target's column. InputError for classes that are not text, numbers or booleans, and
-    for a model without data.
+    encoder: the encoder of the table that the rows come from, if they do. feature_names: names for rows without an
+    encoder; by default x0, x1, ... target: the name of the target column. Raises InputError for classes that are not
+    text, numbers or booleans, and for a model that was not fitted to rows.
     """
     if fitted.rows is None:
         raise InputError("taken over from torch, and not fitted: a model needs data and a certificate; fit it first")
@@ -61,7 +61,7 @@ def to_model(
 
 
 def starting_point(model: LogisticModel) -> StartingPoint:
-    """The point from which training continues the model; InputError for the state of an unknown kind of stream."""
+    """The point from which training continues the model; InputError if its stream is of an unknown kind."""
     from torchlogit.training.running_stream import RunningStream
 
     return StartingPoint(
@@ -90,7 +90,7 @@ def _certificate_facts(certificate: Certificate) -> dict[str, Any]:
 
 
 def _penalty_facts(penalty: ElasticNet) -> dict[str, Any]:
-    """The strengths, and by column the factors and bounds that were given; None for an infinite bound."""
+    """l1 and l2, and lists of the factors and bounds per column if they were given; None stands for no bound."""
     facts: dict[str, Any] = {"l1": penalty.l1, "l2": penalty.l2}
     for name in ("factors", "lower", "upper"):
         values = getattr(penalty, name)
@@ -100,7 +100,7 @@ def _penalty_facts(penalty: ElasticNet) -> dict[str, Any]:
 
 
 def _standard_errors(fitted: Fitted, encoder: Encoder | None) -> dict[str, Any]:
-    """Standard errors of the coefficients and of the intercept at the table's zero, as lists; or why there are none."""
+    """Standard errors as lists, or the reason why there are none; those of the intercept are for a row of zeros."""
     covariance, n_features = fitted.covariance, len(fitted.coef)
     if not isinstance(covariance, Covariance):
         return {"reason": covariance.reason}

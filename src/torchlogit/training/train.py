@@ -23,7 +23,7 @@ from torchlogit.training.rows import Array, LabelledRows
 from torchlogit.training.settings import Settings
 from torchlogit.training.validation import Validation, no_worse, value_at
 
-PLACEHOLDER = 1.0  # the l2 of a problem whose l2 is still to be chosen; nothing is computed with it
+PLACEHOLDER = 1.0  # l2 of a problem until l2 has been chosen; no result depends on it
 
 
 def train(
@@ -42,21 +42,21 @@ def train(
     Parameters
     ----------
     settings : Settings
-        What the fit is asked for.
+        The penalty, the solver, the tolerance and the budgets.
     rows : LabelledRows
         The training rows, without class weights.
     start : StartingPoint, optional
-        A model of the same classes and columns to begin from; the fit ends no worse.
+        A model of the same classes and columns to begin from; the objective of the answer is never above its objective.
     validation : LabelledRows, optional
-        Rows that are measured after each step; a fit that is not certified ends once it no longer improves on them.
+        Rows on which each step is measured; the fit ends once the log loss on them no longer falls.
     choose_l2_by : LabelledRows, optional
-        Rows to choose l2 by.
+        Rows on which l2 is chosen.
     monitors : sequence of callables
         Each is called after each step with a `FitProgress`, whose parameters are for the columns' own units.
     storage : Storage
-        For arrays with an entry per row.
+        Where arrays with an entry per row are allocated.
     checkpoints : Checkpoints, optional
-        Where the fit is saved, so that it can go on after a kill.
+        Where the state of the fit is saved, so that it can resume after the process was killed.
 
     Raises
     ------
@@ -86,10 +86,10 @@ def train(
     watching += [_shown_own_units(monitor, center) for monitor in monitors]
     result = fit(objective, solver, settings.goal(), start=begin, monitors=watching, checkpoints=checkpoints)
     if settings.verbose:
-        print(file=sys.stderr)  # ends the line of the progress
+        print(file=sys.stderr)  # ends the progress line
     if validator is not None:
         result = validator.best_of(result)
-    if start is not None:  # coefficients 0 are better than a start that was not taken
+    if start is not None:  # if `begin` is None, coefficients 0 are at least as good as the given start
         result = no_worse(result, objective, begin or objective.params(objective.feasible(objective.start())))
 
     coef, intercepts = in_own_units(result.params, center)
@@ -117,7 +117,7 @@ def train(
 def _problem(
     settings: Settings, rows: LabelledRows, choose_l2_by: LabelledRows | None, storage: Storage
 ) -> tuple[Problem, PenaltyPath | None]:
-    """The problem to solve; where l2 is to be chosen, under the chosen one, with the path of penalties tried."""
+    """The problem to solve. If l2 is to be chosen, the problem has the chosen one, and the path is returned, too."""
     l2 = number_or_choice(settings.l2)
     penalty = settings.penalty(rows.n_features, l2 if isinstance(l2, float) else PLACEHOLDER)
     device = settings.device_for(rows.features)
@@ -129,9 +129,9 @@ def _problem(
 
 
 def _begin(problem: Problem, start: StartingPoint) -> Params | None:
-    """The start as a feasible point of the centred problem; None where F is no lower there than for coefficients 0."""
+    """The start as a feasible point of the centred problem; None if F is not lower there than at coefficients 0."""
     objective = problem.objective
-    with np.errstate(all="ignore"):  # a start beyond the range of floats is not taken
+    with np.errstate(all="ignore"):  # a start that overflows is rejected below
         shift = np.ascontiguousarray(start.coef.T) @ problem.center
     centred = Params(torch.tensor(start.coef), torch.tensor(start.intercept + shift))
     points = (objective.theta(centred), objective.start())
@@ -140,7 +140,7 @@ def _begin(problem: Problem, start: StartingPoint) -> Params | None:
 
 
 def _shown_own_units(monitor: Monitor[FitProgress], center: Array) -> Monitor[FitProgress]:
-    """The monitor, shown the parameters for columns that are not centred."""
+    """A monitor that calls `monitor` with the parameters converted to the columns' own units (not centred)."""
 
     def shown(progress: FitProgress) -> bool | None:
         coef, intercept = in_own_units(progress.params, center)

@@ -1,4 +1,4 @@
-"""Validation: a monitor that measures a fit on other rows; and the certificates of other points than the last."""
+"""Validation: a monitor that measures a fit on other rows; and certificates for points other than the last one."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torchlogit.training.fitted import ValidationStep
 from torchlogit.training.problem import Problem
 from torchlogit.training.rows import LabelledRows
 
-PATIENCE = 5  # steps without a lower log loss on the validation rows after which the fit ends
+PATIENCE = 5  # the fit ends after this many steps without a lower log loss on the validation rows; more wait longer
 
 
 class Validation:
-    """Measures every step on the validation rows, remembers the best, and asks for the end after PATIENCE others."""
+    """Measures every step on the validation rows, remembers the best, and ends the fit PATIENCE steps after it."""
 
     def __init__(self, problem: Problem, others: LabelledRows) -> None:
         self.objective = problem.losses_of(others)
@@ -44,7 +44,7 @@ class Validation:
         return self.waited >= PATIENCE
 
     def best_of(self, result: FitResult) -> FitResult:
-        """The result where it is certified or separated; else the best step on the validation rows."""
+        """The result, or if it ended with status "budget", the best step on the validation rows."""
         best = self.best
         if best is None or result.certificate.status is not Status.BUDGET or not self.waited:
             return result
@@ -58,7 +58,7 @@ class Validation:
 
 
 def no_worse(result: FitResult, objective: Objective, start: Params) -> FitResult:
-    """The result, or the start where F is lower there."""
+    """The result, or the start if F is lower there; a result with status "separated" is kept."""
     value = value_at(objective, start)
     if result.certificate.objective <= value or result.certificate.status is Status.SEPARATED:
         return result
@@ -66,7 +66,7 @@ def no_worse(result: FitResult, objective: Objective, start: Params) -> FitResul
 
 
 def certificate_at(certificate: Certificate, objective: float) -> Certificate:
-    """The certificate of another point v whose F is known: F(v) - min F = (F(v) - F(w)) + (F(w) - min F)."""
+    """The certificate of a point v with F(v) = objective, from that of w: F(v) - min F = F(v) - F(w) + F(w) - min F."""
     if certificate.bound is None:
         return replace(certificate, objective=objective)
     rounding = 4 * torch.finfo(torch.float64).eps * (abs(objective) + abs(certificate.objective))

@@ -241,10 +241,10 @@ def test_one_warning_lists_what_training_had_not() -> None:
         "ok": ["a"] * 5,
     }
     expected = (
-        "column 'age': 1 row is missing, which training never was, taken as the mean",
-        "column 'job': 4 rows are not seen in training ('c', 'd', 'e', ...), taken as no level",
-        "column 'job': 1 row is missing, which training never was, taken as no level",
-        "column 'own': 3 rows are missing, which training never was, taken as the share of true",
+        "column 'age': missing in 1 row, but in no training row; encoded as the mean",
+        "column 'job': 4 rows hold levels not seen in training ('c', 'd', 'e', ...), encoded as no level",
+        "column 'job': missing in 1 row, but in no training row; encoded as no level",
+        "column 'own': missing in 3 rows, but in no training row; encoded as the share of true",
     )
     encoded = encoder.encode(table)
     assert encoded.messages == expected

@@ -162,7 +162,8 @@ def test_a_cross_is_a_category_of_pairs() -> None:
     ]
     assert encoder.n_features_in_ == 2
     assert encoder.transform(table)[:, 4:].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]]
-    with pytest.warns(TorchlogitWarning, match=r"^column 'job:month': 1 row is not seen in training \('smith:1'\)"):
+    unseen = r"^column 'job:month': 1 row holds a level not seen in training \('smith:1'\)"
+    with pytest.warns(TorchlogitWarning, match=unseen):
         assert encoder.transform({"job": ["smith"], "month": [1]})[0, 4:].tolist() == [0, 0, 0]
     with pytest.raises(DataError, match=r"^column 'month' is missing; the model was trained on it$"):
         encoder.transform({"job": ["smith"]})
@@ -257,7 +258,7 @@ def test_vectors_of_other_widths() -> None:
     with pytest.raises(DataError) as error:
         encoder.transform(pa.table({"f": vectors([[0.0, 1], [1, 0]], first=0)}))
     assert (error.value.message, error.value.row) == (
-        "column 'f' holds index 0, and training's start at 1; number the features alike", 1
+        "column 'f' holds index 0, but indices start at 1 in training; number the features in the same way", 1
     )  # fmt: skip
     with pytest.raises(DataError, match="holds a value that is no finite number; correct it"):
         encoder.transform(pa.table({"f": vectors([[np.inf, 1]])}))

@@ -66,7 +66,7 @@ def test_indices_start_where_they_do_or_where_they_are_said_to(tmp_path: Path) -
     assert load_svmlight(from_one, n_features=4)[0].shape == (1, 4)
     with pytest.raises(DataError, match=r"^zero holds index 0, where indices from 1 were expected \(zero_based=False"):
         load_svmlight(from_zero, zero_based=False)
-    with pytest.raises(DataError, match=r"^one holds index 2, and n_features=1 ends at 1; give more$"):
+    with pytest.raises(DataError, match=r"^one holds index 2, and n_features=1 ends at 1; give a larger n_features$"):
         load_svmlight(from_one, n_features=1)
 
 

@@ -1,4 +1,4 @@
-"""Categorical columns: one-hot, a feature of 0 and 1 for each level. Dates, ids and free text are refused."""
+"""Categorical columns, encoded one-hot: one feature of 0 and 1 per level. Dates, ids and free text are refused."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ from torchlogit.data.encoding.row_warnings import MAX_EXAMPLES, MissingValues, R
 from torchlogit.data.wording import drop_or_keep, examples, excerpt, option
 from torchlogit.errors import DataError
 
-MANY_LEVELS = 1000  # a text column with more levels than this in more than half its rows is refused as an id
+# A text column with more levels than this is refused as an id if it has fewer than two rows per level on average;
+# otherwise a warning names it.
+MANY_LEVELS = 1000
 
-_SPELLINGS = 2**4 + 2**5  # of true and false, in capitals and small letters
+_SPELLINGS = 2**4 + 2**5  # the number of ways to write true and false in capital and small letters
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
 _MONTH = r"(?:0?[1-9]|1[0-2])"
 _TIME = r"(?:[T ]+\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?(?: ?(?:Z|UTC|[+-]\d{2}:?\d{2}))?)?"
@@ -42,7 +44,7 @@ _SHARE_OF_DATES = 0.95  # a column is refused as dates where at least this share
 
 @dataclass(frozen=True, slots=True)
 class CategoricalColumn:
-    """A column of levels, one-hot in the order of `levels`; has_missing: a further feature for missing values."""
+    """A column of levels, one-hot in the order of `levels`. has_missing: a last feature indicates missing values."""
 
     name: str
     levels: tuple[str, ...]
@@ -60,9 +62,10 @@ class CategoricalColumn:
 
 
 class CategoricalLearner:
-    """Learns the levels of a column; texts that are all true and false are learned as booleans.
+    """Learns the levels of a column; a column of the texts true and false is learned as boolean.
 
-    forced: the column is categorical whatever its texts look like. hashed: only the number of levels is kept.
+    forced: the user asked for a categorical column, so that texts are not checked for booleans, dates and ids. hashed:
+    only the number of levels is recorded.
     """
 
     def __init__(self, name: str, limits: LearningLimits, *, forced: bool, hashed: bool) -> None:
@@ -74,7 +77,7 @@ class CategoricalLearner:
         self.n_missing = 0
 
     def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
-        """Takes in a chunk."""
+        """Learns from one more chunk."""
         levels = as_levels(column)
         counts = levels.counts()
         self.n_missing += len(levels.codes) - int(counts.sum())
@@ -91,7 +94,7 @@ class CategoricalLearner:
             self._distinct.add(levels.texts)
 
     def result(self) -> Learned:
-        """What was learned; DataError for dates, ids and free text."""
+        """The column's record and warnings; DataError for dates, ids and free text."""
         name, texts, has_missing = self._name, self._counts.texts, self.n_missing > 0
         if not texts:
             return without_values(name)
@@ -116,7 +119,7 @@ class CategoricalLearner:
         return self._distinct.count
 
     def _booleans(self) -> Column | ConstantColumn | None:
-        """The record of booleans, where every text is true or false, in capitals or small letters."""
+        """The record of a boolean column if every text is true or false, in capital or small letters; else None."""
         known = [BOOLEANS.get(text.lower()) for text in self._counts.texts[:_SPELLINGS]]
         if None in known or len(self._counts.texts) > len(known):
             return None
@@ -127,7 +130,7 @@ class CategoricalLearner:
         return boolean_column(self._name, n_true / self._counts.total, has_missing)
 
     def _words(self) -> list[str]:
-        """The texts that are no numbers, where nearly all texts are numbers."""
+        """The texts that are not numbers, if they are at most a tenth of more than MIN_DISTINCT texts; else none."""
         texts = pa.array(self._counts.texts, pa.large_string())
         words: list[str] = texts.filter(pc.invert(look_like_numbers(texts))).to_pylist()
         are_few = len(texts) > MIN_DISTINCT and len(words) * 10 <= len(texts)
@@ -147,7 +150,7 @@ class CategoricalLearner:
             raise self._like_an_id()
 
     def _refuse_too_many(self) -> None:
-        """Raises the error for more levels than are kept in memory."""
+        """Raises the error about a column with more levels than `LearningLimits` allows."""
         if self._forced:
             raise DataError(
                 f"column {self._name!r} holds {self._n_levels:,} different texts and more, each a feature of its own; "
@@ -177,7 +180,7 @@ class CategoricalLearner:
 
 
 def _first_word(levels: Levels, locate: Locate) -> Location | None:
-    """The first row whose text is no number."""
+    """The location of the first row whose text is not a number; None if all are numbers."""
     words = pc.invert(look_like_numbers(levels.texts)).to_numpy(zero_copy_only=False)
     if not words.any():
         return None
@@ -205,7 +208,7 @@ def _holds_dates(name: str, which: str) -> DataError:
 
 
 def refuse_type(name: str, kind: pa.DataType, role: str) -> None:
-    """Raises DataError for a type that holds neither numbers nor booleans nor text."""
+    """Raises DataError for a type other than numbers, booleans and text; times are accepted for role "categorical"."""
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if pa.types.is_temporal(kind):
         if role != "categorical":
@@ -219,7 +222,7 @@ def refuse_type(name: str, kind: pa.DataType, role: str) -> None:
 
 
 class CategoricalEncoder:
-    """Encodes 1 at each row's level; a level that training did not have has no feature."""
+    """Encodes each row's level as 1 in the level's feature; a level that did not occur in training has no feature."""
 
     def __init__(self, column: CategoricalColumn, start: int) -> None:
         self._column = column

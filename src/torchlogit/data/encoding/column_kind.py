@@ -1,7 +1,7 @@
-"""What all kinds of columns have in common: the record of what was learned of a column, its learner and its encoder.
+"""The three parts of every column kind: a record of what was learned about a column, a learner and an encoder.
 
-Each kind has a file of its own with these three: numeric.py, categorical.py, hashing.py, text.py, vectors.py. kinds.py
-lists them. A record is a frozen dataclass of text, numbers, booleans and tuples; schema.py reads and writes it as JSON.
+Each kind has its own file: numeric.py, categorical.py, hashing.py, text.py, vectors.py; kinds.py lists them. A record
+is a frozen dataclass of text, numbers, booleans and tuples, which schema.py writes and reads as JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torchlogit.data.encoding.row_warnings import RowWarnings
 from torchlogit.data.wording import excerpt
 
 Positive: TypeAlias = float
-"""A float above 0: no other is read from JSON."""
+"""A float greater than 0. schema.py refuses any other value of a field of this type."""
 
 
 class ColumnKind(StrEnum):
@@ -34,11 +34,11 @@ class ColumnKind(StrEnum):
 
 
 class Column(Protocol):
-    """What was learned of a column of any kind.
+    """The record of what was learned about a column of any kind.
 
-    feature_names: names of its n_features features: the column's own name for its number, COLUMN=LEVEL for a level or
-    word, COLUMN=NA for missing values; none may be the name of another column's feature. filled: how many of them are
-    not zero in a row, on average.
+    feature_names: names of its n_features features: COLUMN for a number, COLUMN=LEVEL for a level or word, COLUMN=NA
+    for missing values; no two columns may have a feature of the same name. filled: the mean number of the column's
+    features that are not zero in a row.
     """
 
     @property
@@ -55,11 +55,10 @@ class Column(Protocol):
 
 @runtime_checkable
 class HasUnits(Protocol):
-    """A column whose features are not just 0 where nothing is present, and 1 where something is.
+    """A column whose encoder scales or shifts its values, rather than encoding presence as 1 and absence as 0.
 
-    A record whose encoder scales or shifts needs both: without them, coefficients are shown in the wrong units.
-
-    units: by how much one unit of the column changes each feature. zero: each feature where the column is 0.
+    units: how much each feature changes per unit of the column. zero: each feature's value when the column is 0. They
+    convert coefficients to the column's own units; a record without them is taken to have units 1 and zero 0.
     """
 
     @property
@@ -70,7 +69,7 @@ class HasUnits(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DroppedColumn:
-    """A column that has no features, and why, in one phrase."""
+    """A column that is left out. reason: why, in one phrase."""
 
     name: str
     reason: str
@@ -94,35 +93,35 @@ class Learned:
 
 
 class ColumnLearner(Protocol):
-    """Learns what a column holds from chunks of it, in order."""
+    """Learns about a column from its chunks, in order."""
 
     def update(self, column: pa.ChunkedArray, locate: Locate) -> None:
-        """Takes in a chunk; locate(row): the file and row that a row of it came from."""
+        """Learns from one more chunk. locate(row): the file and the row that a row of the chunk came from."""
 
     def result(self) -> Learned:
-        """What was learned; DataError for a column that cannot be used."""
+        """The column's record and warnings; DataError for a column that cannot be used."""
 
 
 class ColumnEncoder(Protocol):
-    """Encodes a column as its record says."""
+    """Encodes a column according to its record."""
 
     def encode(self, values: pa.ChunkedArray) -> tuple[list[EncodedColumn], RowWarnings]:
-        """The features of these rows, and warnings of what training had not.
+        """The features of these rows, and warnings about values that did not occur in training.
 
-        The Arrow type need not be that of training: columns of CSV files are text. DataError for a type or a value that
-        cannot be read as the column.
+        The Arrow type may differ from that in training: CSV columns are always text. Raises DataError for a type or a
+        value that cannot be converted.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class LearningLimits:
-    """How much a learner keeps in memory of one column.
+    """How much a learner may hold in memory for one column. Larger numbers take more memory.
 
-    max_levels: distinct texts of a column that is not hashed; more are refused. max_sampled_levels: distinct texts of a
-    hashed column, by which dates and ids are recognised; further texts are only counted. max_words: distinct words of a
-    text column that is not hashed; more are refused. max_exact_hashes: distinct texts are counted exactly up to so
-    many. n_kept_hashes: beyond that their number is estimated from so many hashes, with relative standard error
-    1 / sqrt(n_kept_hashes).
+    max_levels: the most levels of a column that is not hashed; with more it is refused. max_sampled_levels: the number
+    of levels of a hashed column that are kept, to recognise dates and ids; further levels are only counted. max_words:
+    the most distinct words of a text column that is not hashed; with more it is refused. max_exact_hashes: up to this
+    number, the levels of a hashed column are counted exactly. n_kept_hashes: beyond it, their number is estimated from
+    this many hashes, with relative standard error 1 / sqrt(n_kept_hashes).
     """
 
     max_levels: int = 1_000_000
@@ -135,15 +134,15 @@ class LearningLimits:
 LIMITS = LearningLimits()
 
 MIN_DISTINCT = 20
-"""Up to so many rows, values that all differ are taken for categories or numbers; beyond it, they may be an id."""
+"""A column of fewer rows than this is never taken for an id, even if all its values differ."""
 
 
 def without_values(name: str) -> Learned:
-    """What is learned of a column in which every value is missing."""
+    """The record and the warning for a column in which every value is missing."""
     return Learned(DroppedColumn(name, "no values"), (f"column {name!r} has no values and is left out",))
 
 
 def cell(column: pa.ChunkedArray, row: int) -> str:
-    """A value of a column as a message shows it."""
+    """A value of a column, formatted for a message."""
     value = column[row].as_py()
     return excerpt(value.strip() if isinstance(value, str) else value)

@@ -1,4 +1,4 @@
-"""Crosses: the pairs of levels of two columns, as the levels of a further column."""
+"""Crosses: a cross of two columns is a further column whose levels are pairs of their levels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def checked_cross(cross: str, columns: Sequence[str]) -> tuple[str, str]:
 
 
 def with_crosses(table: pa.Table, crosses: Iterable[tuple[str, str]]) -> pa.Table:
-    """The table with a column A:B of texts a:b for each cross; a text is missing where a or b is.
+    """The table with one column A:B per cross, which holds the text "a:b" for levels a and b, null if one is missing.
 
     >>> with_crosses(pa.table({"a": ["x", None], "b": [1.0, 2.0]}), [("a", "b")]).column("a:b").to_pylist()
     ['x:1', None]

@@ -1,4 +1,4 @@
-"""Distinct texts of a column: counts by text up to a limit, and beyond it the number of texts, by their hashes."""
+"""Counts the distinct texts of a column: each text up to a limit, and beyond it only their number, from hashes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-MAX_BYTES = 1 << 27  # of the texts that `CountedTexts` keeps, as a bound on its memory
+MAX_BYTES = 1 << 27  # the most bytes of text that a `CountedTexts` holds; beyond them it counts only the total
 
 
 class CountedTexts:
-    """Counts each text, in order of appearance.
+    """Counts how often each text occurs, in order of appearance.
 
-    is_full: more than max_texts texts, or texts of more than MAX_BYTES bytes, were seen. From then on only the total
-    is counted.
+    is_full: whether more than max_texts texts, or more than MAX_BYTES bytes of them, have been seen. From then on only
+    the total is counted.
 
     >>> counted = CountedTexts(1)
     >>> counted.add(pa.array(["a", "b"]), np.array([1, 2])); counted.add(pa.array(["c"]), np.array([3]))
@@ -36,7 +36,7 @@ class CountedTexts:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """How often each text was seen, until there were too many."""
+        """How often each text was seen, until `is_full` became True."""
         return self._counts[: len(self._places)]
 
     def add(self, texts: pa.Array, counts: NDArray[np.int64]) -> None:

@@ -1,17 +1,17 @@
-"""The encoder of tables: applies what was learned of each column (learn_encoder.py) to any rows.
+"""The encoder of tables: turns rows into features, with what was learned about each column (learn_encoder.py).
 
     numeric       (x - mean) / scale, scale being the standard deviation (ddof 0); missing becomes the mean
     boolean       1 and 0; missing becomes the share of true
     categorical   one-hot: a feature of 0 and 1 per level, named COLUMN=level, levels in the order of their text
     hashed        all levels of all categorical columns share 2^hash_bits features, named hash[INDEX] (hashing.py)
     text          a feature per word, named COLUMN=word: tf-idf (text.py)
-    vectors       sparse vectors, as they are; feature 7 is named COLUMN7 (vectors.py)
+    vectors       sparse vectors, unchanged; feature 7 is named COLUMN7 (vectors.py)
 
-Where a column had missing values in training, one more feature, COLUMN=NA, is 1 where the value is
-missing. No level can have that name: the text NA itself stands for a missing value.
+If a numeric, boolean or categorical column had missing values in training, it has one more feature, COLUMN=NA, which is
+1 if the value is missing. No level has that name, since the text NA itself stands for a missing value.
 
-The features are a CSR matrix where that is smaller and there are more than MAX_DENSE_FEATURES of them, else a dense
-one: the same numbers, so that nothing that is read off a model depends on it.
+The features are a CSR matrix if there are more than MAX_DENSE_FEATURES of them and CSR takes less memory; else a dense
+matrix. Both hold the same numbers.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ from torchlogit.data.encoding.text import HashedTextColumn
 from torchlogit.data.encoding.vectors import VectorColumn
 from torchlogit.errors import DataError
 
-MAX_DENSE_FEATURES = 128  # features are never CSR where there are no more of them: a dense matrix is small then
+MAX_DENSE_FEATURES = 128  # up to this number of features the matrix is dense, since it is small; beyond it may be CSR
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Encoded rows: values (n, n_features), float32, dense in C order or CSR; warnings of what training had not."""
+    """Encoded rows: values (n, n_features), float32, dense in C order or CSR; and warnings about their values."""
 
     values: Matrix
     warnings: RowWarnings
@@ -64,9 +64,9 @@ class Encoded:
 
 
 class Encoder:
-    """Encodes tables as float32 features, as its schema says.
+    """Encodes tables as float32 features, according to a schema.
 
-    schema: what was learned of each column. columns: names of all columns of the training table, in its order.
+    schema: what was learned about each column. columns: names of all columns of the training table, in its order.
 
     >>> table = pa.table({"age": [20, 30, 40], "job": ["clerk", "smith", "clerk"]})
     >>> read = lambda names: iter([as_block(table.select(names))])
@@ -85,7 +85,7 @@ class Encoder:
         self.schema = schema
         self.columns = tuple(_columns_of(schema) if columns is None else columns)
         self.n_features = schema.n_features
-        # A number costs 4 bytes in a dense matrix, and 8, with its index, in CSR.
+        # A feature takes 4 bytes in a dense matrix; a nonzero feature and its index take 8 bytes in CSR.
         self.is_sparse = self.n_features > max_dense_features and 2 * schema.filled < self.n_features
         self._encoders: dict[str, ColumnEncoder] = {}
         start = 0
@@ -97,9 +97,9 @@ class Encoder:
         self._hashed = [HashEncoder(column, schema.hash_bits or 0, start) for column in schema.hashed]
 
     def encode(self, table: pa.Table, block_rows: int = BLOCK_ROWS) -> Encoded:
-        """The features of a table, and warnings of levels and missing values that training had not.
+        """The features of a table, and warnings about levels and missing values that did not occur in training.
 
-        The columns may come in any order, and others among them are ignored.
+        The columns may come in any order; columns that training did not have are ignored.
         """
         _refuse_lacking(self.schema, table.column_names)
         n_rows, n_features = table.num_rows, self.n_features
@@ -157,6 +157,6 @@ def _zeros(n_rows: int, n_features: int) -> NDArray[np.float32]:
     except MemoryError:
         size = n_rows * n_features * 4 / 2**30
         raise DataError(
-            f"{n_rows} rows of {n_features} features take {size:.0f} GiB, more than there is; "
+            f"{n_rows} rows of {n_features} features take {size:.0f} GiB, more memory than there is; "
             f"leave out the columns with the most levels (drop or --drop)"
         ) from None

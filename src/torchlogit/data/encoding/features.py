@@ -1,4 +1,4 @@
-"""Encoded columns, and their assembly into one matrix, dense or CSR, with the same numbers in both."""
+"""Encoded columns, and their assembly into one matrix, dense or CSR; both hold the same numbers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Matrix: TypeAlias = NDArray[np.float32] | csr_array
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-FEW_ROWS = 4096  # up to so many rows, work is not divided among threads
+FEW_ROWS = 4096  # up to this number of rows, one thread does the work; for more rows, several threads share it
 
 
 @dataclass(frozen=True, slots=True)
 class OneHotColumn:
-    """A column of which each row has at most one nonzero feature.
+    """A column with at most one nonzero feature per row.
 
-    places: index of each row's feature, (n,), -1 where it has none; or one index for all rows. values: (n,), or None
-    where all are 1.
+    places: the index of each row's feature, (n,), -1 for none; or one index for all rows. values: (n,), or None if all
+    are 1.
     """
 
     places: NDArray[np.int32] | int
@@ -34,7 +34,7 @@ class OneHotColumn:
 
 @dataclass(frozen=True, slots=True)
 class SparseBlock:
-    """A column of which each row has any number of nonzero features: a CSR matrix; start: index of its first."""
+    """A column with any number of nonzero features per row: a CSR matrix. start: the index of its first feature."""
 
     matrix: csr_array
     start: int
@@ -44,7 +44,7 @@ EncodedColumn: TypeAlias = OneHotColumn | SparseBlock
 
 
 def merged(columns: Sequence[OneHotColumn]) -> list[OneHotColumn]:
-    """Merges columns whose features may be the same: in each row, places ascend, and values of equal places are added.
+    """Merges columns that may share features: sorts each row's places, and adds the values of equal places.
 
     >>> places = np.array([3, 1], np.int32), np.array([3, 0], np.int32)
     >>> values = np.array([1, 1], np.float32), np.array([1, -1], np.float32)
@@ -63,21 +63,21 @@ def merged(columns: Sequence[OneHotColumn]) -> list[OneHotColumn]:
 
 
 def threads(n_rows: int) -> ThreadPoolExecutor | nullcontext[None]:
-    """A pool of threads for `in_threads`, or None where there are few rows."""
+    """A context manager that gives a pool of threads for `in_threads`, or None if there are few rows."""
     return nullcontext() if n_rows <= FEW_ROWS else ThreadPoolExecutor(pa.cpu_count())
 
 
 def in_threads(
     job: Callable[[_Item], _Result], items: Sequence[_Item], pool: ThreadPoolExecutor | None
 ) -> list[_Result]:
-    """job(item) for every item, in order. pyarrow and numpy release the interpreter's lock, so that threads help."""
+    """job(item) for every item, in order. Threads help since pyarrow and numpy release the interpreter's lock."""
     return list(map(job, items) if pool is None else pool.map(job, items))
 
 
 def put_dense(
     columns: Sequence[EncodedColumn], out: NDArray[np.float32], pool: ThreadPoolExecutor | None = None
 ) -> None:
-    """Writes columns that have no feature in common into a matrix of zeros.
+    """Writes columns into a matrix of zeros; no two columns may have a feature in common.
 
     >>> out = np.zeros((2, 3), np.float32)
     >>> put_dense([OneHotColumn(0, np.array([5, 6], np.float32)), OneHotColumn(np.array([2, -1], np.int32))], out)
@@ -105,7 +105,7 @@ def put_dense(
 def as_sparse(
     columns: Sequence[EncodedColumn], shape: tuple[int, int], pool: ThreadPoolExecutor | None = None
 ) -> csr_array:
-    """Columns whose features ascend from column to column in every row, as one CSR matrix.
+    """Columns as one CSR matrix; in every row, each column's features must come after those of the columns before it.
 
     >>> columns = [OneHotColumn(0, np.array([5, 6], np.float32)), OneHotColumn(np.array([2, -1], np.int32))]
     >>> as_sparse(columns, (2, 3)).toarray().tolist()
@@ -141,7 +141,7 @@ def _n_nonzero(column: EncodedColumn) -> NDArray[Any] | int:
 
 
 def _groups(columns: Sequence[EncodedColumn]) -> list[SparseBlock | list[OneHotColumn]]:
-    """The columns in their order, one-hot columns that follow one another in a list."""
+    """The columns in their order, with neighbouring one-hot columns together in one list."""
     groups: list[SparseBlock | list[OneHotColumn]] = []
     for column in columns:
         if isinstance(column, SparseBlock):
@@ -160,7 +160,7 @@ def _put_sparse(
     indices: NDArray[Any],
     data: NDArray[np.float32],
 ) -> None:
-    """Writes the features of some rows from each row's next entry on, and moves next_entry behind them."""
+    """Writes the features of some rows at each row's `next_entry`, and advances `next_entry` by their number."""
     if isinstance(group, SparseBlock):
         of_rows = group.matrix[rows]
         counts = np.diff(of_rows.indptr)
@@ -176,7 +176,7 @@ def _put_sparse(
 
 @dataclass(frozen=True, slots=True)
 class _OneHotColumns:
-    """One-hot columns as the arguments of `put` in kernels/features_loops.py."""
+    """One-hot columns in the form of the arguments of `put` in kernels/features_loops.py, which explains them."""
 
     fixed: NDArray[np.int32]
     place_of: NDArray[np.int64]
@@ -201,9 +201,9 @@ def _stacked(columns: Sequence[OneHotColumn], n_rows: int) -> _OneHotColumns:
 
 
 def _padded(rows: Sequence[Any], length: int, dtype: type) -> NDArray[Any]:
-    """The rows as a matrix with 16 spare entries a row, so that the row stride is no power of two.
+    """The rows as a matrix with 16 spare entries per row, so that the row stride is not a power of two.
 
-    With such a stride, entries of one column fall into few cache sets and displace each other.
+    If it were, the entries of a column would fall into few cache sets and evict each other.
     """
     matrix: NDArray[Any] = np.empty((len(rows), length + 16), dtype)
     for row, values in zip(matrix, rows, strict=True):

@@ -1,8 +1,8 @@
 """Hashed columns: level L of column C is +1 or -1 in the feature that the hash of the text "C=L" selects.
 
-The hash is MurmurHash3 (32 bits, seed 0) of the UTF-8 text, as a signed number h: the feature is |h| modulo 2^bits, the
-sign that of h: as in scikit-learn's FeatureHasher (Weinberger et al. 2009, arXiv:0902.2206). All hashed columns share
-the 2^bits features. A level that training did not have is hashed like any other.
+The hash is MurmurHash3 (32 bits, seed 0) of the UTF-8 text, as a signed number h. The feature's index is |h| modulo
+2^bits, and its sign is that of h, as in scikit-learn's FeatureHasher (Weinberger et al. 2009, arXiv:0902.2206). All
+hashed columns share the 2^bits features. A level that did not occur in training is hashed like any other.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from torchlogit.data.encoding.features import OneHotColumn
 
 @dataclass(frozen=True, slots=True)
 class HashedColumn:
-    """A column of n_levels levels in training, which are hashed.
+    """A column whose levels are hashed. n_levels: the number of levels in training.
 
-    It has no features of its own: all hashed columns share those at the end, 2^hash_bits of them.
+    It has no features of its own: all hashed columns share the last 2^hash_bits features.
     """
 
     name: str
@@ -39,7 +39,7 @@ class HashedColumn:
 
 @dataclass(frozen=True, slots=True)
 class HashEncoder:
-    """Encodes each row's level as a sign in one of the 2^bits hashed features, which begin at index `start`."""
+    """Encodes each row's level as +1 or -1 in one of 2^bits features, the first of which has index `start`."""
 
     column: HashedColumn
     bits: int

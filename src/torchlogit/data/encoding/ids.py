@@ -1,4 +1,4 @@
-"""Whether the whole numbers of a column are all different and close together, like ids. Each takes one bit."""
+"""Finds out whether a column's values are whole numbers, all different and close together, like ids: a set of bits."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from torchlogit.data.columns import Floats
 
-MAX_BITS = 1 << 28  # 32 MiB; numbers that are further apart are not taken for ids
+MAX_BITS = 1 << 28  # the largest range of numbers that is tracked, one bit each (32 MiB); wider ones are not ids
 
 
 class DistinctNumbers:
-    """A set of whole numbers; differ: all numbers that were added are whole, different and within MAX_BITS.
+    """A set of whole numbers. differ: whether all numbers so far are whole, different and in a range of MAX_BITS.
 
     >>> seen = DistinctNumbers()
     >>> seen.update(np.array([3.0, 1.0])); seen.differ
@@ -23,7 +23,7 @@ class DistinctNumbers:
     def __init__(self) -> None:
         self.differ = True
         self._bits: NDArray[np.uint8] = np.empty(0, np.uint8)
-        self._start = 0.0  # the number that the first bit stands for, a multiple of 8
+        self._start = 0.0  # the number of the first bit, a multiple of 8
 
     def update(self, numbers: Floats) -> None:
         """Adds numbers."""
@@ -46,7 +46,7 @@ class DistinctNumbers:
         return True
 
     def _fits(self, low: float, high: float) -> bool:
-        """Extends the bits to the numbers from low to high; False where that takes more than MAX_BITS."""
+        """Extends the range of the bits to include low..high; False if that would take more than MAX_BITS."""
         start, size = self._start, 8 * len(self._bits)
         if size and start <= low and high < start + size:
             return True

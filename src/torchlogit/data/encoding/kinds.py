@@ -1,4 +1,4 @@
-"""The kinds of columns: a new kind is a file with its record, learner and encoder, and a row here."""
+"""The table of column kinds. A new kind is one file with its record, learner and encoder, and one entry here."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from torchlogit.data.sparse_vectors import is_vector_type
 
 
 class Kind(NamedTuple):
-    """The record of a kind of column, and encoder(record, start), which encodes such a column.
+    """The record class of a column kind, and encoder(record, start), which makes the encoder of such a column.
 
-    start: index of the column's first feature. No encoder: the column has no features of its own.
+    start: index of the column's first feature. encoder is None for a kind without features of its own.
     """
 
     record: type[Column]
@@ -41,7 +41,7 @@ KINDS = {
 def learner_of(
     name: str, type_: pa.DataType, role: str, hash_bits: int | None, limits: LearningLimits
 ) -> ColumnLearner:
-    """The learner of a column of this Arrow type; role: numeric, categorical, text, or "" for what its values show."""
+    """The learner of a column of this Arrow type. role: numeric, categorical, text, or "" if the values decide."""
     if role == "text":
         return TextLearner(name, limits) if hash_bits is None else HashedTextLearner(name, hash_bits)
     if is_vector_type(type_) and not role:

@@ -1,7 +1,7 @@
-"""Learns an encoder from blocks of rows: one reading, and a second of the columns that turn out to hold text.
+"""Learns an encoder from blocks of rows in one reading, and a second one of the columns that turn out to hold text.
 
-A column whose values are numbers so far is learned as numbers. Where a later value is not, the column is categorical,
-and it is read again, with other such columns, from the first row on.
+A column is learned as numeric as long as all its values are numbers. If a later value is not a number, the column is
+categorical; all such columns are read again from the first row.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from torchlogit.data.encoding.schema import Schema
 from torchlogit.data.wording import suggestion
 from torchlogit.errors import DataError
 
-MAX_HASH_BITS = 24
+MAX_HASH_BITS = 24  # the largest hash_bits: hashed columns then share 2^24 features
 
 Read: TypeAlias = Callable[[Sequence[str]], Iterator[Block]]
-"""read(names): the columns of these names, block by block, from the first row on."""
+"""read(names): all blocks of rows, from the first one, with the columns of these names."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderOptions:
-    """How columns are to be read, where it is not left to their values: the parameters of `TableEncoder`.
+    """The user's choices about columns: the parameters of `TableEncoder`. Values decide the kind of the other columns.
 
     numeric, categorical, text: names of the columns of each kind. drop: names of the columns to leave out. crosses:
-    pairs of columns, "A:B". hash_bits: all categories share 2^hash_bits features; None: a feature for each.
+    pairs of columns, "A:B". hash_bits: all levels share 2^hash_bits features; None: one feature per level.
     """
 
     numeric: Sequence[str] = ()
@@ -56,7 +56,7 @@ class EncoderOptions:
     hash_bits: int | None = None
 
     def roles(self, columns: Sequence[str]) -> dict[str, str]:
-        """The role of every column that is named; DataError for a name that is no column, or has two roles."""
+        """The role of every named column; DataError for a name that is not a column, or that has two roles."""
         roles: dict[str, str] = {}
         for role in ("numeric", "categorical", "drop", "text"):
             for name in _listed(getattr(self, role)):
@@ -81,7 +81,7 @@ class EncoderOptions:
 def learn_encoder(
     read: Read, names: Sequence[str], options: EncoderOptions, limits: LearningLimits = LIMITS
 ) -> tuple[Encoder, tuple[str, ...]]:
-    """The encoder learned from the columns of these names in the blocks that are read; and warnings, a sentence each.
+    """Learns the encoder of the columns with these names from the blocks of `read`; returns it and the warnings.
 
     Raises DataError for values that cannot be used: infinite ones, dates, free text, ids, nested types.
     """
@@ -132,7 +132,7 @@ def _learners_after(
     crosses: Sequence[tuple[str, str]],
     learners_of: Callable[[pa.Schema], dict[str, ColumnLearner]],
 ) -> dict[str, ColumnLearner]:
-    """The learners, by column, after one reading."""
+    """The learner of each column after it has seen all blocks."""
     learners: dict[str, ColumnLearner] | None = None
     with ThreadPoolExecutor(pa.cpu_count()) as pool:
         for block in blocks:
@@ -151,7 +151,7 @@ def _update(learners: Mapping[str, ColumnLearner], table: pa.Table, locate: Loca
 
 
 def _without_constants(learned: Learned, *, hashed: bool) -> Learned:
-    """A constant column is dropped, or, where it has missing values, kept as a feature that says which are missing."""
+    """A constant column is left out; if it has missing values, only the indicator of missing values is kept."""
     match learned.column:
         case ConstantColumn(name, value, has_missing=False):
             warning = f"column {name!r} holds one value only, {value}, and is left out"
@@ -159,6 +159,6 @@ def _without_constants(learned: Learned, *, hashed: bool) -> Learned:
         case ConstantColumn(name) if hashed:
             return Learned(HashedColumn(name, 2))
         case ConstantColumn(name, value):
-            warning = f"column {name!r} holds one value only, {value}: what is kept is whether it is missing"
+            warning = f"column {name!r} holds one value only, {value}: its only feature is whether it is missing"
             return Learned(CategoricalColumn(name, (), has_missing=True), (warning,))
     return learned

@@ -1,4 +1,4 @@
-"""Mean and standard deviation in one reading: those of blocks are merged by Chan's formula, in terms of roots."""
+"""Mean and standard deviation in one reading: those of blocks are merged by Chan's formula, computed by hypot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchlogit.data.columns import Floats
 class Moments:
     """Count, mean, standard deviation (ddof 0), minimum and maximum of some numbers.
 
-    The mean is mean + rest, rest being what rounding lost.
+    The mean to more than double precision is mean + rest, where rest is the rounding error of mean.
     """
 
     count: int
@@ -28,7 +28,7 @@ class Moments:
         """The moments of both together (Chan, Golub and LeVeque 1983, doi:10.1080/00031305.1983.10483115).
 
         deviation^2 = (n_1 s_1^2 + n_2 s_2^2) / n + n_1 n_2 d^2 / n^2, d = mean_2 - mean_1. It is computed by hypot, so
-        that no square underflows, and from differences of means, so that a large mean costs no digits.
+        that no square underflows, and from the difference of the means, so that a large mean causes no cancellation.
         """
         count = self.count + other.count
         share, other_share = self.count / count, other.count / count
@@ -36,7 +36,7 @@ class Moments:
         move = self.rest + difference * other_share
         mean = self.mean + move
         moved = mean - self.mean
-        rest = (self.mean - (mean - moved)) + (move - moved)  # what the sum lost (Knuth's TwoSum)
+        rest = (self.mean - (mean - moved)) + (move - moved)  # the sum's rounding error (Knuth's TwoSum)
         deviation = math.hypot(
             self.deviation * math.sqrt(share),
             other.deviation * math.sqrt(other_share),
@@ -56,11 +56,12 @@ def moments(values: Floats) -> Moments:
     if low == high:
         return Moments(values.size, low, 0.0, 0.0, low, high)
     largest = max(mean - low, high - mean)
-    # In units of a power of two near the largest deviation, no square underflows. The deviation is never rounded to 0.
+    # Deviations are divided by a power of two near the largest, so that their squares do not underflow. If the result
+    # is 0 all the same, the largest deviation is returned.
     unit = math.ldexp(0.5, math.frexp(largest)[1])
     scaled = values - mean
     scaled /= unit
-    rest = float(np.mean(scaled))  # what rounding lost of the mean
+    rest = float(np.mean(scaled))  # the rounding error of the mean
     np.square(scaled, out=scaled)
     deviation = unit * math.sqrt(max(float(np.mean(scaled)) - rest * rest, 0.0)) or largest
     return Moments(values.size, mean, unit * rest, deviation, low, high)

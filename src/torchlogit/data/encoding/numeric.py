@@ -1,4 +1,4 @@
-"""Columns of numbers and booleans: (x - mean) / scale, or 1 and 0; and an indicator of missing values."""
+"""Columns of numbers, encoded as (x - mean) / scale, and of booleans, as 1 and 0; with indicators of missing values."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from torchlogit.data.encoding.row_warnings import MissingValues, RowWarnings
 from torchlogit.data.wording import option
 from torchlogit.errors import DataError
 
-LARGEST = 1e38  # the largest absolute value that is taken; float32 holds 3.4e38
-BOOLEANS = {"true": 1.0, "false": 0.0}
+LARGEST = 1e38  # numbers of a larger absolute value are refused; float32 holds up to 3.4e38
+BOOLEANS = {"true": 1.0, "false": 0.0}  # the texts of booleans, in lower case
 
 
 @dataclass(frozen=True, slots=True)
 class NumericColumn:
     """A column of numbers: encoded as (x - mean) / scale; a missing value becomes the mean.
 
-    kind: NUMERIC, or BOOLEAN, whose true and false are encoded as 1 and 0 (mean 0, scale 1), and whose missing values
-    become `fill`, the share of true. has_missing: an indicator feature of missing values follows.
+    kind: NUMERIC or BOOLEAN. For booleans mean is 0 and scale is 1, so that true and false are encoded as 1 and 0, and
+    a missing value becomes `fill`, the share of true. has_missing: whether a second feature indicates missing values.
     """
 
     name: str
@@ -67,15 +67,15 @@ class NumericColumn:
 
 
 def boolean_column(name: str, share_of_true: float, has_missing: bool) -> NumericColumn:
-    """The record of a column of booleans, of which some are true and some false."""
+    """The record of a column of booleans that holds both true and false."""
     return NumericColumn(name, ColumnKind.BOOLEAN, mean=0.0, scale=1.0, fill=share_of_true, has_missing=has_missing)
 
 
 class NumericLearner:
     """Learns the mean and scale of numbers; of booleans, the share of true.
 
-    may_be_text: the column is of text, and later values may show that it is categorical. A number that is too large is
-    then refused by `result` only.
+    may_be_text: whether the column is of text, so that later values may show that it is categorical. A number that is
+    too large is then refused only at the end, by `result`.
     """
 
     def __init__(self, name: str, *, are_booleans: bool, may_be_text: bool) -> None:
@@ -94,7 +94,7 @@ class NumericLearner:
         return self._moments is None and self._fault is None
 
     def update(self, numbers: Floats, column: pa.ChunkedArray, locate: Locate) -> None:
-        """Takes in a chunk: as numbers, NaN where they are missing, and as it was read."""
+        """Learns from one more chunk. numbers: its values, NaN if missing. column: the same chunk as it was read."""
         missing = np.isnan(numbers)
         n_missing = int(np.count_nonzero(missing))
         self.n_missing += n_missing
@@ -113,7 +113,7 @@ class NumericLearner:
         self._ids.update(present)
 
     def result(self) -> Learned:
-        """What was learned; DataError for a number that float32 cannot hold."""
+        """The column's record and warnings; DataError for a number that float32 cannot hold."""
         if self._fault is not None:
             raise self._fault
         if self._moments is None:
@@ -181,7 +181,7 @@ class NumericEncoder:
 
 
 def out_of_range(name: str, column: pa.ChunkedArray, present: Floats, numbers: Floats) -> DataError | None:
-    """An error if a number is too large for float32; present: the numbers that are not NaN."""
+    """The error if a number is too large for float32, else None. present: the numbers that are not NaN."""
     if present.min() >= -LARGEST and present.max() <= LARGEST:
         return None
     row = int(np.argmax(np.abs(numbers) > LARGEST))
@@ -194,7 +194,7 @@ def out_of_range(name: str, column: pa.ChunkedArray, present: Floats, numbers: F
 
 
 def not_a_number(name: str, column: pa.ChunkedArray, problem: str) -> DataError:
-    """The error for the first value that is no number."""
+    """The error for the first value that is not a number. problem: how the sentence about the value ends."""
     row = first_not_number(column)
     return DataError(f"column {name!r} holds {cell(column, row)}, which {problem}", column=name, row=row)
 
@@ -212,7 +212,7 @@ def _booleans_as_numbers(name: str, values: pa.ChunkedArray) -> Floats:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise DataError(
-            f"column {name!r} holds {cell(values, row)}, and was true or false in training; correct the value",
+            f"column {name!r} holds {cell(values, row)}, but held only true and false in training; correct the value",
             column=name,
             row=row,
         )

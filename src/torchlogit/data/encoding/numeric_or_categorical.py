@@ -1,4 +1,4 @@
-"""Columns that are numeric, boolean or categorical, whichever their values show."""
+"""The learner of columns whose values decide whether they are numeric, boolean or categorical."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _Learner = TypeVar("_Learner", NumericLearner, CategoricalLearner)
 
 
 class NumericOrCategoricalLearner:
-    """Learns a column of numbers, booleans or levels, whichever its values show, unless `role` says it.
+    """Learns a column as numeric, boolean or categorical: as `role` says, or if it is "", as the values suggest.
 
-    changed: a later value was not numeric, so the column is categorical and must be read again from the start, by
-    another `CategoricalLearner`.
+    changed: whether a value that is not a number followed numbers. The column is then categorical, and must be read
+    again from the first row by a `CategoricalLearner`.
     """
 
     def __init__(self, name: str, role: str, limits: LearningLimits, *, hashed: bool) -> None:
@@ -57,7 +57,7 @@ class NumericOrCategoricalLearner:
         return self._replaced(NumericLearner(self._name, are_booleans=are_booleans, may_be_text=may_be_text))
 
     def _categorical(self) -> CategoricalLearner | None:
-        """None where values before were learned as numbers."""
+        """The learner of levels; None, and `changed` is set, if earlier values were learned as numbers."""
         if isinstance(self._learner, CategoricalLearner):
             return self._learner
         if self._learner is not None and not self._learner.is_empty:
@@ -67,7 +67,7 @@ class NumericOrCategoricalLearner:
         return self._replaced(CategoricalLearner(self._name, self._limits, forced=forced, hashed=self._hashed))
 
     def _replaced(self, learner: _Learner) -> _Learner:
-        """Replaces the learner; only missing values were seen so far, so only their number carries over."""
+        """Replaces the learner. Only missing values have been seen so far, so only their number is carried over."""
         learner.n_missing = 0 if self._learner is None else self._learner.n_missing
         self._learner = learner
         return learner

@@ -1,4 +1,4 @@
-"""The column, and the level, word or number, that every feature comes from."""
+"""Maps every feature to the column, and to the level, word or number, that it comes from."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torchlogit.data.encoding.schema import Schema
 
 @dataclass(frozen=True, slots=True)
 class FeatureOrigin:
-    """Where one feature comes from.
+    """Where a feature comes from.
 
-    column: of the table; None for a feature that hashed columns share. level: the category, the word or the index that
-    it stands for, "NA" where it stands for a missing value; None for a number. unit: what one unit of the column, or
-    a presence, adds to the feature. zero: the feature where the number is 0, or nothing is present. So a coefficient w
-    is w * unit per unit of the column, and the columns' zero adds zero * w to the intercept.
+    column: the table's column; None for a feature that hashed columns share. level: the category, word or index that
+    the feature indicates, "NA" if it indicates a missing value; None for a number. unit: how much the feature changes
+    per unit of the column, or with the presence of the level. zero: the feature's value when the number is 0, or the
+    level is absent. The feature's coefficient w is w * unit per unit of the column, and adds w * zero to the intercept.
     """
 
     feature: str

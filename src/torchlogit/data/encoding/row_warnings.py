@@ -1,4 +1,4 @@
-"""Warnings of values that training did not have, as counts of rows: those of several blocks can be added up."""
+"""Warnings about values that did not occur in training, as counts of rows; those of several blocks can be added."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeAlias
 
-from torchlogit.data.wording import examples, rows_are
+from torchlogit.data.wording import examples
 
-MAX_EXAMPLES = 4  # values that a warning keeps: three to show, and one more to know that there are more
+MAX_EXAMPLES = 4  # example values that a warning keeps: messages show three, and "..." if there is a fourth
 
 
 class RowWarning(Protocol):
-    """How many rows have something that training did not have; no warning where it is 0."""
+    """A number of rows with a kind of value that did not occur in training; if it is 0, there is nothing to warn of."""
 
     @property
     def count(self) -> int: ...
@@ -25,7 +25,7 @@ class RowWarning(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MissingValues:
-    """Missing values in a column that had none in training; taken_as: how they are encoded."""
+    """Missing values in a column that had none in training. taken_as: how they are encoded."""
 
     column: str
     count: int
@@ -33,8 +33,8 @@ class MissingValues:
 
     @property
     def message(self) -> str:
-        rows = rows_are(self.count)
-        return f"column {self.column!r}: {rows} missing, which training never was, taken as {self.taken_as}"
+        rows = "1 row" if self.count == 1 else f"{self.count} rows"
+        return f"column {self.column!r}: missing in {rows}, but in no training row; encoded as {self.taken_as}"
 
     def __add__(self, other: MissingValues) -> MissingValues:
         return MissingValues(self.column, self.count + other.count, self.taken_as)
@@ -42,7 +42,7 @@ class MissingValues:
 
 @dataclass(frozen=True, slots=True)
 class UnseenLevels:
-    """Rows with a level that training did not have; texts: the first such levels."""
+    """Rows with a level that did not occur in training. texts: the first such levels."""
 
     column: str
     count: int
@@ -50,8 +50,8 @@ class UnseenLevels:
 
     @property
     def message(self) -> str:
-        shown = examples(self.texts)
-        return f"column {self.column!r}: {rows_are(self.count)} not seen in training ({shown}), taken as no level"
+        rows = "1 row holds a level" if self.count == 1 else f"{self.count} rows hold levels"
+        return f"column {self.column!r}: {rows} not seen in training ({examples(self.texts)}), encoded as no level"
 
     def __add__(self, other: UnseenLevels) -> UnseenLevels:
         texts = tuple(dict.fromkeys((*self.texts, *other.texts)))
@@ -60,7 +60,7 @@ class UnseenLevels:
 
 @dataclass(frozen=True, slots=True)
 class UnseenFeatures:
-    """Rows of vectors with features that training did not have; indices: the smallest of these features."""
+    """Rows of vectors with features that did not occur in training. indices: the smallest indices of such features."""
 
     column: str
     count: int
@@ -81,13 +81,13 @@ RowWarnings: TypeAlias = tuple[RowWarning, ...]
 
 
 def added(warnings: RowWarnings, others: RowWarnings) -> RowWarnings:
-    """The warnings of two blocks that the same encoder encoded: both have the same kinds of warnings in the same order.
+    """The warnings of two blocks, added one by one: both come from the same encoder, in the same order.
 
-    warnings: those of the blocks before, () if there are none.
+    warnings: those of the earlier blocks, () if there are none.
 
     >>> both = added((UnseenLevels("job", 1, ("cook",)),), (UnseenLevels("job", 2, ("smith", "cook")),))
     >>> messages(both)
-    ("column 'job': 3 rows are not seen in training ('cook', 'smith'), taken as no level",)
+    ("column 'job': 3 rows hold levels not seen in training ('cook', 'smith'), encoded as no level",)
     """
     return tuple(one + other for one, other in zip(warnings, others, strict=True)) if warnings else others
 

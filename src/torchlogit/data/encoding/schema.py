@@ -1,4 +1,4 @@
-"""A Schema: what was learned of a table's columns. As JSON and back, exactly; what does not fit is refused."""
+"""Schema: what was learned about a table's columns; it is written to JSON and read back exactly, with checks."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _Record = TypeVar("_Record")
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What an encoder learned: the columns in table order, and those it left out.
+    """What an encoder learned: the records of the columns, in table order, and of the columns that are left out.
 
-    crosses: the pairs of columns that a column A:B is made of. hash_bits: the hashed columns share 2^hash_bits
-    features, which come last.
+    crosses: the pairs of columns of which columns A:B are made. hash_bits: hashed columns share the last 2^hash_bits
+    features.
     """
 
     columns: tuple[Column, ...]
@@ -39,7 +39,7 @@ class Schema:
 
     @property
     def inputs(self) -> list[str]:
-        """The names of the table's columns that are encoded, those that crosses are made of included."""
+        """The names of the table's columns that the encoder needs, including those that crosses are made of."""
         crosses = {f"{first}:{second}" for first, second in self.crosses}
         own = [column.name for column in self.columns if column.name not in crosses]
         return list(dict.fromkeys([*own, *(name for cross in self.crosses for name in cross)]))
@@ -62,24 +62,24 @@ class Schema:
 
     @property
     def units(self) -> list[float]:
-        """By how much one unit of a column, or the presence of a level or word, changes each feature."""
+        """How much each feature changes per unit of its column, or with the presence of its level or word."""
         own = (each.units if isinstance(each, HasUnits) else [1.0] * each.n_features for each in self.columns)
         return [*chain.from_iterable(own), *[1.0] * self.n_hashed]
 
     @property
     def zero(self) -> list[float]:
-        """Each feature where every number is 0, and no level or word is present."""
+        """The value of each feature when every number is 0 and no level or word is present."""
         own = (each.zero if isinstance(each, HasUnits) else [0.0] * each.n_features for each in self.columns)
         return [*chain.from_iterable(own), *[0.0] * self.n_hashed]
 
     @property
     def filled(self) -> float:
-        """How many features are not zero in a row, on average."""
+        """The mean number of features that are not zero in a row."""
         return sum(column.filled for column in self.columns)
 
     @property
     def share_that_collides(self) -> float:
-        """The expected share of the hashed levels of training that share their feature with another.
+        """The expected share of the hashed levels in training that share their feature with another level.
 
         >>> Schema((HashedColumn("a", 2),), hash_bits=1).share_that_collides
         0.5
@@ -89,7 +89,7 @@ class Schema:
 
 
 def schema_to_json(schema: Schema) -> dict[str, Any]:
-    """The schema in dicts, lists, text, booleans and floats, for `schema_from_json` to read back exactly.
+    """The schema as dicts, lists, text, booleans and numbers, which `schema_from_json` turns back into the same schema.
 
     >>> schema = Schema((HashedColumn("job", 7),), (DroppedColumn("id", "on request"),), hash_bits=4)
     >>> schema_to_json(schema)["dropped"]
@@ -106,9 +106,9 @@ def schema_to_json(schema: Schema) -> dict[str, Any]:
 
 
 def schema_from_json(data: object) -> Schema:
-    """The schema that `schema_to_json` wrote; the first format had neither crosses nor hash_bits.
+    """The schema that `schema_to_json` wrote, also in its first version, which had neither crosses nor hash_bits.
 
-    Raises ModelFileError for a key too many or too few, and for a value of the wrong type or out of range.
+    Raises ModelFileError for an unexpected or missing key, and for a value of the wrong type or out of range.
     """
     if isinstance(data, dict) and {*data} == {"columns", "dropped"}:
         data = data | {"crosses": [], "hash_bits": None}
@@ -197,4 +197,4 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], Callable[[Any], Any]]] = {
     "tuple[str, ...]": (_are_distinct_texts, tuple),
     "tuple[int, ...]": (lambda value: isinstance(value, list) and all(map(_is_count, value)), tuple),
 }
-"""By the type of a record's field: whether a JSON value is one, and how it becomes one."""
+"""For each type of a record's fields: a check of the JSON value, and its conversion to the field's type."""

@@ -1,9 +1,9 @@
 """Columns of text: words weighted by tf-idf, by scikit-learn's vectorisers.
 
-A word is two or more letters or digits, in lower case. Where a text holds a word t times, its feature is
-(1 + ln t) idf, idf = 1 + ln((1 + n_texts) / (1 + count)), and all features of the text are divided by their Euclidean
-norm. n_texts: number of texts in training; count: in how many of them the word occurs. A missing text is an empty one.
-scikit-learn is imported only where there is a column of text.
+A word is two or more letters or digits, in lower case. If a word occurs t > 0 times in a text, its feature is
+(1 + ln t) idf with idf = 1 + ln((1 + n_texts) / (1 + count)), where n_texts is the number of texts in training and
+count the number of those that hold the word. All features of a text are then divided by their Euclidean norm. A missing
+text is treated as empty. scikit-learn is imported only if there is a column of text.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TextColumn:
-    """A column of text, a feature for each word: counts[j] of the n_texts texts of training hold words[j].
+    """A column of text with one feature per word: counts[j] of the n_texts texts in training hold words[j].
 
-    filled: how many different words a text holds, on average.
+    filled: the mean number of different words in a text.
     """
 
     name: str
@@ -53,7 +53,7 @@ class TextColumn:
 
 @dataclass(frozen=True, slots=True)
 class HashedTextColumn:
-    """A column of text whose words are hashed: counts[j] of the n_texts texts of training hold a word with hash j."""
+    """A column of text whose words are hashed: counts[j] of the n_texts texts in training hold a word with hash j."""
 
     name: str
     counts: tuple[int, ...]
@@ -122,7 +122,7 @@ class HashedTextLearner:
 
 
 class TextEncoder:
-    """Encodes the tf-idf of each text's words; words that training did not have are left out."""
+    """Encodes the tf-idf of each text's words; words that did not occur in training are left out."""
 
     def __init__(self, column: TextColumn | HashedTextColumn, start: int) -> None:
         from sklearn.feature_extraction.text import CountVectorizer

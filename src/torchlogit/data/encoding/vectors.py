@@ -1,4 +1,4 @@
-"""Columns of sparse vectors, which are encoded as they are."""
+"""Columns of sparse vectors, which are used as features without any change."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from torchlogit.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class VectorColumn:
-    """A column of sparse vectors, encoded as they are: `size` features, numbered from `first`.
+    """A column of sparse vectors with `size` features, whose indices in the vectors start at `first`.
 
-    filled: how many entries a vector holds, on average.
+    filled: the mean number of entries of a vector.
     """
 
     name: str
@@ -41,7 +41,7 @@ class VectorColumn:
 
 
 class VectorLearner:
-    """Learns the range of the indices: it begins at 0 if an index is 0, else at 1."""
+    """Learns the range of the indices, which starts at 0 if index 0 occurs, else at 1."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -64,7 +64,7 @@ class VectorLearner:
 
 @dataclass(frozen=True, slots=True)
 class VectorEncoder:
-    """Encodes the vectors as they are; features that training did not have are left out."""
+    """Encodes the vectors without any change; features that did not occur in training are left out."""
 
     column: VectorColumn
     start: int
@@ -79,8 +79,8 @@ class VectorEncoder:
         if len(places) and places.min() < 0:
             row = int(np.searchsorted(indptr, np.argmin(places), side="right")) - 1
             raise DataError(
-                f"column {column.name!r} holds index {column.first + int(places.min())}, and training's start at "
-                f"{column.first}; number the features alike",
+                f"column {column.name!r} holds index {column.first + int(places.min())}, but indices start at "
+                f"{column.first} in training; number the features in the same way",
                 column=column.name,
                 row=row,
             )

@@ -1,4 +1,4 @@
-"""Arrow IPC files, .arrow and .feather: in the file format, which lists its batches at the end, or as a stream."""
+"""Arrow IPC files, .arrow and .feather: either the file format, which lists its batches at the end, or the stream."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAGIC = b"ARROW1"  # at the start of the file format
 
 def open_arrow(source: Input, compression: str | None, naming: Naming) -> ArrowReader:
     """A reader of the file, whose columns are listed at its start."""
-    del compression  # of the file as a whole: Arrow compresses its buffers
+    del compression  # Arrow files are not compressed as a whole: their buffers are
     with _opened(source, None) as (schema, _):
         found = without_pandas_index(schema.empty_table()).schema
     positions = [i for i, field in enumerate(schema) if field.name in found.names]
@@ -26,7 +26,7 @@ def open_arrow(source: Input, compression: str | None, naming: Naming) -> ArrowR
 
 @dataclass(frozen=True, slots=True)
 class ArrowReader:
-    """Reads an Arrow file. positions: of the columns among those of the file."""
+    """Reads an Arrow file. positions: index in the file of each column of `schema`."""
 
     source: Input
     schema: pa.Schema
@@ -55,7 +55,7 @@ class ArrowReader:
 
 @contextlib.contextmanager
 def _opened(source: Input, positions: list[int] | None) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
-    """The schema and the batches; only the columns at these positions, if they are given."""
+    """The schema and the batches, with the columns at these positions, or with all columns for None."""
     options = ipc.IpcReadOptions(included_fields=positions)
     with cannot_be_read(source), source.open() as stream:
         message = f"{source.display_name} is not a whole Arrow file; write it or fetch it again"

@@ -1,4 +1,4 @@
-"""The bytes of an input: files on disk, and text, compressed or not, in parts that end where a record ends."""
+"""The bytes of an input: files on disk, decompressed text, and text cut into parts that end where a record ends."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from torchlogit.data.reading.pipes import Spool
 from torchlogit.data.wording import one_line
 from torchlogit.errors import DataError
 
-# Bytes of the longest record (a row of text) that is read. A longer one is refused: memory would fill up where a file
-# is not what its name says, or where a quote is never closed.
+# The length in bytes of the longest record (a row of text) that is accepted. Without a limit, a file of another format
+# or a quote that is never closed would fill the memory. A larger limit accepts longer rows.
 MAX_RECORD_BYTES = 256 << 20
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # may stand at the start of a UTF-8 file
-_COMPRESSION_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some programs write it at the start of a UTF-8 file
+_COMPRESSION_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # the first bytes of compressed files
 
 
 @dataclass(frozen=True, slots=True)
 class DiskFile:
-    """A regular file. display_name: its name in messages, without folders where that is unambiguous."""
+    """A regular file. display_name: its name in messages, without folders unless another input has the same name."""
 
     location: Path
     display_name: str
@@ -47,7 +47,7 @@ class DiskFile:
         return f"{self.location.name} {found.st_size} {found.st_mtime_ns}"
 
     def ready(self) -> bool:
-        """True: a read need not wait."""
+        """True: reading a file never waits for another program, as reading a pipe may."""
         return True
 
 
@@ -57,9 +57,9 @@ Input: TypeAlias = DiskFile | Spool
 
 @contextlib.contextmanager
 def refusing_damage(message: Callable[[str], str]) -> Iterator[None]:
-    """Turns an error of pyarrow inside, which finds bytes that it did not expect, into a DataError.
+    """Turns an error that pyarrow raises for damaged bytes into a DataError.
 
-    message(reason): the error's message, reason being pyarrow's. Errors of the operating system are let through.
+    message(reason): builds the new message from pyarrow's. Errors of the operating system are not changed.
     """
     try:
         yield
@@ -114,13 +114,13 @@ class Text:
                 ) from None
 
     def lines(self, errors: str = "surrogateescape") -> Generator[str, None, None]:
-        """The lines of UTF-8 text, each with its line end. errors: as in `open`, what other bytes become."""
+        """The lines, each with its line end. errors: how to decode bytes that are not UTF-8, as in Python's `open`."""
         with self.open() as stream:
             yield from io.TextIOWrapper(cast(IO[bytes], stream), encoding="utf-8-sig", errors=errors, newline="")
 
 
 def last_line_end(text: bytes) -> int:
-    """Where the last complete line ends; 0 where there is none."""
+    """The index after the end of the last complete line; 0 if no line is complete."""
     return text.rfind(b"\n") + 1
 
 
@@ -128,7 +128,8 @@ def last_line_end(text: bytes) -> int:
 class Records:
     """Bytes of consecutive records.
 
-    incomplete: what follows the last complete record of the file: a record without a line end, or part of one.
+    incomplete: these are the bytes after the last complete record of the file: a record without a line end, or a part
+    of a record.
     """
 
     text: bytes
@@ -136,10 +137,10 @@ class Records:
 
 
 def records(text: Text, last_end: Callable[[bytes], int], read_bytes: int) -> Iterator[Records]:
-    """The text, without a byte order mark, in parts of about `read_bytes` bytes of complete records.
+    """The text, without a byte order mark, in parts of about `read_bytes` bytes that hold complete records.
 
-    last_end(bytes): where the last complete record in them ends; 0 where none is complete. If a record is longer than
-    MAX_RECORD_BYTES, its beginning is returned as incomplete, and nothing after it is read.
+    last_end(bytes): the index after the last complete record in `bytes`; 0 if no record is complete. If a record is
+    longer than MAX_RECORD_BYTES, its beginning is returned as incomplete, and nothing after it is read.
     """
     with text.open() as stream:
         start = stream.read(len(BYTE_ORDER_MARK))

@@ -1,9 +1,10 @@
-"""Where the records of CSV text end: line ends inside quoted fields do not count.
+"""Finds where records end in CSV text. A line end inside a quoted field does not end a record.
 
-A quote opens a field only as its first character, as in pyarrow and Python's csv module; within a quoted field, two
-quotes stand for one. If every other quote (the first, the third, ...) is preceded by a delimiter, a line end or another
-quote, then quotes alternate between opening and closing, and parity tells whether a line end is inside a field. numpy
-checks that for all quotes at once. Text with stray quotes is scanned one quote at a time.
+As in pyarrow and Python's csv module, a quote opens a quoted field only if it is the field's first character; within a
+quoted field, two quotes stand for one. If every other quote (the first, the third, ...) follows a delimiter, a line end
+or another quote, then quotes alternate between opening and closing: a line end is inside a quoted field if the number
+of quotes before it is odd. numpy checks this for all quotes at once. Text with stray quotes (quotes inside unquoted
+fields) is scanned one quote at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ _QUOTE = ord('"')
 
 
 def last_record_end(text: bytes, delimiter: str) -> int:
-    r"""Where the last complete record ends in text that starts with a record; 0 where no record is complete.
+    r"""The index after the last complete record of a text that starts with a record; 0 if no record is complete.
 
     >>> last_record_end(b'a,b\n1,"2\n3', ",")
     4
@@ -39,10 +40,10 @@ def ends_in_quotes(text: bytes, delimiter: str) -> bool:
 
 
 def _alternating_quotes(text: bytes, delimiter: str) -> NDArray[np.int64]:
-    """Positions of quotes that alternate: the text between the first and the second is quoted, and so on.
+    """Positions of quotes that alternate: text between the first and the second is quoted, and so on.
 
-    A pair of quotes within a quoted field may be among them, as it closes the field and opens it again; stray quotes
-    are not.
+    A doubled quote within a quoted field may be included, since it closes the field and opens it again. Stray quotes
+    are left out.
     """
     view = np.frombuffer(text, np.uint8)
     quotes = np.flatnonzero(view == _QUOTE)
@@ -55,7 +56,7 @@ def _alternating_quotes(text: bytes, delimiter: str) -> NDArray[np.int64]:
 
 
 def _scanned_quotes(text: bytes, quotes: NDArray[np.int64], delimiter: str) -> NDArray[np.int64]:
-    """The same, where some of the quotes neither open nor close a field."""
+    """The same for text with stray quotes, which neither open nor close a field."""
     before_field = (delimiter + "\r\n").encode()
     positions: list[int] = quotes.tolist()
     found: list[int] = []

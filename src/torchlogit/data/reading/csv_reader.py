@@ -22,12 +22,13 @@ from torchlogit.data.reading.reader import Naming
 from torchlogit.data.wording import excerpt, one_line
 from torchlogit.errors import DataError
 
-# Bytes of text that a thread parses at a time: with its parsed columns, it fits in a core's cache. 4 MiB took twice as
-# long (docs/decisions/0015).
+# Bytes of text that a thread parses at a time. The text and its parsed columns fit in a core's cache; with 4 MiB,
+# reading took twice as long (docs/decisions/0015).
 READ_BYTES = 1 << 19
-_MAX_PENDING = 16  # parsed parts that wait to be used
+_MAX_PENDING = 16  # parsed parts that may wait to be used; more keep more threads busy and take more memory
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}  # by the suffix of the file's name
+# By the suffix of the file's name. Text without a suffix has the first of them that its first line holds.
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _SAVE_AS_UTF8 = "save the file as UTF-8, for example with iconv -f latin1 -t utf-8"
 
 
@@ -53,7 +54,7 @@ def open_csv(source: Input, compression: str | None, naming: Naming, *, delimite
 
 @dataclass(frozen=True, slots=True)
 class CsvReader:
-    """Reads a CSV file. blank_lines, header_records: how many stand before the first row."""
+    """Reads a CSV file. blank_lines, header_records: how many of each come before the first row."""
 
     text: Text
     delimiter: str
@@ -79,7 +80,7 @@ class CsvReader:
 
 
 def _parse(fragment: _Fragment, columns: list[str]) -> tuple[_Fragment, pa.Table | pa.ArrowInvalid]:
-    """Parse a fragment. An error is returned, not raised: its row number is known once all rows before are counted."""
+    """Parse a fragment. An error is returned, not raised: the caller must count the rows before it to name the row."""
     try:
         return fragment, fragment.table(columns)
     except pa.ArrowInvalid as error:
@@ -112,7 +113,7 @@ class _Fragment:
         return self._read_csv(columns, None)
 
     def _read_csv(self, columns: list[str], ragged: list[pacsv.InvalidRow] | None) -> pa.Table:
-        """ragged: a list to which the first row with too many or too few fields is added."""
+        """Parse the text. ragged: the first row with too many or too few fields is appended to this list."""
 
         def collect(row: pacsv.InvalidRow) -> str:
             assert ragged is not None
@@ -131,7 +132,8 @@ class _Fragment:
             ),
             parse_options=pacsv.ParseOptions(
                 delimiter=self._reader.delimiter,
-                newlines_in_values=header_records > 0 and b'"' in self._text,  # when pyarrow skips the header
+                # Without this, pyarrow would skip only the first line of a header whose quoted names hold line ends.
+                newlines_in_values=header_records > 0 and b'"' in self._text,
                 invalid_row_handler=None if ragged is None else collect,
             ),
             convert_options=pacsv.ConvertOptions(

@@ -23,7 +23,7 @@ _COMPRESSIONS = {"": None, ".gz": "gzip", ".zst": "zstd"}  # by the suffix that 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """The function that opens a reader of such files, and how a file is compressed as a whole."""
+    """A file format. open: opens a reader of such a file. compression: of the whole file, gzip, zstd or None."""
 
     open: Open
     compression: str | None = None
@@ -57,7 +57,7 @@ _MAGICS = {b"PAR1": ".parquet", b"ARROW1": ".arrow", b"\xff\xff\xff\xff": ".arro
 
 
 def format_of(name: str) -> Format | None:
-    """The format that the suffix of a file's name stands for; None if it stands for none.
+    """The format that belongs to the suffix of a file's name; None for an unknown suffix.
 
     >>> format_of("A9A.svm.gz").compression, format_of("notes.txt")
     ('gzip', None)
@@ -66,10 +66,10 @@ def format_of(name: str) -> Format | None:
 
 
 def format_within(source: Input) -> Format:
-    """The format that the first bytes show; CSV if they show no other."""
+    """The format recognised from the first bytes; CSV if no other format is recognised."""
     compression = compression_of(source)
     with Text(source, compression).open() as stream:
-        start = stream.read(1)  # not more where the first byte decides: a pipe may have no more bytes for a while
+        start = stream.read(1)  # only as many bytes as are needed: a pipe may have no more of them for a while
         start += stream.read(7) if start[:1] in (b"P", b"A", b"\xff") else b""
     binary = next((suffix for magic, suffix in _MAGICS.items() if start.startswith(magic)), None)
     if binary is not None:
@@ -80,7 +80,7 @@ def format_within(source: Input) -> Format:
 
 
 def _suffix_for(line: str) -> str:
-    """The suffix of the format that the first line of some text shows.
+    """The suffix of the format of a text, recognised from its first line.
 
     >>> _suffix_for('{"age": 39}'), _suffix_for("+1 3:0.5 7:1"), _suffix_for("age,job")
     ('.jsonl', '.svm', '.csv')
@@ -89,4 +89,4 @@ def _suffix_for(line: str) -> str:
         return ".jsonl"
     if _SVMLIGHT_LINE.match(line):
         return ".svm"
-    return ".tsv" if "\t" in line and "," not in line else ".csv"
+    return next((suffix for suffix, delimiter in DELIMITERS.items() if delimiter in line), ".csv")

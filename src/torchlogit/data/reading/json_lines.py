@@ -1,4 +1,4 @@
-"""JSON lines: an object per line, parsed by pyarrow; Python's json finds the line at fault where pyarrow gives up."""
+"""JSON lines: one object per line, parsed by pyarrow. If pyarrow fails, Python's json module finds the faulty line."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from torchlogit.data.reading.reader import Naming
 from torchlogit.data.wording import excerpt, one_line
 from torchlogit.errors import DataError
 
-READ_BYTES = 1 << 20  # bytes of text that a thread parses at a time
-_MAX_PENDING = 16  # parsed parts that wait to be used
+READ_BYTES = 1 << 20  # bytes of text that a thread parses at a time; more take more memory, fewer more calls
+_MAX_PENDING = 16  # parsed parts that may wait to be used; more keep more threads busy and take more memory
 
 
 def open_json_lines(source: Input, compression: str | None, naming: Naming) -> JsonLinesReader:
     """A reader of the file.
 
-    The whole file is read to find the columns: any line may hold a new key, or the first number that is not whole.
-    Text is never parsed as anything else. A key that a line lacks is a missing value.
+    The whole file is read to find the columns, since any line may hold a new key, or the first number of a column that
+    is not whole. Text stays text, whatever it looks like. If a line lacks a key, the value is missing.
     """
     text = Text(source, compression)
     schema, rows = pa.schema([]), 0
@@ -43,7 +43,7 @@ def open_json_lines(source: Input, compression: str | None, naming: Naming) -> J
 
 @dataclass(frozen=True, slots=True)
 class JsonLinesReader:
-    """Reads a file of JSON lines. in_file: the keys and their types, in the order of the columns in the schema."""
+    """Reads a file of JSON lines. in_file: the keys in the file and their types, in the order of `schema`."""
 
     text: Text
     schema: pa.Schema
@@ -65,9 +65,9 @@ def _parts(text: Text) -> Iterator[Records]:
 
 
 def _parse(part: Records, schema: pa.Schema | None = None) -> pa.Table | pa.ArrowInvalid:
-    """Parse some lines: the keys in the schema, or all keys. An error is returned, so that parsing other parts goes on.
+    """Parse some lines: the keys of `schema`, or all keys if it is None. An error is returned, not raised.
 
-    Then `_fault` reads the file from its start, and names the line.
+    The caller then calls `_fault`, which reads the file from its start to name the faulty line.
     """
     try:
         if len(part.text) > MAX_RECORD_BYTES:
@@ -84,7 +84,7 @@ def _parse(part: Records, schema: pa.Schema | None = None) -> pa.Table | pa.Arro
 
 
 def _without_times(schema: pa.Schema) -> pa.Schema:
-    """The schema with text in place of times: pyarrow takes text that looks like a time for one."""
+    """The schema with text in place of times, which pyarrow infers for text that looks like a time."""
     return pa.schema([field.with_type(pa.string()) if pa.types.is_temporal(field.type) else field for field in schema])
 
 

@@ -13,13 +13,13 @@ from torchlogit.data.reading.bytes import Input, cannot_be_read, refusing_damage
 from torchlogit.data.reading.reader import Naming, without_pandas_index
 from torchlogit.errors import DataError
 
-_BATCH_ROWS = 1 << 16  # rows that are decoded at a time
-_COLUMN_BYTES = 1 << 18  # bytes of a column that are read at a time; pyarrow's default is its whole row group
+_BATCH_ROWS = 1 << 16  # rows that are decoded at a time; more take more memory
+_COLUMN_BYTES = 1 << 18  # bytes of a column that are read at a time; pyarrow's default is the column's whole row group
 
 
 def open_parquet(source: Input, compression: str | None, naming: Naming) -> ParquetReader:
     """A reader of the file, whose columns are listed at its end."""
-    del compression  # of the file as a whole: Parquet compresses its pages
+    del compression  # Parquet files are not compressed as a whole: their pages are
     with _opened(source) as file:
         found = without_pandas_index(file.schema_arrow.empty_table()).schema
         rows = file.metadata.num_rows
@@ -31,7 +31,7 @@ def open_parquet(source: Input, compression: str | None, naming: Naming) -> Parq
 
 @dataclass(frozen=True, slots=True)
 class ParquetReader:
-    """Reads a Parquet file. in_file: the names of the columns there, in the order of the schema."""
+    """Reads a Parquet file. in_file: the names of the columns in the file, in the order of `schema`."""
 
     source: Input
     schema: pa.Schema

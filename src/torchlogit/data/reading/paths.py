@@ -1,4 +1,4 @@
-"""The files that a path, a glob or a folder stands for, in the order of their names; and their names in messages."""
+"""Expands a path, a glob or a folder to files in the order of their names, and names files in messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GLOB_CHARACTERS = "*?["
 
 
 def expanded(given: str | Path) -> list[Path]:
-    """The file itself, the files that match a glob, or the files of known formats in a folder; DataError for none."""
+    """The given file, the files that match a glob, or a folder's files of known formats; DataError if there is none."""
     path = Path(given)
     if path.is_dir():
         return _in_folder(path)
@@ -40,6 +40,6 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def display_names(files: Sequence[Path]) -> tuple[str, ...]:
-    """The names of the files for messages: the whole path where two files have the same name."""
+    """The names of the files for messages: the file's own name, or the whole path if two files have the same name."""
     times = Counter(path.name for path in files)
     return tuple(path.name if times[path.name] == 1 else str(path) for path in files)

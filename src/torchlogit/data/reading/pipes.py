@@ -1,4 +1,4 @@
-"""Standard input and pipes, whose bytes come only once: they are copied to a temporary file, to be read again."""
+"""Standard input and pipes. They can be read only once, so their bytes are copied to a temporary file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import pyarrow as pa
 from torchlogit.errors import DataError
 
 STANDARD_INPUT = "standard input"
-_READ_BYTES = 1 << 20  # bytes that are asked of the pipe at a time
+_READ_BYTES = 1 << 20  # bytes that one read from the pipe asks for; more take more memory, fewer more calls
 
 
 def standard_input() -> Spool:
@@ -45,9 +45,9 @@ def is_pipe(path: Path) -> bool:
 
 
 class Spool:
-    """An `Input` whose bytes come once. Each is written to an unnamed temporary file when it is first asked for.
+    """An `Input` that can be read only once, and that copies what it reads to an unnamed temporary file.
 
-    The first reading is as fast as the program that writes to the pipe; later readings read the file.
+    The first reading takes bytes from the pipe, as fast as the other program writes them; later readings read the file.
     """
 
     def __init__(self, opens: Callable[[], AbstractContextManager[IO[bytes]]], display_name: str, path: str) -> None:
@@ -74,7 +74,7 @@ class Spool:
         return f"{self.display_name} {self._size} {self._checksum:08x}"
 
     def ready(self) -> bool:
-        """Whether the pipe has more bytes now, or has ended; True as well before it is opened."""
+        """Whether a read returns at once: the pipe has bytes, has ended, or has not been opened yet."""
         if self._ended or self._stream is None:
             return True
         try:
@@ -94,7 +94,7 @@ class Spool:
         return self._size
 
     def read_at(self, position: int, count: int) -> bytes:
-        """Between 1 and `count` bytes from a position on; none only at the end."""
+        """Between 1 and `count` bytes, starting at a position; no bytes only at the end."""
         with self._lock:
             while position >= self._size and not self._ended:
                 self._copy_more()
@@ -148,7 +148,7 @@ class _SpoolStream(io.RawIOBase):
         return self._position
 
     def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes: those that have come; it waits only if there is none yet."""
+        """Up to `size` bytes of those that have arrived; waits only if there are none yet."""
         found = self._spool.read_at(self._position, self._spool.size() - self._position if size < 0 else size)
         self._position += len(found)
         return found

@@ -1,4 +1,4 @@
-"""What a reader of one format has to offer, and the rules for column names that all readers share."""
+"""The protocol that the readers of all formats follow, and the rules for column names that they share."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ _NAME_IT = f"{RENAME}, or say that the file has no header (has_header=False or -
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """Where column names come from. names: these, in place of those in the file. has_header: of CSV files."""
+    """Where column names come from.
+
+    names: used in place of those in the file, if given. has_header: whether the first row of a CSV file holds names.
+    """
 
     names: tuple[str, ...] | None = None
     has_header: bool = True
 
     def schema(self, display_name: str, in_file: pa.Schema) -> pa.Schema:
-        """The columns of a file under these names; DataError for an empty or repeated name."""
+        """The schema `in_file` with the names that its columns get; DataError for an empty or repeated name."""
         if self.names is not None and len(self.names) != len(in_file):
             raise DataError(
                 f"{display_name} has {len(in_file)} columns and {len(self.names)} names were given; "
@@ -47,7 +50,7 @@ class Reader(Protocol):
 
     @property
     def target(self) -> str | None:
-        """The target column that the format itself defines, if it does."""
+        """The target column, if the format itself defines one; else None."""
         ...
 
     @property
@@ -56,12 +59,12 @@ class Reader(Protocol):
         ...
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """All rows in order, as tables of any number of rows with these columns in this order."""
+        """All rows in order, as tables of any number of rows. Each table has these columns, in this order."""
         ...
 
 
 def refuse_repeated(where: str, names: Iterable[str], remedy: str) -> None:
-    """DataError where a name occurs twice."""
+    """Raise DataError if a name occurs twice. where, remedy: beginning and end of the message."""
     repeated = [name for name, times in Counter(names).items() if times > 1]
     if repeated:
         raise DataError(f"{where}: more than one column is called {examples(repeated)}; {remedy}")

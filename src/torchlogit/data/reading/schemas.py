@@ -1,4 +1,4 @@
-"""The columns that several files have in common, of types that hold the values of all."""
+"""Combines the schemas of several files: the same columns, each of a type that holds the values of all files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torchlogit.errors import DataError
 
 
 def common_schema(files: Sequence[tuple[str, pa.Schema]]) -> pa.Schema:
-    """The columns in the order of the first file, of types that hold those of all; DataError if there are none.
+    """The columns in the order of the first file, with types for the values of all; DataError if files do not match.
 
     files: the display name and the schema of each.
 

@@ -1,7 +1,7 @@
 """A source: the rows of files, folders, globs, pipes and queries, one after the other, in blocks.
 
-A source is read more than once (to learn, to encode, to train without a cache), each time the same rows in the same
-order.
+A source is read several times: to learn the columns, to encode the rows, and, without a cache, once per training pass.
+Every reading returns the same rows in the same order.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def open_source(data: Sequence[str | Path], *, names: Sequence[str] | None = Non
     Raises
     ------
     DataError
-        For anything that cannot be read, with the name of the file and the row. Faults that show only when all rows
-        are read are raised by `Source.blocks`.
+        If the input cannot be read; the message names the file and the row. Faults that appear only when all rows are
+        read are raised by `Source.blocks`.
     MissingExtraError
         For a query where DuckDB is not installed.
 
@@ -77,8 +77,8 @@ def open_source(data: Sequence[str | Path], *, names: Sequence[str] | None = Non
 class _Opened:
     """An opened file, pipe or query.
 
-    input: its bytes; None for a query. fingerprint: of a file, as it was opened; of a query, its text; "" for a pipe,
-    whose fingerprint is known when all of it has been read.
+    input: its bytes; None for a query. fingerprint: for a file, that at the time of opening; for a query, its text; for
+    a pipe "", since its fingerprint is known only when all of it has been read.
     """
 
     display_name: str
@@ -97,7 +97,7 @@ class _Opened:
                 )
 
     def blocks(self, schema: pa.Schema) -> Iterator[Block]:
-        """The rows in blocks as the reader returns them; the columns are those of the schema, in its types."""
+        """The rows in blocks of the reader's own sizes, with the columns and types of `schema`."""
         row = 0
         try:
             self.refuse_changed()
@@ -109,15 +109,15 @@ class _Opened:
             self.refuse_changed()
             if row == 0:
                 raise DataError(f"{self.display_name} has column names and no rows; give a file with rows")
-        except DataError as error:  # whose message names the file already
+        except DataError as error:  # readers name the file in their messages
             raise DataError(error.message, column=error.column, place=self.display_name) from None
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Rows of files that can be read again, opened by `open_source`.
+    """Rows of files that can be read repeatedly, opened by `open_source`.
 
-    inputs: the files, pipes and queries, in order. schema: the columns, of types that hold those of all inputs.
+    inputs: the files, pipes and queries, in order. schema: the columns, each of a type for the values of all inputs.
     """
 
     inputs: tuple[_Opened, ...]
@@ -125,7 +125,7 @@ class Source:
 
     @property
     def files(self) -> str:
-        """Names of the files for messages: the first three where there are more."""
+        """Names of the files for messages; of more than three files, the first three and the number of the others."""
         names = [each.display_name for each in self.inputs]
         return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
@@ -152,7 +152,7 @@ class Source:
     def fingerprint(self) -> str:
         """A digest that changes when the data change.
 
-        Of files, it covers names, sizes and times of modification; of pipes, all bytes; of queries, only their text.
+        For files it covers names, sizes and modification times; for pipes, all bytes; for queries, only their text.
         """
         parts = []
         for each in self.inputs:
@@ -164,7 +164,7 @@ class Source:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def blocks(self, columns: Sequence[str] | None = None, rows: int = BLOCK_ROWS) -> Iterator[Block]:
-        """All rows in blocks of `rows` rows, the last one of fewer; `columns`: only these, in this order."""
+        """All rows in blocks of `rows` rows, the last block may have fewer; columns: read only these, in this order."""
         if rows < 1:
             raise InputError(f"rows={rows}: expected a whole number from 1")
         return recut(self._as_read(columns), rows)

@@ -1,4 +1,4 @@
-"""Rows of a SQL query, run by DuckDB: over files, or over a database that the query attaches."""
+"""Rows of a SQL query, run by DuckDB over files, or over a database that the query attaches."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torchlogit.data.reading.reader import Naming
 from torchlogit.data.wording import one_line
 from torchlogit.errors import DataError, MissingExtraError
 
-PREFIX = "sql:"  # of a query among the names of files
+PREFIX = "sql:"  # a name that begins with it is a query, not a file
 DISPLAY_NAME = "the query"
-_BATCH_ROWS = 1 << 16  # rows that DuckDB returns at a time
+_BATCH_ROWS = 1 << 16  # rows that DuckDB returns at a time; more take more memory
 
 
 def open_sql(query: str, naming: Naming) -> SqlReader:
-    """A reader of the query. Its columns are found by running it for no rows."""
+    """A reader of the query. Its columns are found by running it with LIMIT 0."""
     with _running(query) as relation:
         found = relation.limit(0).to_arrow_table().schema
     return SqlReader(query, naming.schema(DISPLAY_NAME, found))
@@ -47,7 +47,7 @@ class SqlReader:
 
 @contextlib.contextmanager
 def _running(query: str) -> Iterator[Any]:
-    """Runs all statements but the last, and yields the DuckDB relation of the last; errors become a DataError."""
+    """Runs all statements except the last, and yields the last as a DuckDB relation; errors become a DataError."""
     duckdb = _duckdb()
     try:
         with duckdb.connect() as connection:

@@ -1,7 +1,7 @@
-"""svmlight files: a line per row, `LABEL INDEX:VALUE INDEX:VALUE ... # comment`, parsed by a compiled loop.
+"""svmlight files: one line per row, `LABEL INDEX:VALUE INDEX:VALUE ... # comment`, parsed by a compiled loop.
 
-Indices may start at 0 or at 1 and come in any order; no index may occur twice in a row. `qid:` is ignored. Values are
-finite numbers, correctly rounded to float64. Empty lines and lines that hold only a comment are not rows.
+Indices may start at 0 or at 1 and may come in any order; no index may occur twice in a row. `qid:` is ignored. Values
+are finite numbers, correctly rounded to float64. Empty lines and lines that hold only a comment are skipped.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ QID_WARNING = "qid is ignored: logistic regression does not rank the rows of a q
 
 # Bytes of text that a thread parses at a time. Larger parts take more memory, smaller ones more calls.
 READ_BYTES = 4 << 20
-_MAX_PENDING = 4  # parsed parts that wait to be used
+_MAX_PENDING = 4  # parsed parts that may wait to be used; more keep more threads busy and take more memory
 
 Values: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 Real: TypeAlias = type[np.float32] | type[np.float64]
@@ -49,7 +49,7 @@ Real: TypeAlias = type[np.float32] | type[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Rows of a file: targets (rows,), and the features as CSR, with the file's own indices, ascending in each row."""
+    """Rows of a file: targets (rows,), and features in CSR form, with the file's indices, ascending in each row."""
 
     targets: NDArray[np.float64]
     indptr: NDArray[np.int64]
@@ -72,9 +72,9 @@ def load_svmlight(
     path
         The file. It may be compressed by gzip or zstd, whatever its name.
     n_features
-        The number of columns of the matrix; by default, as many as the largest index requires.
+        The number of columns of the matrix; by default, the number that the largest index requires.
     zero_based
-        Whether index 0 is the first feature. "auto": it is if index 0 occurs in the file.
+        Whether indices start at 0 (True) or at 1 (False). "auto": at 0 if index 0 occurs in the file, else at 1.
     dtype
         Type of the values, numpy.float32 or numpy.float64.
 
@@ -126,7 +126,8 @@ def _matrix(name: str, parts: list[_Rows], n_features: int | None, zero_based: b
     required = high - first + 1
     if n_features is not None and required > n_features:
         raise DataError(
-            f"{name} holds index {high}, and n_features={n_features} ends at {n_features - 1 + first}; give more"
+            f"{name} holds index {high}, and n_features={n_features} ends at {n_features - 1 + first}; "
+            f"give a larger n_features"
         )
     indices -= first
     if starts[-1] < 2**31:
@@ -186,7 +187,7 @@ def _parse_parts(text: Text, dtype: Real) -> Iterator[_Rows]:
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """Complete lines of a file, each with its line end. first_line: the number of the first of them, from 1."""
+    """Complete lines of a file, each with its line end. first_line: the number of the first line, counted from 1."""
 
     text: NDArray[np.uint8]
     display_name: str
@@ -198,7 +199,7 @@ class _Lines:
         return DataError(f"{self.display_name} line {line} {what}")
 
     def fault(self, fault: int, at: int) -> DataError:
-        """The error for a fault that the compiled loop found at byte `at` of the text."""
+        """The error for a fault code that the compiled loop returned for byte `at` of the text."""
         from torchlogit.kernels import svmlight_loops as loops
 
         start = self.text[:at].tobytes().rfind(b"\n") + 1

@@ -1,7 +1,7 @@
 """Tables in memory: files, frames and dictionaries of columns as pyarrow tables.
 
-A CSV column is always read as text. What it holds is decided later, over all its rows: CSV readers that infer a type
-from the first block fail on the first later row that contradicts it.
+A CSV column is always read as text. Whether it is numeric or categorical is decided later, from all its rows: a reader
+that infers a type from the first block fails on the first later row that contradicts it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def table_from(X: object) -> pa.Table:
     """A table as a pyarrow.Table, without its pandas index.
 
     `X` may be a pyarrow.Table or RecordBatch, a pandas or polars frame, any other object of the Arrow protocol, a
-    dictionary of columns, or the path of a file, whose own target column is left out. DataError for anything else, and
-    for names that occur twice.
+    dictionary of columns, or the path of a file (the label column of a svmlight file is left out). DataError for
+    anything else, and for names that occur twice.
 
     >>> table_from({"age": [39, 50], "job": ["clerk", None]}).column_names
     ['age', 'job']
