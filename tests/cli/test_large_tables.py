@@ -281,4 +281,4 @@ def test_killed_at_random_moments_and_resumed_the_model_is_the_same(kills: int, 
     torchlogit_apart(here, "--checkpoint", "run", "--resume")
     assert (here / "model.safetensors").read_bytes() == expected
     other = torchlogit(here, *shlex.split(f"{TRAIN} --checkpoint run"))
-    assert (other.code, "holds a fit already; go on from it (resume=True, --resume)" in other.stderr) == (1, True)
+    assert (other.code, "contains a fit already; continue it (resume=True, --resume)" in other.stderr) == (1, True)
