@@ -464,16 +464,16 @@ def number_changed(content: bytes) -> bytes:
 def test_a_damaged_one_is_refused(damage: Callable[[bytes], bytes], words: str, kept: Path, tmp_path: Path) -> None:
     shutil.copytree(kept, tmp_path, dirs_exist_ok=True)
     (tmp_path / FILE).write_bytes(damage((kept / FILE).read_bytes()))
-    assert refused(tmp_path) == f"{tmp_path / FILE}: {words}; begin anew in another folder"
+    assert refused(tmp_path) == f"{tmp_path / FILE}: {words}; start again in another folder"
 
 
 @pytest.mark.parametrize(
     ("kind", "version", "words"),
     [
-        ("snapshot", FORMAT, "not a checkpoint of torchlogit; give another folder"),
-        (KIND, 0, "checkpoint format 0, and this torchlogit goes on from format 2; use the version that wrote it, or "
-                  "begin anew in another folder"),
-        (KIND, FORMAT, "a part is not what it should be ('facts'); begin anew in another folder"),
+        ("snapshot", FORMAT, "not a checkpoint of torchlogit; choose another folder"),
+        (KIND, 0, "checkpoint format 0, and this torchlogit reads format 2; use the version that wrote it, or "
+                  "start again in another folder"),
+        (KIND, FORMAT, "a part is missing or wrong ('facts'); start again in another folder"),
     ],
 )  # fmt: skip
 def test_a_foreign_or_older_one_is_refused(kind: str, version: int, words: str, tmp_path: Path) -> None:
@@ -483,7 +483,7 @@ def test_a_foreign_or_older_one_is_refused(kind: str, version: int, words: str, 
 
 def test_a_model_file_is_no_checkpoint(tmp_path: Path) -> None:
     shutil.copy(GOLDEN / "model-format-1.safetensors", tmp_path / FILE)
-    assert refused(tmp_path) == f"{tmp_path / FILE}: not a checkpoint of torchlogit; give another folder"
+    assert refused(tmp_path) == f"{tmp_path / FILE}: not a checkpoint of torchlogit; choose another folder"
 
 
 def changed(**parts: Any) -> Case:
@@ -526,7 +526,7 @@ def test_another_fit_is_refused_by_name(
     shutil.copytree(kept, tmp_path, dirs_exist_ok=True)
     message = refused(tmp_path, case, **options)
     assert words in message
-    assert message.endswith("; give what it was begun with, or another folder")
+    assert message.endswith("; use the settings and data that it was started with, or another folder")
 
 
 def test_another_start_is_refused(kept: Path, tmp_path: Path) -> None:
@@ -543,7 +543,7 @@ def test_a_folder_that_holds_a_fit_is_not_begun_anew(kept: Path, tmp_path: Path)
     shutil.copytree(kept, tmp_path, dirs_exist_ok=True)
     message = refused(tmp_path, resume=False)
     assert (
-        message == f"{tmp_path}: holds a fit already; go on from it (resume=True, --resume), or choose another folder"
+        message == f"{tmp_path}: contains a fit already; continue it (resume=True, --resume), or choose another folder"
     )
 
 
@@ -557,9 +557,9 @@ def test_other_circumstances_are_told_and_other_versions_refused(
     shutil.copytree(kept, tmp_path, dirs_exist_ok=True)
     now = checkpoints_room.circumstances()
     monkeypatch.setattr(checkpoints_room, "circumstances", lambda: {**now, "torchlogit": "99.0"})
-    assert f"begun with torchlogit {now['torchlogit']}, now 99.0; go on with that version" in refused(tmp_path)
+    assert f"started with torchlogit {now['torchlogit']}, now 99.0; continue with that version" in refused(tmp_path)
     monkeypatch.setattr(checkpoints_room, "circumstances", lambda: {**now, "threads": 64})
-    with pytest.warns(TorchlogitWarning, match=r"begun with threads 1, now 64: the last digits may differ"):
+    with pytest.warns(TorchlogitWarning, match=r"started with threads 1, now 64: the last digits may differ"):
         assert fitted(ENDINGS[0], tmp_path, resume=True).certificate.status is Status.CERTIFIED
 
 
@@ -568,7 +568,7 @@ def test_a_solver_that_cannot_go_on_is_refused_before_the_first_step(tmp_path: P
         def iterates(self, objective: Objective, start: Params | None) -> Iterator[State]:
             pytest.fail("a step is taken")
 
-    with pytest.raises(InputError, match=r"Forgetful cannot go on from a checkpoint \(no `resumed`\): fit without any"):
+    with pytest.raises(InputError, match=r"Forgetful cannot continue from a checkpoint \(it has no `resumed`\)"):
         fit(PLAIN.objective(), Forgetful(), checkpoints=Checkpoints(tmp_path))
     assert list(tmp_path.iterdir()) == []
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 KEY = "torchlogit"  # the metadata key of the JSON object
-START_OVER = "begin anew in another folder"  # how messages about unusable checkpoints end
+START_OVER = "start again in another folder"  # how messages about unusable checkpoints end
 TENSOR_KEY = "$tensor"  # the JSON object {TENSOR_KEY: name} stands for the tensor of that name
 DTYPES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint8": "U8", "bool": "BOOL"}
 """safetensors' names of torch's types."""
@@ -107,10 +107,10 @@ def load_tree(path: Path, kind: str, version: int) -> dict[str, Any]:
             text = metadata.get(KEY, "{}")
             content = json.loads(text)
             if content.get("kind") != kind:
-                raise CheckpointError(f"{path}: not a {kind} of torchlogit; give another folder")
+                raise CheckpointError(f"{path}: not a {kind} of torchlogit; choose another folder")
             if content["format_version"] != version:
                 raise CheckpointError(
-                    f"{path}: {kind} format {content['format_version']}, and this torchlogit goes on from format "
+                    f"{path}: {kind} format {content['format_version']}, and this torchlogit reads format "
                     f"{version}; use the version that wrote it, or {START_OVER}"
                 )
             # Copied, so that they are aligned as newly made tensors are: the last bits of some sums depend on it.

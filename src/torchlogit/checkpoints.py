@@ -38,7 +38,8 @@ from torchlogit.solvers import Resumable, Solver
 
 FILE, LOCK = "fit.safetensors", "fit.lock"
 KIND, FORMAT = "checkpoint", 2  # the kind of file and the version of its format, which are checked on reading
-OTHER = "give what it was begun with, or another folder"  # how messages about checkpoints of other fits end
+# How messages about checkpoints of other fits end.
+OTHER = "use the settings and data that it was started with, or another folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +162,8 @@ class CheckpointWriter:
         """Read the file; CheckpointError unless `resume` is set, and the file is of this fit."""
         folder = self._path.parent
         if not self._resume:
-            remedy = "go on from it (resume=True, --resume), or choose another folder"
-            raise CheckpointError(f"{folder}: holds a fit already; {remedy}")
+            remedy = "continue it (resume=True, --resume), or choose another folder"
+            raise CheckpointError(f"{folder}: contains a fit already; {remedy}")
         content = map_tensors(load_tree(self._path, KIND, FORMAT), lambda _, tensor: tensor.to(device))
         try:
             self._refuse_others(content)
@@ -170,15 +171,15 @@ class CheckpointWriter:
             self.checkpoint = None if checkpoint is None else Checkpoint(**_with_records(checkpoint))
             self.result = None if result is None else FitResult(**_with_records(result))
         except (KeyError, TypeError) as error:
-            raise CheckpointError(f"{self._path}: a part is not what it should be ({error}); {START_OVER}") from None
+            raise CheckpointError(f"{self._path}: a part is missing or wrong ({error}); {START_OVER}") from None
 
     def _refuse_others(self, content: dict[str, Any]) -> None:
         """CheckpointError for another fit; a warning for other circumstances, in which the last bits may differ."""
         folder, facts = self._path.parent, content["facts"]
         if found := first_difference(content["circumstances"], circumstances()):
-            problem = f"{folder}: begun with {found.name} {found.old}, now {found.new}"
+            problem = f"{folder}: started with {found.name} {found.old}, now {found.new}"
             if found.name == "torchlogit":
-                raise CheckpointError(f"{problem}; go on with that version, or {START_OVER}")
+                raise CheckpointError(f"{problem}; continue with that version, or {START_OVER}")
             warnings.warn(f"{problem}: the last digits may differ", TorchlogitWarning, stacklevel=6)
         if found := first_difference(facts["settings"], self._facts["settings"]):
             raise CheckpointError(f"{folder}: the fit there has {found.name} {found.old}, not {found.new}; {OTHER}")
@@ -203,7 +204,8 @@ def checkpoint_writer(
         yield None
         return
     if not isinstance(solver, Resumable):
-        raise InputError(f"{type(solver).__name__} cannot go on from a checkpoint (no `resumed`): fit without any")
+        name = type(solver).__name__
+        raise InputError(f"{name} cannot continue from a checkpoint (it has no `resumed`): fit without one")
     folder = Path(checkpoints.folder)
     with locked(folder / LOCK):
         for temporary in folder.glob(f".{FILE}.*"):  # of a process that was killed while it wrote

@@ -310,8 +310,8 @@ def _refuse_undetermined(objective: Objective) -> None:
     n, p = objective.design.shape
     if n < p and bool((objective.precision == 0).all()) and objective.penalty.smooth and too_many_free(objective):
         raise InputError(
-            f"X has {objective.n_features:,} columns, more than its {n:,} rows, and no penalty holds "
-            f"them: no finite coefficients fit best, or many do; use a penalty (l2 > 0)"
+            f"X has {objective.n_features:,} columns, more than its {n:,} rows, and no penalty: "
+            "no finite coefficients fit best, or infinitely many do; use a penalty (l2 > 0)"
         )
 
 

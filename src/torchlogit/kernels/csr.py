@@ -1,8 +1,8 @@
 """Products of the rows of a sparse matrix in CSR form, added up in float64 by compiled loops on several threads.
 
-Sums by column are taken in one of two ways. Where partial sums are small beside the data, each share of the rows has
-one of its own. Elsewhere each thread reads all rows and sums a range of the columns. Either way each column is added up
-in an order that does not depend on the number of threads, and so its bits do not either.
+Sums by column are computed in one of two ways. Where partial sums are small compared with the data, each share of the
+rows has its own. Otherwise each thread reads all rows and sums a range of the columns. Either way each column is added
+up in an order that does not depend on the number of threads, and neither do its bits.
 
 Only design/sparse.py and design/streamed.py call them. numba is imported at the first call, compiles what is missing
 and caches it.
@@ -24,11 +24,11 @@ Integers = NDArray[np.int32] | NDArray[np.int64]
 Values = NDArray[np.float32] | NDArray[np.float64]
 Loop = Any  # compiled, without types: takes indptr, indices, data, then float64 row-major arrays
 
-VALUES_PER_PARTIAL = 4  # stored values for each value of the partial sums, from which on partial sums are used
-COUNTED = 1 << 17  # indices that `edges` counts, of longer matrices; more: more even ranges, more to read
+VALUES_PER_PARTIAL = 4  # stored values per value of the partial sums from which these are used; larger: used less often
+COUNTED = 1 << 17  # the most indices that `edges` counts; larger: ranges of more equal size, more to read
 RUN = 1 << 10  # neighbouring indices that `edges` reads at a time: one read of a memory-mapped file
-MIRRORED = 512  # columns of a Gram matrix that are mirrored at a time, so that they stay in the cache
-SMALL = 1 << 15  # products up to which one thread is as fast as several
+MIRRORED = 512  # columns of a Gram matrix whose upper triangle is filled at a time, so that they stay in the cache
+SMALL = 1 << 15  # multiplications up to which one thread is used, since several are not faster
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def _loops() -> Any:
 def edges(indices: Integers, d: int) -> tuple[int, ...]:
     """The ends of SHARES ranges of the d columns that hold about as many of these indices each, 0 and d included.
 
-    Of many indices some are counted: runs of neighbours, spread evenly.
+    If there are more than COUNTED indices, evenly spaced runs of neighbouring ones are counted.
     """
     if len(indices) > COUNTED:
         starts = np.linspace(0, len(indices) - RUN, COUNTED // RUN).astype(np.int64)
@@ -148,7 +148,7 @@ def quadratic(X: CsrRows, matrix: Array) -> Array:
 
 
 def _by_row(X: CsrRows, loop: Loop, out: Array, *others: Any) -> None:
-    """Run a loop that has a result for each row."""
+    """Run a loop that computes a result for each row."""
     each(lambda _, rows: loop(*X.rows(rows).parts(), *others, out[rows]), shares(len(X)))
 
 

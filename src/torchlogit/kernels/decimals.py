@@ -67,7 +67,7 @@ def to_float(mantissa, exponent):  # type: ignore[no-untyped-def]
             mantissa <<= np.uint64(step)
             binary_exponent -= step
     high, low = _product(mantissa, _HIGH_POWERS[exponent - MIN_EXPONENT])
-    if high & _DROPPED == _DROPPED and low + mantissa < low:  # the power's lower 64 bits may carry into the result
+    if high & _DROPPED == _DROPPED and low + mantissa < low:  # the lower 64 bits of the power may carry into these bits
         carry, lowest = _product(mantissa, _LOW_POWERS[exponent - MIN_EXPONENT])
         merged = low + carry
         if merged < low:

@@ -23,7 +23,7 @@ from torchlogit.kernels.parallel import MIN_ROWS, Array, each, shares, sum_in_or
 Values = NDArray[np.float32] | NDArray[np.float64]  # (rows, d), row-major
 Real = np.float32 | np.float64
 
-GRAM_VALUES = 1 << 17  # values of the copy of some rows that BLAS multiplies at a time, 1 MiB: it stays in the cache
+GRAM_VALUES = 1 << 17  # values of the rows that BLAS multiplies at a time, copied, 1 MiB: the copy stays in the cache
 
 
 def _loops() -> Any:
@@ -88,7 +88,7 @@ def gram(X: Values, weights: Array, *, intercept: bool, dtype: type[Real] = np.f
         for block, rows in _blocks(X, share, intercept, dtype, copies=m):
             if root is not None:
                 block *= root[rows]
-                partial_sums[i, 0] += block.T @ block  # numpy takes the symmetric product, half the work
+                partial_sums[i, 0] += block.T @ block  # numpy uses BLAS's symmetric product, half the work
             else:
                 weighted = (block[:, None, :] * weights[rows, :, None]).reshape(len(block), m * p)
                 partial_sums[i] += (weighted.T @ block).reshape(m, p, p)
@@ -111,7 +111,7 @@ def _blocks(
 ) -> Iterator[tuple[Any, slice]]:
     """A few rows of a share at a time, copied to `dtype`, the constant column last where there is one.
 
-    All blocks use one buffer, which the caller may change. copies: how many more of a block the caller makes at once.
+    All blocks use one buffer, which the caller may change. copies: how many weighted copies of a block it makes.
     """
     n, d = share.stop - share.start, X.shape[1]
     size = min(n, max(2 * (d + 1) // copies, GRAM_VALUES // (copies * (d + 1)), MIN_ROWS))

@@ -1,9 +1,9 @@
 """Dual ascent over rows in CSR form, compiled, on several threads: the same bits for the same number of threads.
 
-In every epoch each thread has blocks of rows of its own, and a copy of v. A few times an epoch the changes of all
-copies are added up, so that v is always what follows from the rows' residuals. A thread counts its own changes
-`caution` times, in place of those of the other threads, which it does not see: with caution equal to the number of
-threads no sum of changes can overshoot (CoCoA+, Ma et al. 2015, arXiv:1502.03508).
+In every epoch each thread has its own blocks of rows and its own copy of v. A few times in an epoch the changes of all
+copies are added to v, which then follows from the residuals of all rows. Between these times a thread does not see the
+changes by other threads, and counts its own `caution` times instead: with caution equal to the number of threads, no
+sum of changes can overshoot (CoCoA+, Ma et al. 2015, arXiv:1502.03508).
 
 Only solvers/dual/dual_ascent.py calls this. numba is imported on first use, and caches what it compiles.
 """
@@ -23,10 +23,11 @@ Integers = NDArray[np.int32] | NDArray[np.int64]
 Values = NDArray[np.float32] | NDArray[np.float64]
 
 BLOCK = 128  # consecutive rows of a block; larger: fewer cache misses, and a less random order (docs/decisions/0013)
-MIN_BLOCKS = 256  # smaller blocks are taken where there would be fewer; larger: smaller blocks of short tables
-ROUNDS = 4  # times an epoch that copies are added up; larger: fresher copies, more time (docs/decisions/0013)
-VALUES_PER_THREAD = 1 << 17  # values of X for each thread, at least; larger: fewer threads on small tables
-# Values of X over the values of all copies of v, in all rounds of an epoch, from which threads pay; larger: fewer.
+MIN_BLOCKS = 256  # the fewest blocks: with few rows, blocks are smaller than BLOCK; larger: smaller blocks then
+ROUNDS = 4  # how often in an epoch copies are merged; larger: copies are more up to date, at more time (decision 0013)
+VALUES_PER_THREAD = 1 << 17  # the fewest values of X for each thread; larger: fewer threads on small tables
+# Several threads are used if X has this many times the values of all copies of v, counted once for each round of an
+# epoch. Larger: threads are used less often.
 VALUES_PER_COPY = 2
 
 
@@ -91,7 +92,7 @@ def epoch(
 ) -> float:
     """Move each row's residual once to the maximum of the dual over it, by blocks of rows in random order.
 
-    Returns about the gain of the dual.
+    Returns the gain of the dual, approximately.
     """
     d = len(point.v)
     starts, size = blocks_of(len(rows.target), generator)

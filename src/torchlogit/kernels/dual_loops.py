@@ -16,9 +16,10 @@ from torchlogit.kernels.csr_loops import dot
 _compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
 _inlined = njit(inline="always")
 
-LOGIT_TOL = 0.005  # length in the logit of the last of Halley's steps, whose error is below half its cube: 5e-8
-MAX_STEPS = 50
-MIN_VARIANCE = 1e-12  # the variance of a label, in a divisor, is at least this
+# Halley's method ends after a step of at most this many log-odds; the error is below half the cube of that.
+LOGIT_TOL = 0.005
+MAX_STEPS = 50  # the most Halley steps for one row
+MIN_VARIANCE = 1e-12  # replaces smaller variances of a label where the code divides by them
 
 
 @_inlined
@@ -130,7 +131,7 @@ def sweep(  # type: ignore[no-untyped-def]
 
 @_compiled
 def merge(v, copies, share, low, high):  # type: ignore[no-untyped-def]
-    """Add this share of all copies' changes to v in the columns low..high - 1, and set the copies to v."""
+    """Add `share` times the sum of the copies' changes to v, and set the copies to v, in the columns low..high - 1."""
     for j in range(low, high):
         change = 0.0
         for k in range(len(copies)):

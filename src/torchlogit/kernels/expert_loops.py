@@ -3,10 +3,10 @@
 The weights follow Bayes' rule with fixed-share switching (Herbster and Warmuth 1998, doi:10.1023/A:1007424614876),
 once for each of several switching rates; the resulting mixtures are weighted in the same way. Used by all streams.
 
-Exponentials and logarithms are computed for all rows at once, so that the processor takes several rows per
-instruction; what one row leaves to the next is sums and products. `losses` and `likelihoods` use no fused or reordered
-additions: the place of a row in the block would change its last bits. Compiling takes a second or two at the first
-call and is cached.
+Exponentials and logarithms are computed for all rows at once, so that the processor handles several rows per
+instruction; only sums and products are computed row by row. `losses` and `likelihoods` use no fused or reordered
+additions, with which a row's last bits would depend on its place in the block. Compiling takes a second or two at the
+first call and is cached.
 """
 
 from __future__ import annotations

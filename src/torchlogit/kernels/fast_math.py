@@ -1,4 +1,4 @@
-"""exp and log1p as polynomials, which the compiler vectorises, four numbers an instruction; numba's own call a library.
+"""exp and log1p as polynomials, for loops that the compiler vectorises. math.exp and math.log1p would call a library.
 
 Additions are neither fused nor reordered, so that a number's result does not depend on its place in an array.
 """
@@ -13,10 +13,11 @@ from numba import njit
 # fastmath=False is written out because numba otherwise passes the caller's fastmath flags on to an inlined function.
 _exact = njit(cache=True, fastmath=False, error_model="numpy")
 
-LOWEST = -700.0  # smaller arguments of exp count as this one, whose exp is 1e-304: 2^k must not underflow
+LOWEST = -700.0  # replaces smaller arguments of exp, so that 2^k does not underflow: exp(-700) is 1e-304
 LOG2_E = 1 / math.log(2)
-LN2_HIGH, LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10  # sum ln 2; k LN2_HIGH is exact, its last 21 bits are 0
-ROUND = 1.5 * 2.0**52  # x + ROUND - ROUND is x rounded to an integer, which is also in the last bits of x + ROUND
+# Their sum is ln 2. The last 21 bits of LN2_HIGH are 0, so that k LN2_HIGH is exact.
+LN2_HIGH, LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10
+ROUND = 1.5 * 2.0**52  # x + ROUND - ROUND is x rounded to an integer; the last bits of x + ROUND hold that integer
 
 
 @_exact

@@ -9,7 +9,7 @@ _compiled = njit(nogil=True, cache=True)
 
 @_compiled
 def put(fixed, place_of, places, value_of, values, next_entry, indices, data):  # type: ignore[no-untyped-def]
-    """Writes one-hot columns into CSR arrays: row i's entries from next_entry[i] on, which is moved behind them.
+    """Writes one-hot columns into CSR arrays: row i's entries start at next_entry[i], which is advanced past them.
 
     Column k's feature in row i is places[place_of[k], i], or fixed[k] if place_of[k] is negative; the row has no entry
     for the column if the feature is negative. Its value is values[value_of[k], i], or 1 if value_of[k] is negative.
@@ -27,7 +27,7 @@ def put(fixed, place_of, places, value_of, values, next_entry, indices, data):  
 
 @_compiled
 def merge(places, values):  # type: ignore[no-untyped-def]
-    """Sorts each column of places, and its values alike; of equal places, the last gets the sum, the others get -1."""
+    """Sorts each column of places with its values. Of equal places the last gets the sum, the others become -1."""
     k, n = places.shape
     for i in range(n):
         for j in range(1, k):

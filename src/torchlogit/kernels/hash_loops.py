@@ -10,7 +10,8 @@ from numba import njit
 
 _compiled = njit(nogil=True, cache=True)
 
-_LOW = np.uint64(0xFFFFFFFF)
+_LOW = np.uint64(0xFFFFFFFF)  # the lower 32 bits
+# MurmurHash3's multipliers and shifts, as unsigned numbers: numba turns a uint64 and a signed number into a float.
 _C1, _C2, _C3 = np.uint64(0xCC9E2D51), np.uint64(0x1B873593), np.uint64(0xE6546B64)
 _F1, _F2 = np.uint64(0x85EBCA6B), np.uint64(0xC2B2AE35)
 _3, _5, _8, _13, _16 = np.uint64(3), np.uint64(5), np.uint64(8), np.uint64(13), np.uint64(16)

@@ -16,7 +16,7 @@ from torchlogit.kernels.fast_math import exp_below
 
 _compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
 
-SHORT_STEP = 1e-6  # log-odds: log(1 + r) / r, the damping of a step that moves log-odds by r, is taken to be 1 below it
+SHORT_STEP = 1e-6  # steps of up to this many log-odds are not damped: log(1 + r) / r is 1 to six digits
 JITTER = 1e-11  # added to the Hessian's diagonal, scaled to 1, so that a singular Hessian has a Cholesky factor
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-SHARES = 16  # the most shares of a block of rows; each has a partial sum, and more threads than these stay idle
-MIN_ROWS = 256  # the fewest rows of a share; more of them: fewer shares of a small block
-PARTIAL_VALUES = 1 << 24  # the most float64 values of all partial sums together, 128 MiB
+SHARES = 16  # the most shares of a block of rows; larger: more threads can be used, and more partial sums are held
+MIN_ROWS = 256  # the fewest rows of a share, except the last; larger: fewer shares of a small block
+PARTIAL_VALUES = 1 << 24  # the most float64 values in all partial sums together, 128 MiB; larger: more shares
 
 
 def shares(n: int, values: int = 1, min_rows: int = 1) -> list[slice]:
@@ -44,7 +44,7 @@ def each(task: Callable[[int, slice], None], parts: list[slice]) -> None:
     others = [_pool(os.getpid(), threads - 1).submit(work, indices) for indices in by_thread[1:]]
     try:
         work(by_thread[0])
-    finally:  # also after an interrupt: the other threads must not write on after the caller has gone
+    finally:  # also after an interrupt: no thread may write to the arrays once this function has returned
         wait(others)
     for other in others:
         other.result()

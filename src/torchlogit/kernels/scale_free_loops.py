@@ -114,7 +114,7 @@ def _rescale(coef, lag, factor, mean_weight):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _implicit_residual(raw, step_size, target, residual, shifted, step):  # type: ignore[no-untyped-def]
-    """Set residual to that at the end of an implicit step of this size from raw (softmax moves raw there)."""
+    """Set residual to that at the end of an implicit step of this size from raw; for softmax, raw is overwritten."""
     if len(raw) == 1:
         residual[0] = solve_residual(raw[0], step_size, 0.0, target[0])
         return

@@ -12,9 +12,9 @@ from numba import njit
 
 _compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
 
-LOGIT_TOL = 0.01  # log-odds that the last of Newton's steps may move; its error is about the square
-MAX_STEPS = 500  # as log-odds of thousands need
-UNDAMPED = 1e-6  # log-odds moved, up to which a step is not damped: ln(1 + r) / r is within r / 2 of 1
+LOGIT_TOL = 0.01  # Newton's method ends after a step of at most this many log-odds; the error is about the square
+MAX_STEPS = 500  # the most Newton steps for one row, enough for log-odds of thousands
+UNDAMPED = 1e-6  # steps of up to this many log-odds are not damped: ln(1 + r) / r is within r / 2 of 1
 
 
 @_compiled

@@ -1,7 +1,7 @@
 """The compiled loop that parses lines of svmlight text.
 
 It is compiled when it is first called with a type of values, which takes two seconds, and then cached on disk. Numbers
-of more than 19 digits, and the few whose correctly rounded value the fast method cannot tell, are left to the caller.
+of more than 19 digits, and the few that the fast method cannot round with certainty, are left to the caller.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ PSEUDO_ROWS = 0.01
 # first block. Larger: fewer steps, less exact. A last step of 1 is a sixth faster and leaves a model .02 standard units
 # from the exact recursion (docs/decisions/0017-streams.md).
 LAST_STEP, LAST_STEP_FIRST = 0.3, 0.01
-# Models whose raw predictions of a block are this close (log-odds, root mean square) share the block's Hessian, and so
-# do the steps of one model. Larger: fewer Hessians, poorer steps. Measured in docs/decisions/0017-streams.md.
+# Models whose raw predictions of a block differ by at most this (log-odds, root mean square) share the block's Hessian,
+# and so do the steps of one model. Larger: fewer Hessians, poorer steps. Measured in docs/decisions/0017-streams.md.
 REUSE_WITHIN = 0.3
 MAX_STEPS = 20  # the most Newton steps for one block
 TRACE_EVERY = 8  # one block in this many is used to estimate trace(H^-1 S), which costs about as much as a Newton step

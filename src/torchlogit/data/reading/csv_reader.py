@@ -27,7 +27,8 @@ from torchlogit.errors import DataError
 READ_BYTES = 1 << 19
 _MAX_PENDING = 16  # parsed parts that may wait to be used; more keep more threads busy and take more memory
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}  # by the suffix of the file's name
+# By the suffix of the file's name. Text without a suffix has the first of them that its first line holds.
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _SAVE_AS_UTF8 = "save the file as UTF-8, for example with iconv -f latin1 -t utf-8"
 
 

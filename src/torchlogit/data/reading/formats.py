@@ -89,4 +89,4 @@ def _suffix_for(line: str) -> str:
         return ".jsonl"
     if _SVMLIGHT_LINE.match(line):
         return ".svm"
-    return ".tsv" if "\t" in line and "," not in line else ".csv"
+    return next((suffix for suffix, delimiter in DELIMITERS.items() if delimiter in line), ".csv")
