@@ -1,4 +1,4 @@
-"""The options of `torchlogit train` as one record, from which other records (Plan, EncoderOptions, Settings) are made."""
+"""The options of `torchlogit train` as one record, from which Plan, EncoderOptions and Settings are made."""
 
 from __future__ import annotations
 
