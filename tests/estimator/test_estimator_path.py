@@ -35,6 +35,12 @@ from torchlogit.training.rows import LabelledRows
 FEW = (10.0, 1.0, 0.1)
 
 
+# These two call partial_fit before any fit, where an l2 that is yet to be chosen cannot be: an InputError says so.
+NO_PARTIAL_FIT_YET = dict.fromkeys(
+    ("check_n_features_in_after_fitting", "check_estimators_partial_fit_n_features"), "l2 is chosen by fit"
+)
+
+
 @pytest.mark.parametrize(
     "estimator",
     [
@@ -46,7 +52,7 @@ FEW = (10.0, 1.0, 0.1)
 def test_scikit_learns_own_checks_pass(estimator: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        checks = check_estimator(estimator, on_skip=None, on_fail=None)
+        checks = check_estimator(estimator, expected_failed_checks=NO_PARTIAL_FIT_YET, on_skip=None, on_fail=None)
     assert len(checks) > 50
     assert [check["check_name"] for check in checks if check["status"] == "failed"] == []
 
