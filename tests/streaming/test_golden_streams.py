@@ -82,7 +82,7 @@ NAMES = {
 
 pytestmark = [
     pytest.mark.parametrize("name", TARGETS),
-    pytest.mark.filterwarnings("ignore:column 'indoors'. 1 row is missing:torchlogit.TorchlogitWarning"),
+    pytest.mark.filterwarnings("ignore:column 'indoors'. missing in 1 row:torchlogit.TorchlogitWarning"),
 ]
 
 

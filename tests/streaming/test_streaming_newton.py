@@ -393,7 +393,7 @@ def test_what_is_refused(name: str) -> None:
 
 
 def test_too_many_coefficients_are_refused_in_one_line() -> None:
-    with pytest.raises(InputError, match=r"^2,002 coefficients: .* takes 2,000; hash into fewer columns, or use Scale"):
+    with pytest.raises(InputError, match=r"^2,002 coefficients: .* at most 2,000, .* hash into fewer columns, or use"):
         StreamingNewton().begin(1000, 3, ElasticNet(l2=1.0))
 
 

@@ -35,7 +35,7 @@ class Rows(Protocol):
         ...
 
     def rough_gram(self, weights: Tensor) -> Tensor:
-        """`gram` in about the precision of the data, for weights that are not negative: a preconditioner's."""
+        """`gram` in about the precision of the data, for weights that are not negative: for preconditioners."""
         ...
 
     def moments(self, weights: Tensor) -> Tensor:

@@ -82,28 +82,28 @@ class Streamed:
     def rows(self, start: int, stop: int) -> Streamed:
         read = self.read
 
-        def some() -> Iterator[Part]:
-            at = 0
+        def read_range() -> Iterator[Part]:
+            position = 0
             for part in read():
-                first, last = max(start - at, 0), min(stop - at, part.shape[0])
+                first, last = max(start - position, 0), min(stop - position, part.shape[0])
                 if first < last:
                     yield part[first:last]
-                at += part.shape[0]
-                if at >= stop:
+                position += part.shape[0]
+                if position >= stop:
                     return
 
-        return replace(self, read=some, n=stop - start, n_values=max(1, self.n_values * (stop - start) // self.n))
+        return replace(self, read=read_range, n=stop - start, n_values=max(1, self.n_values * (stop - start) // self.n))
 
     def take(self, indices: Tensor) -> Dense | Sparse:
         """These rows: a copy, all rows being read once."""
         ascending, positions = np.unique(indices.numpy(), return_inverse=True)
-        taken: list[Part] = []
-        at = 0
+        selected: list[Part] = []
+        position = 0
         for part in self.read():
-            first, last = np.searchsorted(ascending, [at, at + part.shape[0]])
-            taken.append(part[ascending[first:last] - at])
-            at += part.shape[0]
-        rows = _joined(taken)
+            first, last = np.searchsorted(ascending, [position, position + part.shape[0]])
+            selected.append(part[ascending[first:last] - position])
+            position += part.shape[0]
+        rows = _joined(selected)
         rows = rows if (positions[1:] > positions[:-1]).all() else rows[positions]
         if self.edges is None:
             return self._dense(rows)

@@ -96,15 +96,15 @@ def _measure(
     by = choice.by or ("validation" if validation is not None else "alo" if affordable else "cv")
     if by == "validation":
         if validation is None:
-            raise InputError("l2 is to be chosen by validation: give the rows, fit(X, y, eval_set=(X_valid, y_valid))")
+            raise InputError("l2 by validation: give the rows, as in fit(X, y, eval_set=(X_valid, y_valid))")
         return Validation(validation)
     if by == "cv":
         return Folds(folds())
     if by != "alo":
-        raise InputError(f"l2 is to be chosen by {by!r}: expected 'alo', 'cv' or 'validation'")
+        raise InputError(f"L2Choice(by={by!r}): expected 'alo', 'cv' or 'validation'")
     if not affordable:
         raise InputError(
-            f"leaving rows out takes a Hessian, which {objective.n_parameters:,} coefficients are too many for "
-            f"(at most {MAX_HESSIAN:,}); choose by 'cv', or by 'validation' with an eval_set"
+            f"{objective.n_parameters:,} coefficients: leave-one-out forms a Hessian, for at most {MAX_HESSIAN:,}; "
+            "choose by 'cv', or by 'validation' with an eval_set"
         )
     return LeaveOneOut()

@@ -76,17 +76,17 @@ class Hessians:
 def solve(batch: Batch, theta: Tensor, hessians: Hessians, gap: float) -> tuple[Tensor, BatchEvaluation]:
     """Minimise all fits of a batch from theta (p, m, n_outputs), each to about gap + TOL * F above its minimum.
 
-    Damped Newton steps; a Hessian is kept until its steps promise too little progress. Returns the optima and the
+    Damped Newton steps; a Hessian is kept until its steps make too little progress. Returns the optima and the
     evaluation there.
     """
     m = len(batch.l2s)
-    theta, now = theta.clone(), batch.evaluate(theta)
+    theta, evaluation = theta.clone(), batch.evaluate(theta)
     steps, t = torch.zeros_like(theta), torch.ones(m, dtype=torch.float64)
     slope, promise = torch.zeros(m, dtype=torch.float64), torch.full((m,), torch.inf, dtype=torch.float64)
 
     def next_step(k: int, accept_slow: bool) -> bool:
         """Compute the k-th fit's step; False where there is no Hessian yet or, unless accepted, where it is slow."""
-        gradient = batch.objective.to_free(now.gradient[:, k])
+        gradient = batch.objective.to_free(evaluation.gradient[:, k])
         free = hessians.solve(k, -gradient)
         if free is None or (not accept_slow and -0.5 * float(gradient @ free) > SLOW_DECREASE * float(promise[k])):
             return False
@@ -101,17 +101,18 @@ def solve(batch: Batch, theta: Tensor, hessians: Hessians, gap: float) -> tuple[
         hessians.renew(slow, theta)
         for k in slow:
             next_step(k, accept_slow=True)
-        active = [k for k in active if promise[k] > gap + TOL * float(now.value[k]) and t[k] > MIN_STEP]
+        active = [k for k in active if promise[k] > gap + TOL * float(evaluation.value[k]) and t[k] > MIN_STEP]
         if not active:
             break
         fits = torch.tensor(active)
         trial = theta[:, fits] + t[fits].to(theta)[:, None] * steps[:, fits]
         tried = batch.select(fits).evaluate(trial)
         decrease = SUFFICIENT_DECREASE * (t * slope)[fits].to(theta)
-        accepted = (tried.value <= now.value[fits] + decrease + ROUNDING * now.value[fits].abs()).cpu()
+        value = evaluation.value[fits]
+        accepted = (tried.value <= value + decrease + ROUNDING * value.abs()).cpu()
         which = accepted.nonzero()[:, 0]
         theta[:, fits[which]] = trial[:, which]
-        now.update(fits[which], tried.select(which))
+        evaluation.update(fits[which], tried.select(which))
         t[fits[~accepted]] *= 0.5
         moved = fits[which].tolist()
-    return theta, now
+    return theta, evaluation

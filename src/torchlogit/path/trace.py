@@ -22,8 +22,8 @@ from torchlogit.solvers.choice import automatic
 MAX_JOINT = 600  # parameters up to which a Hessian for every penalty costs less than fits one after the other
 MAX_HESSIAN = 2500  # parameters up to which a Hessian is formed at all
 GAP = 1e-4  # nats, for rows of mean weight one: how far F of a joint fit may be above its minimum; larger: fewer steps
-# A fit of a sample may be above its minimum by this share of the sample's statistical error, half a nat for each
-# parameter and times the rows that one row stands for. Larger: fewer steps on samples, more on all rows.
+# A fit of a sample may be above its minimum by this share of the sample's statistical error: half a nat per parameter,
+# times the number of rows that each sampled row represents. Larger: fewer steps on samples, more on all rows.
 SAMPLE_GAP = 0.05
 FIT_TOL = 1e-5  # the bound asked of fits one after the other, relative to F
 PATIENCE = 2  # the path ends early once this many penalties in a row have larger losses than one before them

@@ -104,15 +104,15 @@ class NewtonStream:
     """A StreamingNewton stream under way; see `Stream`.
 
     counts (3,): rows, weight and blocks learned from. center (d,): the columns' means in the first block, which are
-    taken out of all rows. queue: rows that wait for a whole block.
+    subtracted from all rows. queue: rows that wait for a whole block.
     """
 
     def __init__(self, learner: StreamingNewton, problem: StreamProblem) -> None:
         coordinates = FreeCoordinates.of(problem)
         if coordinates.size > MAX_PARAMETERS:
             raise InputError(
-                f"{coordinates.size:,} coefficients: one pass of Newton's method holds matrices of their square and "
-                f"takes {MAX_PARAMETERS:,}; hash into fewer columns, or use ScaleFree"
+                f"{coordinates.size:,} coefficients: one pass of Newton's method takes at most {MAX_PARAMETERS:,}, as "
+                "it holds square matrices of them; hash into fewer columns, or use ScaleFree"
             )
         d, outputs = len(problem.precision), problem.loss.n_outputs
         start_weight = problem.start.weight if problem.start is not None else 0.0
@@ -147,9 +147,9 @@ class NewtonStream:
     def answer(self) -> Answer:
         """The experts' mean, with the rows that wait learned from as well; the stream itself does not change."""
         if len(self.queue):
-            ahead = copy.deepcopy(self)
-            ahead._learn_block()
-            return ahead.answer()
+            stream = copy.deepcopy(self)
+            stream._learn_block()
+            return stream.answer()
         weight = self.counts[1] + self.models.start_weight
         trace, counted = self.models.trace
         excess = trace / counted / (2 * weight) if counted > 0 and weight > 0 else None

@@ -136,11 +136,11 @@ class NewtonModels:
         return powers + [math.exp((before - after) / window) for window in self.windows]
 
     def _average(self, e: int, weight: float, after: float) -> None:
-        """Add the e-th model's minimum to its mean, with the weight block * seen^kappa; for kappa = 0 replace it."""
+        """Add the e-th model's minimum to its mean with weight block * seen^kappa; for kappa = 0 replace the mean."""
         kappa = self.kappas[e] if e < len(self.kappas) else 0.0
-        by = weight * after**kappa
-        self.mean_weight[e] = self.mean_weight[e] + by if kappa > 0 else by
-        self.mean[e] += (self.minimum[e] - self.mean[e]) * (by / self.mean_weight[e])
+        own_weight = weight * after**kappa
+        self.mean_weight[e] = self.mean_weight[e] + own_weight if kappa > 0 else own_weight
+        self.mean[e] += (self.minimum[e] - self.mean[e]) * (own_weight / self.mean_weight[e])
 
     def _precision(self) -> Array:
         """The penalty of each free coordinate (q,), or, where there is none, PSEUDO_ROWS of the column."""

@@ -40,7 +40,7 @@ CLOSE = 0.1  # gap / F up to which a state has a dual point; larger: more bounds
 
 @dataclass(frozen=True, slots=True)
 class SoftmaxAscent:
-    """Stochastic dual coordinate ascent for three classes or more; fastest on rows with few values, as of text.
+    """Stochastic dual coordinate ascent for three classes or more; fastest on rows with few values, such as texts.
 
     Takes an L2 penalty on every column. A state is yielded after each epoch, with its dual point. Each step maximises
     the dual over all the probabilities of a row.

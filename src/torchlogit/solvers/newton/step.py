@@ -16,8 +16,8 @@ class Iterate:
     """The current point of Newton's method.
 
     theta (p, n_outputs). residual (n, n_outputs): the derivative of each row's loss by its raw prediction. gradient
-    (p, n_outputs): of the smooth part of F. gap_allowance: nats by which equations that are not solved to the end may
-    widen the dual gap.
+    (p, n_outputs): of the smooth part of F. gap_allowance: nats by which solving Newton's
+    equation inexactly may widen the duality gap.
     """
 
     theta: Tensor
@@ -55,7 +55,7 @@ class ModelWithMemory(NewtonModel, Protocol):
     """A model that keeps something from one step to the next: a preconditioner, a set of columns, random numbers."""
 
     def after_step(self, reach: float) -> None:
-        """Called after a step that moved the log-odds of some row by `reach`, and those of no row by more."""
+        """Called after a step. reach: the largest change of a row's log-odds in it."""
         ...
 
     def snapshot(self) -> Snapshot:
