@@ -3,9 +3,9 @@
     python scripts/compare_models.py [COMMIT]
 
 COMMIT is by default HEAD~, the parent. Both sides train the same models on the same small tables with the same Python,
-in a temporary folder each; a line per file says whether the bytes are the same, and the exit code is 1 where some are
-not. Uncommitted changes of this checkout are included. The other commit's files stay in the system's temporary folder,
-so that its compiled loops are there for the next comparison.
+each in its own temporary folder. One line per file says whether the bytes are the same; the exit code is 1 if any file
+differs. Uncommitted changes of this checkout are included. The other commit's files stay in the system's temporary
+folder, so that its loops need not be compiled again for the next comparison.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ADULT = ROOT / "examples" / "adult"
 
 TRAIN = "train adult.csv --target income --threads 1"
 STREAM = "train first.csv --target income --solver streaming --threads 1"
-COMMANDS = {  # the file that is compared: the commands that write it
+COMMANDS = {  # for each file that is compared: the commands that write it
     "adult": [TRAIN],
     "valid": [f"{TRAIN} --valid later.csv"],
     "holdout": [f"{TRAIN} --holdout 0.3 --seed 3"],
@@ -85,7 +85,7 @@ COMMANDS = {  # the file that is compared: the commands that write it
 
 
 def write_tables(folder: Path) -> None:
-    """The tables that models are trained on: rows cut from Adult, and some that are drawn from fixed seeds."""
+    """Write the tables that models are trained on: rows of Adult, and random rows drawn with fixed seeds."""
     with gzip.open(ADULT / "adult-train.csv.gz", "rt", encoding="utf-8") as file:
         head, *rows = islice(file, 4_001)
     parts = {"adult": rows[:2_500], "first": rows[:1_500], "second": rows[1_500:2_500], "later": rows[3_000:]}
@@ -117,7 +117,7 @@ def _write_numbers(path: Path, n: int) -> None:
 
 
 def run_commands(name: str, commands: list[str]) -> None:
-    """Run the commands of one model within this process; those that name no output write the model NAME."""
+    """Run the commands of one model in this process; a train command without -o writes NAME.safetensors."""
     from torchlogit.cli.main import main
 
     for command in commands:
@@ -180,7 +180,7 @@ def file_of(name: str) -> str:
 
 
 def train_all(folder: Path) -> None:
-    """Train every model in a folder, with the torchlogit that Python finds; print what each came to as JSON."""
+    """Train every model in a folder, with the torchlogit that Python imports; print the files' hashes as JSON."""
     import torchlogit
 
     os.chdir(folder)
@@ -201,7 +201,7 @@ def train_all(folder: Path) -> None:
 
 
 def checkout_of(commit: str) -> Path:
-    """The files of a commit in the system's temporary folder, where they stay for the next time."""
+    """A folder with the source files of a commit; it stays in the system's temporary folder for the next time."""
     archive = subprocess.run(["git", "archive", commit, "src"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
     folder = Path(tempfile.gettempdir()) / f"torchlogit-{hashlib.sha256(archive).hexdigest()[:16]}"
     if not folder.exists():
@@ -218,7 +218,7 @@ def start(checkout: Path, folder: Path) -> subprocess.Popen[str]:
 
 
 def compare(commit: str) -> int:
-    """Print a line per file; the number of those that differ, or that neither checkout could write."""
+    """Print one line per file; return the number of files that differ, or that a checkout failed to write."""
     other = checkout_of(commit)
     drop_outdated()
     with tempfile.TemporaryDirectory() as here, tempfile.TemporaryDirectory() as there:

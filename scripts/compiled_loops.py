@@ -1,6 +1,6 @@
-"""Compiled loops that are out of date, which numba would still use.
+"""Removes compiled loops that are out of date but that numba would still use.
 
-numba compiles a loop anew where its own file has changed, and not where a file has whose loops it calls.
+numba compiles a loop again if the loop's own file has changed, but not if only a file has changed whose loops it calls.
 """
 
 from __future__ import annotations
@@ -21,6 +21,6 @@ def drop_outdated() -> None:
 
 
 def _sources(path: Path) -> set[Path]:
-    """This file of loops, and those whose loops it calls."""
+    """This file of loops, and the files whose loops it calls, directly or indirectly."""
     names = re.findall(r"^from torchlogit\.kernels\.(\w+) import", path.read_text(encoding="utf-8"), re.MULTILINE)
     return {path}.union(*(_sources(KERNELS / f"{name}.py") for name in names))

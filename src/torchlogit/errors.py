@@ -8,7 +8,7 @@
     ├── DivergedError                      an explicit learning rate was too large: the coefficients overflowed
     └── MissingExtraError (ImportError)    an optional package is not installed
 
-    TorchlogitWarning (UserWarning)        the work goes on, and a result may not be what was meant
+    TorchlogitWarning (UserWarning)        the work continues, but the result may not be what was intended
 
 A message is one line: what was given, what was expected, what to do.
 """
@@ -55,10 +55,9 @@ class DataError(InputError):
         return self.message if self.row is None else f"{self.message} (row {self.row}, counted from 0)"
 
     def at(self, file: str | None, row: int | None = None) -> DataError:
-        """The same error with the file, and the row (from 0) if it is given, before the message.
+        """The same error with the file and, if given, the row (counted from 0) before the message.
 
-        If `file` is None, the table is in memory, and `row` is its index. An error whose message names a place already
-        is returned unchanged.
+        If `file` is None, the table is in memory. An error whose message already names a file is returned unchanged.
         """
         if self.place is not None:
             return self
@@ -70,7 +69,7 @@ class DataError(InputError):
 
 @contextmanager
 def errors_at(files: str) -> Iterator[None]:
-    """Adds the names of files to a DataError that is raised inside, unless its message names a place already."""
+    """Adds the names of files to a DataError that is raised inside, unless its message already names a file."""
     try:
         yield
     except DataError as error:
@@ -94,4 +93,4 @@ class MissingExtraError(TorchlogitError, ImportError):
 
 
 class TorchlogitWarning(UserWarning):
-    """The work goes on, and a result may not be what was meant."""
+    """The work continues, but the result may not be what was intended."""

@@ -37,14 +37,7 @@ MAX_HEADER = 100_000_000  # the longest header that safetensors reads, in bytes
 HEADER_PER_TEXT = 1.1  # estimated length of the header relative to the JSON text, whose quotes are escaped in it
 KEY = "torchlogit"  # the key of the JSON object in the file's metadata
 FACTS = ("target", "penalty", "solver", "certificate", "training_data", "standard_errors", "versions")
-KEYS = (
-    "checksum",
-    "format_version",
-    "classes",
-    "feature_names",
-    "schema",
-    *FACTS,
-)  # of the JSON object in versions 1, 2
+KEYS = ("checksum", "format_version", "classes", "feature_names", "schema", *FACTS)  # of every version's JSON object
 KEYS_SINCE_3 = (*KEYS, "state")
 TENSORS = ("coef", "intercept")  # the tensors of every model
 STATE = "state."  # prefix of the names of the tensors that hold a stream's state
@@ -237,7 +230,7 @@ class LogisticModel:
         try:
             return cls._from_parts(path, tensors, metadata)
         except (TypeError, KeyError, AttributeError) as error:
-            raise ModelFileError(f"{path}: a part of the model is not what it should be ({error}); damaged") from None
+            raise ModelFileError(f"{path}: a part of the model has the wrong form ({error}); damaged") from None
 
     @classmethod
     def _from_parts(cls, path: str | Path, tensors: dict[str, Array], metadata: dict[str, Any]) -> LogisticModel:

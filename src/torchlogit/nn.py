@@ -22,13 +22,13 @@ from torchlogit.penalties import ElasticNet
 class LogisticLoss(nn.Module):
     """The loss sum_i s_i loss(raw_i, y_i), in nats.
 
-    It is a sum, so that the losses of batches add up to that of all rows; divide it by the weight for a mean. The loss
-    and its first and second derivatives are finite for any finite raw prediction.
+    It is a sum, so that the losses of batches add up to the loss of all rows; for a mean, divide it by the weight. The
+    loss and its first and second derivatives are finite for any finite raw prediction.
 
     Notes
     -----
-    One column of raw predictions is the logit of the second of two classes; several are the inputs of a softmax. Half
-    precision is computed in float32.
+    One column of raw predictions holds the logits of the second of two classes; several columns are the inputs of a
+    softmax. Half precision is computed in float32.
 
     Examples
     --------
@@ -48,8 +48,8 @@ class LogisticLoss(nn.Module):
         raw : Tensor of shape (n, 1) or (n, n_classes)
             Raw predictions.
         target : Tensor
-            (n,) whole numbers, the classes; or probabilities: (n,) or (n, 1) of the second of two classes, or
-            (n, n_classes) of each class.
+            Either class indices, integers (n,); or probabilities, floats: of the second of two classes, (n,) or (n, 1),
+            or of each class, (n, n_classes).
         weight : Tensor of shape (n,), optional
             Weights, not negative.
 
@@ -113,9 +113,9 @@ class LogisticHead(nn.Module):
         return raw
 
     def objective(self, raw: Tensor, target: Tensor, weight: Tensor | None = None, *, total_weight: float) -> Tensor:
-        """The part of F that belongs to these rows; the parts of an epoch's batches add up to F.
+        """The share of F that belongs to these rows; the shares of all batches of an epoch add up to F.
 
-        The penalty is divided among batches by their weight. At a coefficient of zero the derivative of l1 |w| is taken
+        The penalty is divided among batches in proportion to their weight. The derivative of l1 |w| at w = 0 is taken
         to be 0.
 
         Parameters
@@ -134,7 +134,7 @@ class LogisticHead(nn.Module):
 
 
 class _Value(torch.autograd.Function):
-    """`Loss.value`, (n,), whose derivative by the raw prediction is the residual."""
+    """`Loss.value`, (n,). Its derivative with respect to the raw prediction is the residual."""
 
     @staticmethod
     def forward(raw: Tensor, target: Tensor, loss: Loss) -> Tensor:
@@ -152,7 +152,7 @@ class _Value(torch.autograd.Function):
 
 
 class _Residual(torch.autograd.Function):
-    """`Loss.residual`, (n, n_outputs), whose derivative is the curvature, a symmetric matrix a row."""
+    """`Loss.residual`, (n, n_outputs). Its derivative is the curvature, one symmetric matrix per row."""
 
     @staticmethod
     def forward(raw: Tensor, target: Tensor, loss: Loss) -> Tensor:
@@ -170,7 +170,7 @@ class _Residual(torch.autograd.Function):
 
 
 class _Penalty(torch.autograd.Function):
-    """`ElasticNet.value` of a weight (n_outputs, n_features), the transpose of what a penalty calls coefficients."""
+    """`ElasticNet.value` of a Linear's weight (n_outputs, n_features), the transpose of the penalty's coefficients."""
 
     @staticmethod
     def forward(weight: Tensor, penalty: ElasticNet) -> Tensor:
@@ -191,11 +191,13 @@ class _Penalty(torch.autograd.Function):
 def _probabilities(loss: Loss, target: Tensor, n: int) -> Tensor:
     """The target as (n, n_outputs) probabilities."""
     if target.requires_grad:
-        raise InputError("target asks for a derivative, which the loss does not give: detach it")
+        raise InputError("target requires a gradient, which the loss does not compute: detach it")
     if target.shape == (n,) and not target.is_floating_point():
-        most = max(loss.n_outputs, 2) - 1
-        if n and (int(target.min()) < 0 or int(target.max()) > most):
-            raise InputError(f"target holds classes outside 0 to {most}: the raw prediction has no output for them")
+        last_class = max(loss.n_outputs, 2) - 1
+        if n and (int(target.min()) < 0 or int(target.max()) > last_class):
+            raise InputError(
+                f"target holds classes outside 0 to {last_class}: the raw prediction has no output for them"
+            )
         return targets(loss, target)
     shaped = target[:, None] if target.ndim == 1 and loss.n_outputs == 1 else target
     if shaped.shape != (n, loss.n_outputs) or not shaped.is_floating_point():

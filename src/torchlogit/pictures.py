@@ -3,7 +3,7 @@
     picture([Panel(title, Axis(label, scale), Axis(label, scale), marks=(Points(x, y, label), Line(x, y, label)))])
 
 The same input gives the same bytes. Values that are not finite, and on a log scale those that are not positive,
-are left out; a line is interrupted there.
+are left out; a line has a gap there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-# The colours of Okabe and Ito, which colour-blind people can tell apart, without the yellow, too pale on white.
+# The colours of Okabe and Ito, which colour-blind people can tell apart; their yellow is left out: too pale on white.
 BLUE = "#0072b2"
 ORANGE = "#d55e00"
 GREEN = "#009e73"
@@ -25,10 +25,10 @@ AMBER = "#e69f00"
 GREY = "#6b7280"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, SKY, AMBER, GREY)
 
-WIDTH, HEIGHT = 480, 380  # of a panel, in pixels
+WIDTH, HEIGHT = 480, 380  # size of a panel in pixels
 
-_INK = "#1f2933"  # of titles and labels
-_FAINT_INK = "#52606d"  # of axes and ticks
+_INK = "#1f2933"  # colour of titles and labels
+_FAINT_INK = "#52606d"  # colour of axes and ticks
 _GRID = "#e4e7eb"
 _FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 _TITLE_SIZE = 15  # pixels
@@ -59,7 +59,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """A dot at each (x, y); many dots are drawn transparent, so that they may overlap."""
+    """A dot at each (x, y); more than 100 dots are drawn transparent, so that overlaps are visible."""
 
     x: Sequence[float]
     y: Sequence[float]
@@ -133,7 +133,7 @@ class LinearScale:
         ['-2', '-1', '0', '1', '2']
         """
         step = _round_step((self.high - self.low) / 5)
-        # 1e-6 of a step is allowed for rounding, so that a tick at the end of the range is shown.
+        # The tolerance of 1e-6 steps for rounding errors keeps a tick at the end of the range.
         first, last = math.ceil(self.low / step - 1e-6), math.floor(self.high / step + 1e-6)
         return _labelled([index * step for index in range(first, last + 1)], step)
 
@@ -187,7 +187,7 @@ def _scale(axis: Axis, values: list[float]) -> LinearScale | LogScale:
 
 
 def _drawable(value: float, axis: Axis) -> bool:
-    # Near the ends of float64 the range of an axis would overflow.
+    # With values near the limits of float64, computing the range of an axis would overflow.
     return math.isfinite(value) and abs(value) < 1e300 and (axis.scale == "linear" or value > 1e-300)
 
 
@@ -361,7 +361,7 @@ def _number(value: float) -> str:
 
 
 def _text_width(text: str, size: int = _TEXT_SIZE) -> float:
-    # The font is the viewer's; 0.58 em a character is more than common fonts take on average.
+    # The viewer chooses the font; 0.58 em per character is more than common fonts take on average.
     return 0.58 * size * len(text)
 
 

@@ -1,4 +1,4 @@
-"""Frozen records that several packages exchange; docs/architecture.md says which.
+"""Frozen records that several rooms of the package exchange (docs/architecture.md).
 
 torch is imported for type checking only, so that a model file can be read without it.
 """
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 class Status(StrEnum):
     """How a fit ends: one word, the same in code, files and output (docs/architecture.md)."""
 
-    CERTIFIED = "certified"  # the bound on F - min F is as small as asked for
-    BUDGET = "budget"  # a budget was spent, or the fit was stopped, before that
-    SEPARATED = "separated"  # F has no finite minimum, which is proved
-    UNCERTIFIABLE = "uncertifiable"  # no further step helps, and there is no bound as small as asked for
+    CERTIFIED = "certified"  # the bound on F - min F is as small as `tol` asks
+    BUDGET = "budget"  # a budget was spent, or the fit was stopped, before the bound was small enough
+    SEPARATED = "separated"  # it is proven that F has no finite minimum
+    UNCERTIFIABLE = "uncertifiable"  # no further step helps, and the bound is too large or there is none
     DIVERGED = "diverged"  # F or a parameter became infinite or NaN
 
 
@@ -44,9 +44,9 @@ class Separation:
     Attributes
     ----------
     complete : bool
-        Whether a linear predictor has every row on its right side; otherwise some rows stay on the boundary.
+        Whether some linear predictor has every row strictly on its right side; otherwise some rows lie on the boundary.
     directions : tuple of (feature, output, sign)
-        The coefficients that run off to sign * infinity.
+        The coefficients that go to sign * infinity.
     """
 
     complete: bool
@@ -68,7 +68,7 @@ class StopReason:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """How far F at the answer is at most from its minimum.
+    """A bound on how far F at the answer is above its minimum, or why there is none.
 
     Attributes
     ----------
@@ -79,9 +79,9 @@ class Certificate:
     bound : float or None
         F(w) - min F <= bound, in nats; None where no bound is known.
     separation : Separation or None
-        The proof that there is no minimum.
+        The proof that F has no finite minimum.
     reason : StopReason or None
-        Why the fit ended; None where it met its goal, or the classes are separated.
+        Why the fit ended; None if it met its goal, or if the classes are separated.
 
     Examples
     --------
@@ -97,7 +97,7 @@ class Certificate:
 
     @property
     def message(self) -> str:
-        """In one sentence, why the fit ended and what is known of its answer."""
+        """One sentence on why the fit ended and what is known about its answer."""
         reason = self.reason or StopReason()
         phrases = (reason.cause, reason.answer, reason.known or self._known())
         return "; ".join(phrase for phrase in phrases if phrase)
@@ -124,7 +124,7 @@ class Certificate:
     def standard_errors(self) -> float | None:
         """sqrt(2 bound), or None without a bound.
 
-        To second order no coefficient is further from its optimum than so many of its standard errors.
+        To second order, no coefficient is further from its optimum than this number of its standard errors.
         """
         return None if self.bound is None else float((2.0 * self.bound) ** 0.5)
 
@@ -139,23 +139,23 @@ class State:
     Attributes
     ----------
     params : Params
-        The point that the step led to.
+        The parameters after the step.
     passes : float
-        Passes over the rows so far, a pass being one product with X and one with X'.
+        Passes over the rows so far; a pass is one product with X and one with X'.
     objective : float
-        F there, in nats.
+        F at params, in nats.
     expected_gap : float or None
         The solver's own estimate of F - min F, if it has one.
     raw : (n, n_outputs) or None
-        The raw prediction there, if the solver has it. It is valid until the next state is asked for.
+        The raw prediction at params, if the solver has it. It is valid until the next state is requested.
     dual_residual : (n, n_outputs) or None
-        A dual point q as q - target: of a step that solved the Newton equation for all rows, or the point of a dual
-        method.
+        A dual point q, as q - target. It comes from a step that solved the Newton equation for all rows, or is the
+        point of a dual method.
     expected_bound : float or None
-        The bound that this dual point should give, where the solver knows it.
+        The bound that this dual point is expected to give, if the solver knows it.
     snapshot : callable or None
-        Returns the solver's variables, from which it continues with the same bits; they are references, valid until the
-        next state is asked for.
+        Returns the solver's variables, from which it can continue with the same bits. They are references, valid until
+        the next state is requested.
     """
 
     params: Params
@@ -180,7 +180,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class FitProgress:
-    """What a monitor of a fit is shown after each step: the step, and the parameters that it reached."""
+    """The argument of a fit's monitors after each step: the step, and the parameters after it."""
 
     step: Step
     params: Params
@@ -190,13 +190,13 @@ Shown = TypeVar("Shown")
 Monitor: TypeAlias = Callable[[Shown], bool | None]
 """Called after each step of a fit (with a `FitProgress`) or each block of a stream (with a `StreamProgress`).
 
-It returns True to ask for the end: the answer so far is then returned.
+If it returns True, the fit or the stream ends, and the answer so far is returned.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """The result of a fit: the parameters, how far they are at most from the optimum, and the history of steps."""
+    """The result of a fit: the parameters, their certificate, and the history of steps."""
 
     params: Params
     certificate: Certificate
@@ -204,18 +204,18 @@ class FitResult:
 
     @property
     def passes(self) -> float:
-        """Passes over the rows in all."""
+        """The total number of passes over the rows."""
         return self.history[-1].passes if self.history else 0.0
 
     @property
     def seconds(self) -> float:
-        """Seconds in all."""
+        """The total time in seconds."""
         return self.history[-1].seconds if self.history else 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StreamState:
-    """What a stream needs to go on learning: facts as JSON values, and float64 arrays by their names in model files."""
+    """What a stream needs to continue: facts as JSON values, and float64 arrays by their names in model files."""
 
     facts: dict[str, Any]
     arrays: dict[str, NDArray[np.float64]]

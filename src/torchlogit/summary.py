@@ -1,4 +1,4 @@
-"""A model as text: how it was fitted, what is proven of it, and its coefficients in the table's own units."""
+"""A model as text: how it was fitted, what is proven about it, and its coefficients in the table's own units."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from torchlogit.model import Coefficient, LogisticModel
 
-MAX_SHOWN = 500  # coefficients: more are too many to read
+MAX_SHOWN = 500  # the most coefficients that are shown
 
 
 def summary(model: LogisticModel, *, elsewhere: str) -> str:
-    """The facts of the fit, then the coefficients, a line each; of more than 500 the largest.
+    """The facts of the fit, then one line per coefficient; if there are more than MAX_SHOWN, only the largest.
 
-    elsewhere: the beginning of a sentence about where all of them are, such as "coef_ holds".
+    elsewhere: who has all coefficients, as the beginning of a sentence that ends in "them all", such as "coef_ holds".
     """
     intercepts, coefficients = model.in_original_units()
     shown, more = coefficients, ""
@@ -42,7 +42,7 @@ def _facts(model: LogisticModel) -> str:
 
 
 def _table(model: LogisticModel, lines: list[Coefficient]) -> str:
-    """The coefficients, a line each, with the columns of standard errors where any are valid."""
+    """One line per coefficient; columns of standard errors, z and p only if any standard error is valid."""
     several = len(model.outputs) > 1
     with_errors = any(line.standard_error is not None for line in lines)
     heads = ["feature", *(["class"] if several else []), "coefficient", "odds ratio"]

@@ -58,9 +58,9 @@ class LogisticModule(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Losses by epoch: that of the epoch's last batch, and the mean over its rows.
+    """Losses by epoch: the loss of the epoch's last batch, and the mean loss over the epoch's rows.
 
-    The loss of a batch is taken before the step that the batch causes.
+    The loss of a batch is computed before the step that is made with it.
     """
 
     last_batch_losses: tuple[float, ...]
@@ -122,7 +122,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """The result of the experiment. `accuracy` is that on `fresh_data`, a second draw that was not trained on."""
+    """The result of the experiment. accuracy: on `fresh_data`, which was drawn separately and not trained on."""
 
     settings: Settings
     training_data: NoisyThreshold
@@ -136,7 +136,7 @@ class Experiment:
 def experiment(seed: int = 1) -> Experiment:
     """Run the notebook's cells in their order: draw data, train for 20 epochs, draw new data, measure the accuracy.
 
-    torch's global generator is left as it was.
+    The state of torch's global generator is restored afterwards.
 
     >>> found = experiment()
     >>> print(f"{found.weight:.3f} {found.bias:.3f} {found.accuracy}")
@@ -147,8 +147,8 @@ def experiment(seed: int = 1) -> Experiment:
         torch.manual_seed(settings.seed)
         training_data = NoisyThreshold()
         data_loader = DataLoader(training_data, batch_size=settings.batch_size)
-        # The notebook printed its batches here. Iterating takes a number from the generator, and the model's first
-        # parameters are the numbers after it.
+        # The notebook printed its batches here. Iterating draws a number from the generator, and the model's initial
+        # parameters are drawn after it: without this line they would be different.
         list(data_loader)
         model = LogisticModule()
         history = train(model, nn.BCELoss(), data_loader, settings.n_epochs, settings.learning_rate)
@@ -169,7 +169,7 @@ class Curve:
 def picture_of(experiment: Experiment, other: Curve | None = None) -> str:
     """An SVG picture of the experiment: the data with the fitted probabilities, and the loss by epoch.
 
-    other: a second fit whose probabilities are drawn, too.
+    other: a second fit whose probabilities are drawn as well.
 
     >>> picture_of(experiment())[:4]
     '<svg'
@@ -204,5 +204,5 @@ def picture_of(experiment: Experiment, other: Curve | None = None) -> str:
 
 
 def _probabilities(x: list[float], weight: float, bias: float) -> list[float]:
-    # tanh cannot overflow, as exp would if the other fit is steep.
+    # tanh cannot overflow; exp would if the other fit is steep.
     return [0.5 + 0.5 * math.tanh((weight * value + bias) / 2) for value in x]

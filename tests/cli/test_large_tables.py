@@ -225,8 +225,8 @@ def test_a_disk_that_fills_while_rows_are_kept(
 
 @pytest.mark.parametrize(("options", "said"), [
     ("--cache rows --no-cache", "--cache keeps encoded rows and --no-cache keeps none; give one of them."),
-    ("--no-cache --solver dual", "--no-cache reads all rows for a pass, and dual goes by few; leave it out."),
-    ("--resume", "--resume goes on from a checkpoint; name its folder with --checkpoint."),
+    ("--no-cache --solver dual", "--no-cache reads all rows for each step, but --solver dual uses few; leave it out."),
+    ("--resume", "--resume continues from a checkpoint; name its folder with --checkpoint."),
 ])  # fmt: skip
 def test_options_that_contradict_each_other(options: str, said: str, here: Path) -> None:
     done = torchlogit(here, *shlex.split(f"{TRAIN} {options}"))

@@ -106,13 +106,13 @@ def test_levels_that_were_never_seen_are_counted(here: Path) -> None:
 
 @pytest.mark.parametrize(("command", "said"), [
     ("train second.csv --update model.safetensors --l2 3",
-     "--update goes on with what the model was trained with; leave --l2 out."),
+     "--update keeps the settings that the model was trained with; leave --l2 out."),
     ("train second.csv --update model.safetensors --drop x",
-     "--update goes on with what the model was trained with; leave --drop out."),
+     "--update keeps the settings that the model was trained with; leave --drop out."),
     ("train first.csv --target y --solver streaming --holdout 0.2",
      "--holdout: --solver streaming predicts every row before it learns from it; leave it out"),
     ("train first.csv --target y --solver streaming --cache rows",
-     "--cache: --solver streaming reads every row once and keeps none; leave it out"),
+     "--cache: --solver streaming reads every row once and stores none; leave it out"),
 ])  # fmt: skip
 def test_options_that_make_no_sense(command: str, said: str, here: Path) -> None:
     run(here, f"train first.csv {STREAM}")

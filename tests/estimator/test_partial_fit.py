@@ -96,7 +96,7 @@ def test_classes_need_no_announcement_once_they_are_known() -> None:
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "one class": (
         lambda: LogisticRegression().partial_fit([[1.0]], ["no"]),
-        "y has one class only, 'no': announce all that may come, partial_fit(X, y, classes=['no', ...])",
+        "y has one class only, 'no': announce all classes, partial_fit(X, y, classes=['no', ...])",
     ),
     "a class never announced": (
         lambda: LogisticRegression().partial_fit([[1.0], [2.0]], [0, 1]).partial_fit([[3.0]], [2]),
@@ -110,7 +110,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "other classes later": (
         lambda: LogisticRegression().partial_fit([[1.0], [2.0]], [0, 1]).partial_fit([[3.0]], [1], classes=[0, 1, 2]),
-        "classes=[0, 1, 2]: the model knows [0, 1]; start anew for others",
+        "classes=[0, 1, 2]: the model has [0, 1]; use a new model for others",
     ),
     "l1": (
         lambda: LogisticRegression(l1=1.0, solver="streaming").fit([[1.0], [2.0]], [0, 1]),
@@ -118,11 +118,11 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "l2 to be chosen": (
         lambda: LogisticRegression(l2="auto").partial_fit([[1.0], [2.0]], [0, 1]),
-        "l2 is to be chosen, which rows that are read once cannot do: give a number, or fit first",
+        "l2 cannot be chosen from rows that are read once: give l2 as a number, or call fit first",
     ),
     "l2 to be chosen in one pass": (
         lambda: LogisticRegression(l2="auto", solver="streaming").fit([[1.0], [2.0]], [0, 1]),
-        "l2 is to be chosen, which rows that are read once cannot do: give a number, or fit first",
+        "l2 cannot be chosen from rows that are read once: give l2 as a number, or call fit first",
     ),
     "a class weight that is none": (
         lambda: LogisticRegression(class_weight="even").partial_fit([[1.0], [2.0]], [0, 1]),

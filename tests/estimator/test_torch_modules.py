@@ -128,7 +128,7 @@ def test_no_rows_are_no_loss() -> None:
         (torch.zeros(3, 1), torch.tensor([0, -1, 1]), None, "^target holds classes outside 0 to 1"),
         (torch.zeros(3, 1), torch.tensor([0.0, 1.5, 1.0]), None, r"^target holds values outside \[0, 1\]"),
         (torch.zeros(1, 1), torch.tensor([torch.nan]), None, r"^target holds values outside \[0, 1\]"),
-        (torch.zeros(3, 1), torch.zeros(3, requires_grad=True), None, "^target asks for a derivative"),
+        (torch.zeros(3, 1), torch.zeros(3, requires_grad=True), None, "^target requires a gradient"),
         (torch.zeros(3, 1), torch.zeros(3), torch.ones(3, 1), r"^weight of shape \(3, 1\): expected \(3,\)"),
     ],
 )

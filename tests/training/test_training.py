@@ -114,6 +114,6 @@ def test_coefficients_that_a_user_has_set_are_saved(tmp_path: Path) -> None:
 
 def test_what_no_data_has_measured_cannot_go_on_in_one_pass() -> None:
     model = LogisticRegression.from_torch(torch.nn.Linear(3, 1))
-    with pytest.raises(InputError, match=r"^taken over from torch: no rows tell how firmly these coefficients hold"):
+    with pytest.raises(InputError, match=r"^taken over from torch: the weight of the rows behind them is unknown"):
         model.partial_fit(*rows())
     assert model.set_params(warm_start=True).fit(*rows()).certificate_.status == "certified"

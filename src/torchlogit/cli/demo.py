@@ -68,7 +68,7 @@ def _total_loss(run: Experiment, weight: float, bias: float) -> float:
 
 
 def _distance(run: Experiment, best: Fitted) -> str:
-    """How far the 20 epochs ended from the optimum, in mean loss and in weight."""
+    """The sentences that compare the 20 epochs with the optimum, in mean loss and in weight."""
     n, certificate, weight = len(run.training_data.x), best.certificate, float(best.coef[0, 0])
     reached, optimum = _total_loss(run, run.weight, run.bias) / n, certificate.objective / n
     return (
@@ -80,7 +80,7 @@ def _distance(run: Experiment, best: Fitted) -> str:
 
 
 def _slope(run: Experiment, best: Fitted) -> str:
-    """How well the data determine the slope, in one sentence."""
+    """The sentence that says how well the data determine the slope."""
     low, high = _likelihood_interval(run, float(best.coef[0, 0]), best.certificate.objective)
     return (
         f"These {len(run.training_data.x)} rows hardly constrain the slope: any weight from {low:.1f} to {high:.1f} "

@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class EncodedBlocks:
-    """The blocks of a source, encoded for a model, and the warnings about them so far.
+    """The blocks of a source, encoded for a model.
 
-    also: columns to read besides those of the model.
+    also: columns to read in addition to those of the model. warnings: those about the blocks encoded so far.
     """
 
     model: LogisticModel
@@ -43,7 +43,7 @@ class EncodedBlocks:
         return prefetched(self._encoded(job))
 
     def print_warnings(self) -> None:
-        """Prints the warnings on standard error, each once for all rows."""
+        """Prints the warnings on standard error, one line per kind of warning, with the number of rows."""
         for warning in (*self.source.warnings, *(f"{self.source.files}: {one}" for one in messages(self.warnings))):
             click.echo(f"torchlogit: {warning}", err=True)
 

@@ -1,4 +1,4 @@
-"""torchlogit evaluate: how well a model predicts a table's rows; memory does not grow with their number."""
+"""torchlogit evaluate: measures a model on a table's rows, with memory that does not grow with their number."""
 
 from __future__ import annotations
 

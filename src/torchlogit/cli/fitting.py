@@ -1,4 +1,4 @@
-"""Training on a table by passes over its encoded rows: prepare, fit, save, measure."""
+"""Trains on a table by several passes over its encoded rows: prepare, fit, save, measure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torchlogit.records import Status
 def fit_table(
     options: TrainOptions, source: Source, plan: Plan, workspace: Workspace, warnings: Sequence[str]
 ) -> TrainReport:
-    """Trains on the source's rows, writes the model file, and measures the model. warnings: those so far."""
+    """Trains on the source's rows, writes the model file, and measures the model. warnings: from earlier steps."""
     others = options.validation_source()
     with workspace.prepared(source, options.encoder_options(), plan) as prepared:
         warnings = [*warnings, *source.warnings, *prepared.warnings]
@@ -34,7 +34,7 @@ def fit_table(
 def _encode_validation(
     prepared: Prepared, others: Source, plan: Plan, workspace: Workspace
 ) -> tuple[EncodedRows, list[str]]:
-    """The rows of --valid, encoded as the training rows are, and the warnings about them."""
+    """The rows of --valid, encoded in the same way as the training rows, and the warnings about them."""
     classes, all_rows = prepared.classes.classes, replace(plan, holdout=None)
     part, _ = encode(others, prepared.encoder, classes, all_rows, workspace.row_arrays())
     return part.rows(), [*others.warnings, *(f"{others.files}: {note}" for note in part.warnings)]

@@ -49,5 +49,5 @@ def _as_json(model: LogisticModel) -> dict[str, Any]:
 
 
 def _finite(record: dict[str, Any]) -> dict[str, Any]:
-    """The record with None for infinite numbers, which JSON does not have; an odds ratio may be one."""
+    """The record with None in place of infinite numbers, which JSON does not have; an odds ratio may be infinite."""
     return {key: None if value in (math.inf, -math.inf) else value for key, value in record.items()}

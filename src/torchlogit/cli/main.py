@@ -1,4 +1,4 @@
-"""The command `torchlogit`: each subcommand has a file, which is imported when it is called."""
+"""The command `torchlogit`. Each subcommand has its own module, which is imported when the subcommand is called."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-ENDED_BY_SIGPIPE = 128 + 13  # the exit code that a shell reports for a process ended by SIGPIPE
+ENDED_BY_SIGPIPE = 128 + 13  # the exit code that a shell reports for a process that was ended by SIGPIPE (13)
 
 COMMANDS = {
     "demo": "The tutorial's experiment: 400 rows, 20 epochs of SGD, and how far they end from the optimum.",
@@ -56,7 +56,7 @@ def cli() -> None:
 
 
 class _PathWithoutPandas(PathFinder):
-    """Finds the modules of sys.path, but pandas."""
+    """Finds all modules on sys.path except pandas."""
 
     @classmethod
     def find_spec(cls, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
@@ -64,7 +64,7 @@ class _PathWithoutPandas(PathFinder):
 
 
 def run() -> None:
-    """Runs the command line in a process of its own."""
+    """The entry point of the command: runs the command line in its own process."""
     # pyarrow imports pandas, where it is installed, to recognise its types: .3 s, and no command uses it.
     sys.meta_path[:] = [_PathWithoutPandas if finder is PathFinder else finder for finder in sys.meta_path]
     # torch and numba hold 200,000 objects that live until the end. Searching them for garbage takes .2 s while they are
@@ -75,7 +75,7 @@ def run() -> None:
 
 
 def main() -> None:
-    """Runs the command line; bad input ends in one line on standard error and exit code 1, never in a traceback."""
+    """Runs the command line. Bad input gives one line on standard error and exit code 1, never a traceback."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning idle threads make small steps 100 times slower
     from torchlogit.errors import TorchlogitError
 
@@ -102,6 +102,6 @@ def main() -> None:
 
 
 def _discard_output() -> None:
-    """Discards buffered output: Python would try to write it at exit, and print an error."""
+    """Discards buffered output. Otherwise Python would try to write it at exit, and print an error."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Metrics of a model on encoded rows: the same bits whether they are one table or a stream of blocks."""
+"""Metrics of a model on encoded rows. One table and a stream of blocks give the same bits."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from torchlogit.metrics import Metrics, MetricSums
     from torchlogit.model import LogisticModel
 
-MAX_ROWS = 1 << 16  # of a block
-MAX_VALUES = 1 << 23  # of a block's features and predictions together: at most 32 MiB in float32, 64 MiB in float64
+MAX_ROWS = 1 << 16  # the most rows of a block
+# The most values of a block, features and predictions together: at most 32 MiB in float32, 64 MiB in float64.
+MAX_VALUES = 1 << 23
 
 
 def block_rows(model: LogisticModel) -> int:
-    """The number of rows of a block: a power of two that depends on the model alone, so that sums do, too."""
+    """The number of rows of a block: a power of two that depends only on the model, so that sums are reproducible."""
     assert model.encoder is not None
     schema = model.encoder.schema
     width = int(min(len(model.feature_names), 2 * schema.filled)) + len(model.classes)
@@ -24,12 +25,12 @@ def block_rows(model: LogisticModel) -> int:
 
 
 def measure(model: LogisticModel, rows: EncodedRows) -> Metrics:
-    """The model's metrics on these rows, summed over blocks as `evaluate` sums them."""
+    """The model's metrics on these rows, summed over the same blocks as in `evaluate`."""
     return reduce(add, (sums_of(model, block) for block in rows.blocks(block_rows(model)))).result()
 
 
 def sums_of(model: LogisticModel, rows: EncodedRows) -> MetricSums:
-    """The sums that these rows, one block, add to the metrics."""
+    """The sums of one block of rows, from which metrics are computed."""
     import numpy as np
     import torch
 

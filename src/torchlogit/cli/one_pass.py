@@ -1,4 +1,4 @@
-"""Training on a table by one reading: columns are learned from its first rows, then each row is used once."""
+"""Trains on a table in one pass: the encoder is learned from its first rows, then each row is used once."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from torchlogit.training.rows import LabelledRows
     from torchlogit.training.settings import Settings
 
-FIRST_ROWS = 100_000  # rows that columns and classes are learned from, unless --sample-rows says otherwise
+# The encoder and the classes are learned from this number of first rows, unless --sample-rows is given. More rows find
+# more levels, and take longer.
+FIRST_ROWS = 100_000
 
 
 def stream_table(options: TrainOptions, source: Source, plan: Plan, warnings: Sequence[str]) -> TrainReport:
-    """Trains on the source's rows, each read once, and writes the model file. warnings: those so far."""
+    """Trains on the source's rows, each read once, and writes the model file. warnings: from earlier steps."""
     plan = replace(plan, sample_rows=plan.sample_rows or FIRST_ROWS)
     learned = learn_table(source, options.encoder_options(), plan)
     warnings = [*warnings, *learned.warnings]

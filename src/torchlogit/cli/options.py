@@ -1,4 +1,4 @@
-"""Options that the commands which read tables share."""
+"""Options that all commands which read tables share."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def split(names: str | None) -> list[str]:
 
 
 def refuse_overwriting(output: Path, inputs: Sequence[str]) -> None:
-    """Refuses to overwrite an input file, whether it was given by name, glob or folder."""
+    """Raises UsageError if the output is one of the input files, which may be given by name, glob or folder."""
     if output.exists() and any(output.samefile(path) for given in inputs for path in _files(given)):
         raise click.UsageError(f"{output} is among the files to read; write elsewhere with -o.")
 

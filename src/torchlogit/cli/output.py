@@ -1,4 +1,4 @@
-"""Predictions are written table by table: as CSV to standard output, or to a file that is replaced when complete."""
+"""Writes predictions table by table: as CSV to standard output, or to a file that is replaced only when complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUFFIXES = (*CODECS, ".parquet")
 
 
 def check_suffix(output: str) -> None:
-    """Refuses a file name whose suffix is none of SUFFIXES."""
+    """Raises InputError for a file name without one of the SUFFIXES."""
     from torchlogit.errors import InputError
 
     if output != STANDARD_OUTPUT and not output.endswith(SUFFIXES):
@@ -26,7 +26,7 @@ def check_suffix(output: str) -> None:
 
 @contextmanager
 def writing(output: str, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
-    """A function that writes tables of this schema; where anything fails, the file is left as it was."""
+    """Yields a function that writes tables of this schema. If anything fails, an existing file is left unchanged."""
     from torchlogit.atomic import replacing
 
     if output == STANDARD_OUTPUT:
@@ -42,7 +42,7 @@ def writing(output: str, schema: pa.Schema) -> Iterator[Callable[[pa.Table], Non
 
 
 def _csv_writer(file: IO[bytes], schema: pa.Schema, codec: str | None) -> Callable[[pa.Table], None]:
-    """Writes the header, and returns what writes tables; with a codec each is a compressed member of its own."""
+    """Writes the header, and returns a function that writes tables; with a codec, each is compressed separately."""
     import pyarrow as pa
     import pyarrow.csv as pacsv
 
@@ -66,6 +66,6 @@ def _parquet_writer(file: IO[bytes], schema: pa.Schema) -> Iterator[Callable[[pa
         yield writer.write_table
     except BaseException:
         with suppress(Exception):
-            writer.close()  # else it closes itself later, when the file is gone
+            writer.close()  # otherwise it would close itself later, when the file no longer exists
         raise
     writer.close()

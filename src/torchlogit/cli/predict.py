@@ -1,4 +1,4 @@
-"""torchlogit predict: predictions for a table's rows, in order; memory does not grow with their number."""
+"""torchlogit predict: predicts a table's rows, in order, with memory that does not grow with their number."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def predict(model: LogisticModel, rows: Source, output: str) -> None:
     empty = predictions(model, np.empty((0, len(model.outputs))))
     blocks = EncodedBlocks(model, rows)
     with closing(blocks.map(lambda _, features: predictions(model, model.raw_of(features)))) as tables:
-        first = next(tables, empty)  # before the output is opened: most bad input shows in the first rows
+        first = next(tables, empty)  # before the output is opened: most faults are in the first rows already
         with writing(output, empty.schema) as write:
             for table in chain([first], tables):
                 write(table)
@@ -57,7 +57,7 @@ def predict(model: LogisticModel, rows: Source, output: str) -> None:
 
 
 def predictions(model: LogisticModel, raw: NDArray[np.float64]) -> pa.Table:
-    """A table with the columns prediction, and probability_CLASS for every class."""
+    """A table with a column `prediction`, and a column `probability_CLASS` for every class."""
     import pyarrow as pa
 
     from torchlogit.prediction import likeliest, probabilities

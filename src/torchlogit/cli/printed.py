@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from torchlogit.metrics import Metrics
     from torchlogit.training.fitted import Fitted
 
-WIDTH = 100  # characters of a line
-NAME = 12  # characters of a line's heading
-SHOWN = 8  # names of one kind that are listed before "and N more"
+WIDTH = 100  # the most characters of a line with names
+NAME = 12  # the width in characters of a line's heading
+SHOWN = 8  # the most names that a line lists before "and N more"
 
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """What a training run has to report.
+    """The contents of a training report.
 
-    files: the name of the data. counts: the number of rows of each class. metrics: by the name of the rows, "train" or
-    "valid". path: of the model file.
+    files: the names of the data files. counts: the number of rows of each class. metrics: those of the rows "train"
+    and, if there are any, "valid". path: the path of the model file.
     """
 
     files: str
@@ -96,7 +96,7 @@ def _gaps(column: CategoricalColumn) -> str:
 
 
 def _hashing(schema: Schema) -> list[str]:
-    """How many hashed levels share their feature with another level."""
+    """The line about hashed levels that share their feature with another level; no line without hashing."""
     if not schema.hashed:
         return []
     share = schema.share_that_collides
@@ -104,7 +104,7 @@ def _hashing(schema: Schema) -> list[str]:
 
 
 def _some(names: list[str]) -> str:
-    """The first names, wrapped at WIDTH and indented below the heading."""
+    """The first SHOWN names, with lines wrapped at WIDTH and indented to the right of the heading."""
     shown = names[:SHOWN] + ([f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else [])
     lines = [""]
     for name in shown:
@@ -145,7 +145,7 @@ def _answer(report: TrainReport) -> str:
 
 
 def _l2_choice(fitted: Fitted) -> list[str]:
-    """How l2 was chosen, and the log loss that is expected on new rows; nothing where l2 was given."""
+    """The line on how l2 was chosen, with the log loss to expect on new rows; no line if l2 was given."""
     if fitted.path is None or fitted.chosen_by is None:
         return []
     from torchlogit.path import MEASURE_NAMES
@@ -159,7 +159,7 @@ def _l2_choice(fitted: Fitted) -> list[str]:
 
 
 def _stream(report: TrainReport) -> str:
-    """The answer of one pass: losses on rows that it had not learned from yet."""
+    """The lines on training in one pass: losses of predictions made for each row before learning from it."""
     losses, excess = report.fitted.progressive, report.fitted.expected_excess
     assert losses is not None
     error = "" if losses.log_loss_error is None else f" +- {losses.log_loss_error:.4f}"
@@ -178,7 +178,7 @@ def _stream(report: TrainReport) -> str:
 
 
 def metrics_table(metrics: dict[str, Metrics]) -> str:
-    """A line of metrics for each set of rows, and the error of an AUC that is not exact."""
+    """One line of metrics for each set of rows, and one line with the error of each AUC that is not exact."""
     width = max(NAME, *map(len, metrics))
     lines = [f"{'':<{width}} {'rows':>10} {'log loss':>10} {'accuracy':>10} {'AUC':>10} {'Brier':>10} {'ECE':>10}"]
     for name, values in metrics.items():

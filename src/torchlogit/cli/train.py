@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torchlogit.cli.train_options import TrainOptions
 
 SOLVERS = ["auto", "newton", "dual", "streaming", "sgd"]  # those of training.settings, which --help does not import
-MAX_THREADS = 1024  # OpenMP crashes at tens of thousands
+MAX_THREADS = 1024  # the largest value of --threads; OpenMP crashes with tens of thousands of threads
 
 
 class Strength(click.FloatRange):
@@ -109,7 +109,7 @@ def command(**given: Any) -> None:
 
 
 def _train(options: TrainOptions) -> TrainReport:
-    """Trains as the options say: a saved model further, in one pass, or by passes over the encoded rows."""
+    """Trains according to the options: updates a saved model, or fits in one pass or in several passes."""
     from torchlogit.cli.fitting import fit_table
     from torchlogit.cli.one_pass import stream_table, update_model
     from torchlogit.cli.workspace import Workspace
@@ -131,7 +131,7 @@ def _train(options: TrainOptions) -> TrainReport:
 
 
 def _as_json(report: TrainReport) -> dict[str, Any]:
-    """What --json prints: objective and bound per unit of weight."""
+    """The object that --json prints; objective and bound are per unit of weight, in nats."""
     certificate, facts = report.fitted.certificate, report.model.facts
     weight = facts.training_data["weight"]
     return {
@@ -152,7 +152,7 @@ def _as_json(report: TrainReport) -> dict[str, Any]:
 
 
 def _warn_of_missing_header(names: Sequence[str]) -> list[str]:
-    """A warning where column names look like numbers: the file may have no header row."""
+    """A warning if column names look like numbers, since the file may have no header row; else no warning."""
     import pyarrow as pa
 
     from torchlogit.data.columns import look_like_numbers
@@ -164,7 +164,7 @@ def _warn_of_missing_header(names: Sequence[str]) -> list[str]:
     return [f"columns are called {examples(numbers)}; if this is the first row and no header, give --no-header"]
 
 
-# Options that a saved model fixes, or that one pass has no use for: refused with --update.
+# Options that --update refuses: the saved model fixes them, or training in one pass does not use them.
 FIXED_BY_MODEL = ("solver", "l1", "l2", "positive", "class_weight", "cross", "hash_bits", "sample_rows", "holdout",
                   "valid", "cache", "no_cache", "checkpoint", "resume", "tol", "max_iter", "time_budget")  # fmt: skip
 
@@ -174,13 +174,13 @@ def _refuse_with_update(context: click.Context, options: TrainOptions) -> None:
     given += [name for name, columns in options.roles.items() if columns]
     if given:
         option = "--" + given[0].replace("_", "-")
-        raise click.UsageError(f"--update goes on with what the model was trained with; leave {option} out.")
+        raise click.UsageError(f"--update keeps the settings that the model was trained with; leave {option} out.")
 
 
 def _refuse_with_streaming(options: TrainOptions) -> None:
-    """Usage errors for options that have no meaning where every row is read once."""
+    """Raises UsageError for options that have no meaning when every row is read once."""
     measured = "predicts every row before it learns from it; leave it out, and use evaluate for other rows"
-    kept = "reads every row once and keeps none; leave it out, and go on with --update MODEL"
+    kept = "reads every row once and stores none; leave it out, and continue later with --update MODEL"
     refused = {
         "--holdout": (options.holdout is not None, measured),
         "--valid": (bool(options.valid), measured),

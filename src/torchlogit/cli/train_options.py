@@ -1,4 +1,4 @@
-"""The options of `torchlogit train` as one record, and the records of other rooms that are made from them."""
+"""The options of `torchlogit train` as one record, from which Plan, EncoderOptions and Settings are made."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """The options of the command line by their names; None for those that were left out and have no default."""
+    """The options of the command line, by name; None for an option without default that was not given."""
 
     data: tuple[str, ...]
     target: str | None
@@ -60,7 +60,7 @@ class TrainOptions:
     quiet: bool
 
     def check(self) -> None:
-        """Refuses, before any work, options that contradict each other and a model file that cannot be written."""
+        """Raises an error, before any work, for contradictory options and for a model file that cannot be written."""
         if self.valid and self.holdout is not None:
             raise click.UsageError("--valid and --holdout both say what to measure on; give one of them.")
         _seconds(self.time_budget)
@@ -92,7 +92,7 @@ class TrainOptions:
         return source(self.valid, self.no_header, self.names) if self.valid else None
 
     def target_in(self, table: Source, default: str | None = None) -> str:
-        """The column to predict: the one given, or the one that the files' format has, or else the default."""
+        """The column to predict: the label of svmlight files, or the column given, or else the default."""
         given, own = self.target or default, table.target
         if own is not None and given not in (None, own):
             raise click.UsageError(
@@ -135,7 +135,7 @@ class TrainOptions:
 
 
 def _refuse_target_among(target: str, roles: Mapping[str, Sequence[str]]) -> None:
-    """Usage error for an option about features that names the target."""
+    """Raises UsageError if an option about features names the target."""
     for option, names in roles.items():
         if target in names:
             raise click.UsageError(
@@ -144,7 +144,7 @@ def _refuse_target_among(target: str, roles: Mapping[str, Sequence[str]]) -> Non
 
 
 def _seconds(text: str | None) -> float | None:
-    """The number of seconds that a text such as 60, 60s, 5m or 1h stands for."""
+    """The number of seconds in a text such as 60, 60s, 5m or 1h; BadParameter for any other text."""
     if text is None:
         return None
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}

@@ -1,4 +1,4 @@
-"""scikit-learn's face: estimators, what they take, and how they are saved."""
+"""The scikit-learn interface: estimators, conversion of their inputs, and saving."""
 
 from torchlogit.estimator.classifier import LogisticRegression
 from torchlogit.estimator.path import LogisticRegressionPath

@@ -1,4 +1,4 @@
-"""Support of scikit-learn's callbacks (from 1.9 on): each step of a fit is one of their tasks."""
+"""Support for scikit-learn's callbacks (since 1.9): every step of a fit is a task in their sense."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Method = TypeVar("Method")
 
 
 class NoCallbackSupport:
-    """Replaces scikit-learn's CallbackSupportMixin before 1.9."""
+    """Stands in for CallbackSupportMixin, which scikit-learn has since 1.9."""
 
 
 def without_callbacks(method: Method) -> Method:
-    """The method itself: replaces scikit-learn's with_callbacks before 1.9."""
+    """The method, unchanged. Stands in for with_callbacks, which scikit-learn has since 1.9."""
     return method
 
 
@@ -31,9 +31,9 @@ except ImportError:
 
 
 class Tasks:
-    """A monitor that reports every step to an estimator's callbacks, any of which may ask for the end.
+    """A monitor that reports every step to an estimator's callbacks; each of them may end the fit.
 
-    X, y, sample_weight: what `fit` was given. classes: the labels, which a fitted estimator needs to predict.
+    X, y, sample_weight: the arguments of `fit`. classes: the labels, which a fitted estimator needs to predict.
     """
 
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, classes: NDArray[Any]) -> None:
@@ -50,7 +50,7 @@ class Tasks:
         return "_skl_callbacks" in estimator.__dict__ or "_parent_callback_ctx" in estimator.__dict__
 
     def __call__(self, progress: FitProgress) -> bool:
-        """Ends the task of this step and begins the next one; returns whether a callback has asked for the end."""
+        """Ends the task of this step and begins the next; returns whether a callback has asked to end the fit."""
         self.asked |= self.step.call_on_fit_task_end(
             **self.facts, reconstruction_attributes=lambda: self._fitted_attributes(progress.params)
         )
@@ -58,7 +58,7 @@ class Tasks:
         return self.asked
 
     def explained(self, fitted: Fitted) -> Fitted:
-        """The outcome; where a callback asked for the end, its certificate says so."""
+        """The result; if a callback ended the fit, its certificate says so."""
         if not self.asked or fitted.certificate.status is not Status.BUDGET:
             return fitted
         assert fitted.certificate.reason is not None, "a fit that is not certified has a reason to end"
@@ -66,7 +66,7 @@ class Tasks:
         return replace(fitted, certificate=replace(fitted.certificate, reason=reason))
 
     def end(self) -> None:
-        """Ends the task that was begun after the last step, and that of the whole fit."""
+        """Ends the task that began after the last step, and the task of the whole fit."""
         self.step.call_on_fit_task_end(estimator=self.facts["estimator"])
         self.whole.call_on_fit_task_end(**self.facts, reconstruction_attributes={})
 

@@ -36,12 +36,12 @@ from torchlogit.training.to_model import to_model
 from torchlogit.training.train import train
 
 Array = NDArray[np.float64]
-# Attributes that only some fits have: `_remember` removes those of the fit before.
+# Attributes that only some fits set: `_remember` removes those of the previous fit.
 OPTIONAL = ("training_data_", "solver_", "path_", "chosen_by_", "eval_history_", "progressive_", "expected_excess_")
 
 
 def _can_learn_in_one_pass(model: Any) -> bool:
-    """Whether there is a partial_fit; the InputError becomes the cause of the AttributeError."""
+    """Whether the estimator has partial_fit. scikit-learn raises AttributeError with this InputError as its cause."""
     if model.l1 or model.bounds is not None:
         raise InputError("l1 or bounds: learning in one pass takes l2 alone; set l1=0 and no bounds, or use fit")
     return True
@@ -51,22 +51,22 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
     """Logistic regression for two or more classes, with a proof of how close the answer is to the optimum.
 
     Minimises F(W, b) = sum_i s_i loss(x_i W + b, y_i) + l1 |W|_1 + l2 / 2 |W|^2 over the coefficients W and the
-    intercept b, which is not penalised. The loss is the logistic one for two classes and softmax cross-entropy for
-    more. X is used as it is: it need not be standardised for the solver's sake.
+    intercept b, which is not penalised. The loss is the logistic loss for two classes and softmax cross-entropy for
+    more. X is not standardised, and the solver does not need it to be.
 
     Parameters
     ----------
     l1 : float, default 0
-        Strength of the l1 penalty; coefficients of columns that say little become exactly 0.
+        Strength of the l1 penalty. A larger l1 makes the coefficients of more columns exactly 0.
     l2 : float, "auto" or L2Choice, default 1
-        Strength of the l2 penalty, 1 / C in scikit-learn's LogisticRegression. 0, with l1 = 0, is maximum likelihood.
-        "auto" chooses the l2 that should predict best, by approximate leave-one-out or by folds; an `L2Choice` says
-        more (docs/penalty.md).
+        Strength of the l2 penalty, 1 / C in scikit-learn's LogisticRegression. With l2 = 0 and l1 = 0 the answer is the
+        maximum likelihood estimate. "auto" chooses the l2 that should predict best, by approximate leave-one-out or by
+        folds; an `L2Choice` sets how it is chosen (docs/penalty.md).
     fit_intercept : bool, default True
         Whether there is an intercept.
     solver : str or solver, default "auto"
         "newton" (`StochasticNewton`), "dual" (`DualAscent` or `SoftmaxAscent`), "auto" (the one of these two that is
-        faster on such data), "streaming" (every row is read once, in order, and nothing is proven), "sgd" (`SGD` with
+        faster on such data), "streaming" (every row is read once, in order; there is no certificate), "sgd" (`SGD` with
         its defaults), or a solver object.
     tol : float, default 1e-6
         The fit stops once F is proven to be within tol * F of its minimum.
@@ -77,9 +77,9 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
     class_weight : dict or "balanced", optional
         A weight for each class, 1 for classes that are left out; "balanced" gives all classes the same total weight.
     warm_start : bool, default False
-        Whether `fit` begins from the last answer; it then ends no worse.
+        Whether `fit` begins at the last answer. The new answer then has no larger objective than the last one.
     device : str or torch.device, default "auto"
-        The device to compute on; "auto" is that of X where X is a tensor, else the CPU.
+        The device to compute on; "auto" is the device of X if X is a tensor, else the CPU.
     random_state : int or RandomState, optional
         Seeds the solver's samples and the folds that choose l2.
     verbose : int, default 0
@@ -102,32 +102,32 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
     history_ : tuple of Step
         Passes, seconds, objective and bound after each step.
     eval_history_ : list
-        The log loss on eval_set after each step, where one was given.
+        The log loss on eval_set after each step, if eval_set was given.
     covariance_ : Covariance or Refusal
-        The covariance of the coefficients, or why there is none.
+        The covariance of the coefficients, or the reason why there is none.
     l2_ : float
         The l2 that was used.
     path_, chosen_by_ : tuple of PathPoint, str
-        The penalties that were tried and what chose one of them, where l2 was chosen.
+        If l2 was chosen: the penalties that were tried, and the measure by which one of them was chosen.
     solver_ : solver
         The solver that was used.
     training_data_ : dict
         The number of rows, their weight, and a fingerprint of them.
     progressive_, expected_excess_
-        After one pass: the losses on rows before they were learned from, and by how much the log loss is expected to
-        exceed that of the best linear model, or None.
+        After training in one pass: the losses of predictions made for each row before learning from it; and the
+        expected excess of the log loss over that of the best linear model, None if unknown.
     n_features_in_, feature_names_in_
-        The number of columns, and their names where X had any.
+        The number of columns, and their names if X has any.
 
     Raises
     ------
     ValueError
-        For X or y that cannot be used.
+        If X or y cannot be used.
 
     Warns
     -----
     ConvergenceWarning
-        Where the answer is not certified.
+        If the answer is not certified.
 
     Notes
     -----
@@ -192,17 +192,17 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
         X : array-like of shape (n, n_features)
             See the class's notes.
         y : array-like, str or None
-            (n,) labels of any type; or (n,) probabilities of the second class, where all values lie in [0, 1] and some
-            strictly between (classes_ is then [0, 1]); or (n, n_classes) floats whose rows sum to 1. A str names a
-            column of X. None: X is a Dataset or DataLoader of pairs (x, y).
+            Labels of any type, (n,). Or probabilities of the second class, (n,), if all values are floats in [0, 1] and
+            at least one is strictly between; classes_ is then [0, 1]. Or probabilities of every class, (n, n_classes),
+            whose rows sum to 1. A str names a column of X. None: X contains y, as a Dataset of pairs (x, y) does.
         sample_weight : array-like of shape (n,), optional
             Weights, not negative; a row of weight 2 counts as two rows.
         offset : array-like of shape (n,), or (n, n_classes) for more than two classes, optional
-            A fixed addition to every row's raw prediction, used in `fit` alone.
+            A constant that is added to every row's raw prediction in `fit`; predictions do not use it.
         eval_set : tuple (X, y) or (X, y, sample_weight), optional
-            Validation rows. Their mean log loss after every step is in `eval_history_`. A fit that is not certified
-            yet ends once that loss has not fallen for five steps; a fit that ends without a certificate returns the
-            step with the lowest loss. With l2="auto" these rows choose l2, unless the L2Choice says otherwise.
+            Validation rows. Their mean log loss after every step is in `eval_history_`. The fit ends once this loss has
+            not fallen for five steps; a fit that ends before it is certified returns the step with the lowest loss.
+            With l2="auto", l2 is chosen on these rows; an L2Choice can say otherwise.
 
         Returns
         -------
@@ -217,7 +217,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
     def _fit(
         self, X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None, eval_set: EvalSet | None
     ) -> bool:
-        """Fits. Returns whether the fit ended as it was asked to: by one pass, eval_set or a callback."""
+        """Fits. Returns whether it ended uncertified by the user's wish: one pass, eval_set or a callback."""
         settings = self._settings()
         rows = training_rows(self, read(X, y), sample_weight, offset, self.class_weight)
         if settings.one_pass:
@@ -254,7 +254,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
         )
 
     def _remember(self, fitted: Fitted) -> None:
-        """Sets all attributes of a fitted estimator; no other method does."""
+        """Sets all attributes that `fit` and `partial_fit` leave; no other method sets them."""
         self.coef_, self.intercept_, self.classes_ = fitted.coef.T.copy(), fitted.intercept, fitted.classes
         self._fitted = replace(fitted, coef=self.coef_.T)
         self.certificate_, self.history_, self.n_iter_ = fitted.certificate, fitted.history, fitted.passes
@@ -271,14 +271,14 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
             self.progressive_, self.expected_excess_ = fitted.progressive, fitted.expected_excess
 
     def _as_model(self, encoder: Encoder | None = None, target: str | None = None) -> LogisticModel:
-        """The model that a file holds, with the present coefficients: a user may have set others."""
+        """The model to save. It has the present values of coef_ and intercept_, which a user may have changed."""
         check_is_fitted(self)
         coef = np.ascontiguousarray(self.coef_.T)
         fitted = replace(self._fitted, coef=coef, intercept=self.intercept_, classes=self.classes_)
         return to_model(fitted, encoder, feature_names=self._column_names(), target=target)
 
     def _starting_point(self) -> StartingPoint | None:
-        """The present model, for training to begin from; None before the first fit."""
+        """The present model, as a point from which training can begin; None before the first fit."""
         if not hasattr(self, "_fitted"):
             return None
         fitted = self._fitted
@@ -286,7 +286,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
         return StartingPoint(self.coef_.T, self.intercept_, self.classes_, weight, fitted.penalty.l2, fitted.stream)
 
     def _warm_start(self, rows: LabelledRows) -> StartingPoint | None:
-        """The present model where warm_start is set; InputError where its classes or columns are not the rows'."""
+        """The present model if warm_start is set, else None; InputError if the rows have other classes or columns."""
         start = self._starting_point()
         if not self.warm_start or start is None:
             return None
@@ -300,16 +300,16 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
 
     @classmethod
     def from_torch(cls, linear: torch.nn.Linear, classes: ArrayLike | None = None) -> Self:
-        """An estimator that predicts what a torch.nn.Linear does.
+        """An estimator with the same predictions as a torch.nn.Linear.
 
-        It has no certificate, but `fit` can begin from it (warm_start).
+        It has no certificate, but `fit` can begin at its coefficients (warm_start).
 
         Parameters
         ----------
         linear : torch.nn.Linear
-            A layer whose outputs are the logits of a softmax; or with one output, the logit of the second class.
+            A layer whose outputs are the inputs of a softmax, or whose only output is the logit of the second class.
         classes : array-like, optional
-            The class of each output, in order; for one output both classes, the other one first. Default: 0, 1, ...
+            The class of each output, in order; for one output, both classes. By default 0, 1, ...
 
         Examples
         --------
@@ -330,8 +330,8 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
     def summary(self) -> str:
         """A text about the fit: penalty, solver, objective, status and bound; then up to 500 coefficients.
 
-        Each coefficient is shown per unit of its column, with the odds ratio e^coefficient and, where they are valid,
-        its standard error, z and p; where they are not, the reason is given. InputError for a model without data.
+        Each coefficient is shown per unit of its column, with the odds ratio e^coefficient and, if they are valid, its
+        standard error, z and p; if they are not, the reason is given. Raises InputError if the model was not fitted.
 
         Examples
         --------
@@ -343,7 +343,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
     def save(self, path: str | Path) -> None:
         """Write a model file that `torchlogit.load` reads; `torchlogit.save` also takes a pipeline with an encoder.
 
-        InputError for classes that are not text, numbers or booleans, and for coefficients that are not finite.
+        Raises InputError for classes that are not text, numbers or booleans, and for coefficients that are not finite.
         """
         self._as_model().save(path)
 
@@ -353,15 +353,15 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
     ) -> Self:
         """Learn from further rows, each read once and in order.
 
-        How the rows are cut into calls does not change the result. After `fit`, it continues from the fitted
-        coefficients. There is no such method with l1 or bounds. See docs/streams.md.
+        The result does not depend on how the rows are divided among calls. After `fit`, learning continues from the
+        fitted coefficients. The method does not exist if l1 or bounds are set. See docs/streams.md.
 
         Parameters
         ----------
         X, y, sample_weight
             As in `fit`; y holds labels.
         classes : array-like, optional
-            All classes that may ever come; needed in the first call alone, where its rows do not hold them all.
+            All classes that may ever occur; needed in the first call, unless its rows hold them all.
 
         Returns
         -------
@@ -371,7 +371,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
         Raises
         ------
         InputError
-            For a label that is none of the classes.
+            If a label is not one of the classes.
 
         Notes
         -----
@@ -396,7 +396,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> int:
-    """The seed: a whole number stands for itself, so that 0, the default, gives what the command line gives."""
+    """The seed: an integer is used directly, and None is 0, the default of the command line."""
     if random_state is None or isinstance(random_state, int | np.integer):
         return int(random_state or 0)
     return int(check_random_state(random_state).randint(2**31))

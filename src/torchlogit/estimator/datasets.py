@@ -1,4 +1,4 @@
-"""Rows of torch's data sets and loaders, read in blocks where the data set can return several rows at once."""
+"""Reads the rows of torch's data sets and loaders, in blocks if the data set can return several rows at once."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from torch import Tensor
 
 from torchlogit.errors import DataError, TorchlogitWarning
 
-BLOCK_ROWS = 1 << 14  # rows requested at a time: fewer calls, and a list of this many rows in memory
+BLOCK_ROWS = 1 << 14  # rows requested at a time; more rows need fewer calls and more memory
 
-Tensors = tuple[Tensor, ...]  # what a data set's rows consist of, x and y mostly, each as one tensor (n, ...)
+Tensors = tuple[Tensor, ...]  # the parts of a data set's rows, usually x and y, each as one tensor (n, ...)
 
 
 def is_dataset(X: object) -> bool:
-    """Whether X is a data set or a loader of torch; torch.utils.data is not imported for the test."""
+    """Whether X is a data set or a loader of torch. The check does not import torch.utils.data."""
     module = sys.modules.get("torch.utils.data")
     return module is not None and isinstance(X, module.Dataset | module.DataLoader)
 
 
 def all_rows(data: Any) -> Tensors:
-    """All rows of a data set, in its order; of a loader that only shuffles, those of its data set, else its batches.
+    """All rows of a data set or a loader.
 
-    Warns where rows can only be read one at a time, which is slow.
+    The rows of a data set come in its order. A loader that takes every row once, with or without shuffling, gives the
+    rows of its data set; any other loader gives the batches of one epoch. Warns if rows can only be read one at a time,
+    which is slow.
     """
     from torch.utils.data import DataLoader
 
@@ -38,14 +40,14 @@ def all_rows(data: Any) -> Tensors:
 
 
 def pair(parts: Tensors) -> tuple[Tensor, Tensor]:
-    """The features and the target."""
+    """The features and the target, if the rows have exactly these two parts; else DataError."""
     if len(parts) != 2:
         raise DataError(f"the rows of the data set have {len(parts)} parts; expected two, x and y, or y on its own")
     return parts[0], parts[1]
 
 
 def _of_loader(loader: Any) -> Tensors:
-    """The rows of its data set where the loader changes their order alone, else one epoch of its batches."""
+    """The rows of the loader's data set if it changes only their order; else the batches of one epoch."""
     from torch.utils.data import RandomSampler, SequentialSampler, default_collate
 
     sampler = getattr(loader, "sampler", None)
@@ -77,7 +79,7 @@ def _of_dataset(dataset: Any) -> Tensors:
 
 
 def _in_blocks(dataset: Any) -> bool:
-    """Whether several rows can be read at once. A Subset always has `__getitems__`, so its data set is asked."""
+    """Whether several rows can be read at once. A Subset always has `__getitems__`, so its data set is checked."""
     from torch.utils.data import ConcatDataset, Subset
 
     if isinstance(dataset, Subset):
@@ -98,7 +100,7 @@ def _blocks(dataset: Any) -> Iterator[Any]:
 
 
 def _collated(block: Any) -> Tensors:
-    """Rows as torch collates them; a block that is already one tensor for each part is returned as it is."""
+    """The rows collated as torch does it; a block that already has one tensor per part is returned unchanged."""
     from torch.utils.data import default_collate
 
     together = isinstance(block, tuple) and all(isinstance(part, Tensor) for part in block)

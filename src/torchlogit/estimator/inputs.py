@@ -1,7 +1,8 @@
-"""X and y as arrays, whatever kind of object they are given as: `ADAPTERS` has one function for each kind.
+"""Converts X and y of any supported kind to arrays; `ADAPTERS` lists one function per kind.
 
 No library is imported that the caller has not imported: data frames are recognised by the Arrow protocol, data sets by
-the module of their class. What scikit-learn validates itself (arrays, lists, scipy matrices) is passed on unchanged.
+the module of their class. Arrays, lists and scipy matrices, which scikit-learn validates itself, are passed on
+unchanged.
 """
 
 from __future__ import annotations
@@ -34,16 +35,16 @@ from torchlogit.design import as_csr
 from torchlogit.errors import DataError
 from torchlogit.estimator.datasets import all_rows, is_dataset, pair
 
-NO_TARGET: Any = object()  # given as y: X has no target, and none is looked for in it
+NO_TARGET: Any = object()  # as y: there is no target, and X is not searched for one
 CHECKS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "order": "C"}
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """X, and y where there is one, as scikit-learn's validation takes them.
+    """X, and y if there is one, in a form that scikit-learn's validation accepts.
 
-    names: the columns' names, where X no longer shows them. tensor: the tensor that X was; predictions get its device
-    and type.
+    names: the columns' names, if X no longer holds them. tensor: the original X if it was a tensor; predictions get its
+    device and type.
     """
 
     X: Any
@@ -52,7 +53,7 @@ class Inputs:
     tensor: torch.Tensor | None = None
 
     def in_form_of_X(self, values: NDArray[Any]) -> Any:
-        """Predictions as an array; where X was a tensor, as a tensor on its device, floats in its type of floats."""
+        """Predictions as an array; if X was a tensor, as a tensor on its device, with floats of its type."""
         if self.tensor is None or values.dtype.kind not in "iufb":
             return values
         kind = self.tensor.dtype if values.dtype.kind == "f" and self.tensor.is_floating_point() else None
@@ -60,10 +61,11 @@ class Inputs:
 
 
 def read(X: Any, y: Any = None, columns: Sequence[str] = ()) -> Inputs:
-    """X and y in a form that `validated` takes.
+    """X and y in a form that `validated` accepts.
 
-    y: the target; or the name of X's column that holds it; or None where X brings its own; NO_TARGET for none. columns:
-    the names of the columns of the fit: they are selected from files and data sets, which may have others.
+    y: the target; the name of the column of X that holds it; None if X contains its target, as a data set does; or
+    NO_TARGET. columns: the names of the columns of the fit; these are selected from files and data sets, which may have
+    other columns, too.
     """
     if type(X) is np.ndarray:
         return Inputs(X, as_array(y))
@@ -84,7 +86,7 @@ def as_array(values: Any) -> Any:
 
 
 def validated(estimator: Any, inputs: Inputs, *, reset: bool) -> Any:
-    """X in C order or CSR form, checked by scikit-learn; its columns have to be those of the fit unless `reset`."""
+    """X in C order or CSR form, checked by scikit-learn. Unless `reset`, its columns must be those of the fit."""
     if isinstance(inputs.X, torch.Tensor):
         return _validated_tensor(estimator, inputs.X, reset)
     if inputs.names is None:
@@ -151,7 +153,7 @@ def _of_dataset(X: Any, y: Any, columns: Sequence[str]) -> Inputs:
 
 
 def _of_pandas(X: Any, y: Any, columns: Sequence[str]) -> Inputs:
-    """A pandas frame without its target column, where y names one; scikit-learn reads the rest."""
+    """A pandas frame, without the target column if y names it; scikit-learn converts the other columns."""
     if isinstance(y, str):
         _refuse_no_column(y, [str(name) for name in X.columns])
         X, y = X.drop(columns=[y]), X[y]
@@ -184,7 +186,7 @@ def _of_path(X: Any, y: Any, columns: Sequence[str]) -> Inputs:
 
 
 def _of_table(table: pa.Table, y: Any, columns: Sequence[str], *, written: bool = False) -> Inputs:
-    """The features of a table, and the target where y names a column. written: numbers may be text, as in CSV files."""
+    """The features of a table, and the target if y names its column. written: numbers may be text, as in CSV files."""
     target = as_array(y)
     if isinstance(y, str):
         table, target = without_target(table, y)
@@ -224,7 +226,7 @@ def _listed_numbers(name: str, column: pa.ChunkedArray) -> tuple[list[str], NDAr
 
 
 def _of_vectors(table: pa.Table, name: str, target: Any, columns: Sequence[str]) -> Inputs:
-    """A column of sparse vectors, with the features of the fit: `columns` tell their first index and their number."""
+    """The features in a column of sparse vectors; after a fit, `columns` gives their first index and their number."""
     if not columns:
         learner = VectorLearner(name)
         learner.update(table.column(name), lambda row: Location(None, row))
@@ -252,7 +254,7 @@ def _no_numbers(name: str, kind: str) -> DataError:
 
 
 def _from(package: str, name: str) -> Callable[[Any], bool]:
-    """A test for objects of a class of this package, which is not imported for it."""
+    """A test for instances of a class, given by its package and name; the test does not import the package."""
 
     def fits(X: Any) -> bool:
         kind = getattr(sys.modules.get(package), name, None)

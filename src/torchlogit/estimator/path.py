@@ -1,4 +1,4 @@
-"""LogisticRegressionPath: fits for many penalties at once, the best of them, and any of them certified on request."""
+"""LogisticRegressionPath: fits many penalties at once, chooses the best, and certifies any of them on request."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class LogisticRegressionPath(LinearClassifier):
     Parameters
     ----------
     l2s : array-like, optional
-        The penalties; None for a coarse grid computed from the data, and a fine one about its best.
+        The penalties. By default a coarse grid is computed from the data, and then a finer grid around its best l2.
     choose : {"auto", "alo", "cv", "validation"}, default "auto"
-        What the penalties are compared by: "alo" (approximate leave-one-out), "cv" (folds, which share the readings of
-        X), "validation" (the rows of eval_set), or "auto" for the first of "validation", "alo" and "cv" that can be
-        had; "alo" is for at most 2,500 coefficients.
+        How the penalties are compared: "alo" (approximate leave-one-out), "cv" (folds; each reading of X serves all of
+        them), "validation" (the rows of eval_set), or "auto" for the first of "validation", "alo" and "cv" that is
+        possible. "alo" is possible for at most 2,500 coefficients.
     one_standard_error : bool, default False
-        Choose the largest l2 whose log loss is within a standard error of the lowest.
+        Choose the largest l2 whose log loss is within one standard error of the lowest.
     cv : int or splitter of scikit-learn, default 5
-        The folds.
+        The number of folds, or a splitter that makes them.
     fit_intercept, solver, tol, max_iter, class_weight, penalty_factors, device, random_state, verbose
         As for `LogisticRegression`.
 
@@ -57,12 +57,12 @@ class LogisticRegressionPath(LinearClassifier):
     Raises
     ------
     ValueError
-        For X or y that cannot be used.
+        If X or y cannot be used.
 
     Warns
     -----
     ConvergenceWarning
-        Where the answer is not certified.
+        If the answer is not certified.
 
     Examples
     --------
@@ -143,10 +143,10 @@ class LogisticRegressionPath(LinearClassifier):
         return self
 
     def certify(self, l2: float) -> LogisticRegression:
-        """Fit the model at this l2, on the path or between its points, to its certificate.
+        """Fit the model at this l2, which need not be on the path, until it is certified; returns the model.
 
-        The fit begins from the nearest point of the path. At a point of the path, `path_` gets the objective and bound
-        that were proven.
+        The fit begins at the nearest point of the path. If l2 is on the path, its point in `path_` gets the certified
+        objective and bound.
 
         Raises
         ------

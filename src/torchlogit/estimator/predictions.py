@@ -1,4 +1,4 @@
-"""Predictions of linear classifiers, by scikit-learn's methods."""
+"""The prediction methods of scikit-learn's classifiers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def decision_function(self, X: Any) -> Any:
         """The raw prediction X coef' + intercept: (n,) for two classes, (n, n_classes) for more.
 
-        All predictions are arrays; where X is a tensor, they are tensors on its device.
+        This and the other methods return arrays; if X is a tensor, they return tensors on its device.
         """
         inputs = self._inputs(X)
         raw = self._raw(inputs)
@@ -46,17 +46,17 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return inputs.in_form_of_X(probability_of(features, self.coef_.T, self.intercept_))
 
     def predict_log_proba(self, X: Any) -> Any:
-        """The logarithm of `predict_proba`, finite wherever the raw prediction is."""
+        """The logarithm of `predict_proba`; finite if the raw prediction is finite."""
         inputs = self._inputs(X)
         return inputs.in_form_of_X(log_probabilities(self._raw(inputs)))
 
     def predict(self, X: Any) -> Any:
-        """The most probable class of every row, (n,); always an array where classes are not numbers."""
+        """The most probable class of every row, (n,); always an array if classes are not numbers."""
         inputs = self._inputs(X)
         return inputs.in_form_of_X(self._likeliest(inputs))
 
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
-        """The accuracy: the weighted share of rows whose class is the most probable one; X and y as in `fit`."""
+        """The accuracy: the weighted share of rows whose class is predicted correctly; X and y as in `fit`."""
         inputs = self._inputs(X, y)
         return float(accuracy_score(inputs.y, self._likeliest(inputs), sample_weight=as_array(sample_weight)))
 

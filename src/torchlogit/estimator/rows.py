@@ -1,4 +1,4 @@
-"""Labelled rows from X, y, sample_weight and offset, with scikit-learn's checks."""
+"""Makes LabelledRows from X, y, sample_weight and offset, with scikit-learn's checks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def training_rows(
 
 
 def validation_rows(estimator: Any, eval_set: EvalSet, classes: NDArray[Any]) -> LabelledRows:
-    """The rows of eval_set; their columns have to be those of the training rows."""
+    """The rows of eval_set; their columns must be those of the training rows."""
     if not isinstance(eval_set, tuple) or len(eval_set) not in (2, 3):
         raise InputError("eval_set: expected a tuple, (X, y) or (X, y, sample_weight); give one such set of rows")
     X, y, sample_weight = (*eval_set, None)[:3]
@@ -52,7 +52,7 @@ def validation_rows(estimator: Any, eval_set: EvalSet, classes: NDArray[Any]) ->
 def further_rows(estimator: Any, X: Any, y: Any, classes: ArrayLike | None, sample_weight: Any) -> LabelledRows:
     """The rows of `partial_fit`.
 
-    Their classes are those of the estimator where it has some, else those announced, else those of these rows.
+    Their classes are those of the estimator if it has any, else those in `classes`, else those of the labels.
     """
     first = not hasattr(estimator, "coef_")
     inputs = read(X, y, () if first else tuple(getattr(estimator, "feature_names_in_", ())))
@@ -64,7 +64,7 @@ def further_rows(estimator: Any, X: Any, y: Any, classes: ArrayLike | None, samp
 
 
 def checked_labels(y: NDArray[Any]) -> Targets:
-    """The targets of labels of any type, (n,); ValueError for quantities, InputError for one class only."""
+    """The targets of labels of any type, (n,); ValueError for continuous values, InputError for only one class."""
     counted = small_integer_labels(y)
     if counted is not None:
         return counted
@@ -73,7 +73,7 @@ def checked_labels(y: NDArray[Any]) -> Targets:
 
 
 def _checked_among(y: ArrayLike, classes: NDArray[Any]) -> Targets:
-    """The targets of other rows, whose labels are among the classes, or whose distributions are over as many."""
+    """The targets of validation rows: labels from `classes`, or distributions over that number of classes."""
     soft = probabilities(y)
     if soft is not None and len(soft.classes) == len(classes):
         return replace(soft, classes=classes)
@@ -92,7 +92,7 @@ def _canonical(X: Any) -> Features:
 
 
 def _weights(sample_weight: Any, n: int) -> Array:
-    """The weight of each of n rows, (n,), checked; ones where none are given."""
+    """The checked weights of n rows, (n,); ones if none are given."""
     ones: Array = np.broadcast_to(1.0, n)
     if sample_weight is None:
         return ones
@@ -105,20 +105,20 @@ def _known_classes(fitted: NDArray[Any] | None, labels: NDArray[Any], announced:
     if announced is not None:
         given = np.unique(np.asarray(announced))
         if known is not None and not np.array_equal(given, known):
-            raise InputError(f"classes={given.tolist()}: the model knows {known.tolist()}; start anew for others")
+            raise InputError(f"classes={given.tolist()}: the model has {known.tolist()}; use a new model for others")
         known = given
     if known is None:
         known = np.unique(labels)
     if len(known) < 2:
         only = plain_label(known[0])
         raise InputError(
-            f"y has one class only, {only!r}: announce all that may come, partial_fit(X, y, classes=[{only!r}, ...])"
+            f"y has one class only, {only!r}: announce all classes, partial_fit(X, y, classes=[{only!r}, ...])"
         )
     return known
 
 
 def _codes(labels: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:
-    """The index of each label among the known classes; InputError for a label that is none of them."""
+    """The index of each label in the known classes; InputError for a label that is not one of them."""
     codes = np.searchsorted(known, labels).clip(0, len(known) - 1)
     unknown = known[codes] != labels
     if unknown.any():

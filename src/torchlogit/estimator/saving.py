@@ -1,4 +1,4 @@
-"""Models of fitted estimators and pipelines."""
+"""Turns fitted estimators and pipelines into models and model files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def save(fitted: LogisticRegression | Pipeline, path: str | Path, *, target: str
     fitted : LogisticRegression or Pipeline
         The estimator; a Pipeline has exactly these two steps.
     path : str or Path
-        The file to write; it is replaced when the new one is complete.
+        The file to write. An existing file is replaced only when the new one is complete.
     target : str, optional
         The name of the column that is predicted.
 

@@ -1,4 +1,4 @@
-"""TableEncoder: the encoder of tables as a scikit-learn transformer."""
+"""TableEncoder: the table encoder as a scikit-learn transformer."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     numeric, categorical, text : sequence of str
-        Names of the columns whose kind is not to be told from their values.
+        Names of the columns that are of this kind; the kind of the other columns is inferred from their values.
     drop : sequence of str
         Names of the columns to leave out.
     crosses : sequence of str
         Pairs of columns, "A:B"; each pair of their levels becomes a category of its own.
     hash_bits : int, optional
-        All categories share 2^hash_bits features, and so do, in each column of text, its words.
+        If given, all levels of categorical columns share 2^hash_bits features, and in each column of text, all words
+        share 2^hash_bits features. By default every level and every word has its own feature.
 
     Attributes
     ----------
     schema_ : Schema
-        What was learned of each column: all that `transform` needs.
+        What was learned about each column: all that `transform` needs.
     warnings_ : tuple of str
-        What the training table holds that may be a mistake, one sentence each.
+        Warnings about columns of the training table that may be a mistake, one sentence each.
     feature_names_in_, n_features_in_
         The columns of the training table.
 
@@ -82,7 +83,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def from_schema(cls, schema: Schema) -> TableEncoder:
-        """The fitted encoder that has this schema.
+        """A fitted encoder with this schema.
 
         >>> learned = TableEncoder().fit({"age": [20, 30, 40]})
         >>> TableEncoder.from_schema(learned.schema_).transform({"age": [30]})
@@ -93,7 +94,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return encoder
 
     def fit(self, X: object, y: object = None) -> Self:
-        """Learns what each column of the table holds; `y` is ignored."""
+        """Learns the kind, the levels and the scale of each column of the table; `y` is ignored."""
         table = table_from(X)
         if table.num_rows == 0:
             raise DataError("the table has no rows; give at least one")
@@ -106,7 +107,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, X: object) -> Matrix:
-        """The features of a table, (n, n_features), float32; warns of levels and missing values that are new."""
+        """The features of a table, (n, n_features), float32; warns of levels and missing values new since training."""
         encoded = self.encode(X)
         if encoded.messages:
             warnings.warn("; ".join(encoded.messages), TorchlogitWarning, stacklevel=3)
@@ -130,7 +131,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         >>> encoder = TableEncoder().fit({"age": [20, 40], "job": ["clerk", "smith"]})
         >>> [(origin.column, origin.level) for origin in encoder.origins()]
         [('age', None), ('job', 'clerk'), ('job', 'smith')]
-        >>> encoder.origins()[0].unit  # what a year more adds to the feature
+        >>> encoder.origins()[0].unit  # how much the feature grows per year of age
         0.1
         """
         check_is_fitted(self)

@@ -1,4 +1,4 @@
-"""A Fitted from the coefficients of a torch.nn.Linear, which has no certificate."""
+"""Makes a Fitted, without certificate, from the coefficients of a torch.nn.Linear."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NOT_MEASURED = Certificate(
     Status.UNCERTIFIABLE,
     math.nan,
     None,
-    reason=StopReason(known="the coefficients were taken over from torch, and no data has measured them"),
+    reason=StopReason(known="the coefficients were taken over from torch, and not measured on any data"),
 )
 
 
 def fitted_from_linear(linear: torch.nn.Linear, classes: ArrayLike | None) -> Fitted:
-    """A Fitted that predicts what the Linear does."""
+    """A Fitted with the same predictions as the Linear."""
     coef, intercept, labels = _parameters(linear, classes)
     return Fitted(
         coef=coef,
@@ -46,10 +46,11 @@ def fitted_from_linear(linear: torch.nn.Linear, classes: ArrayLike | None) -> Fi
 def _parameters(linear: torch.nn.Linear, classes: ArrayLike | None) -> tuple[Array, Array, NDArray[np.generic]]:
     """coef (n_features, n_outputs), intercept and the classes in ascending order, from a Linear's outputs.
 
-    One output is the logit of the second class. Two are a softmax of two classes: the logit is their difference.
+    A single output is the logit of the second class. Two outputs are a softmax of two classes, whose logit is their
+    difference.
     """
     if not isinstance(linear, torch.nn.Linear):
-        raise InputError(f"{type(linear).__name__}: expected a torch.nn.Linear, the last layer of a network say")
+        raise InputError(f"{type(linear).__name__}: expected a torch.nn.Linear, such as the last layer of a network")
     outputs = max(linear.out_features, 2)
     labels = np.arange(outputs) if classes is None else np.asarray(classes)
     order = np.argsort(labels, kind="stable") if labels.ndim == 1 else np.arange(0)

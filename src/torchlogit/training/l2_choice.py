@@ -67,7 +67,8 @@ def folds(objective: Objective, targets: Targets, cv: Any, seed: int) -> torch.T
             fold[rows] = (n_dealt + np.arange(len(rows))) % cv
             n_dealt += len(rows)
     if len(np.unique(fold[fold >= 0])) < 2:
-        raise InputError(f"cv={cv}: {np.count_nonzero(weighted)} rows make no two folds; give more, or l2 as a number")
+        n = np.count_nonzero(weighted)
+        raise InputError(f"cv={cv}: {n} rows are too few for two folds; give more rows, or l2 as a number")
     return torch.from_numpy(fold).to(objective.target.device)
 
 
@@ -80,6 +81,6 @@ def _given_folds(objective: Objective, targets: Targets, cv: Any) -> torch.Tenso
     splits = check_cv(cv, y, classifier=y is not None).split(np.zeros((n, 1)), np.zeros(n) if y is None else y)
     for k, (train, test) in enumerate(splits):
         if (fold[test] >= 0).any() or len(train) + len(test) != n or np.isin(test, train).any():
-            raise InputError("cv: expected folds, each row tested at most once, by a fit of all rows outside its fold")
+            raise InputError("cv: expected folds that test each row at most once, and train on all rows outside a fold")
         fold[test] = k
     return torch.from_numpy(fold).to(objective.target.device)

@@ -73,7 +73,7 @@ def _running(settings: Settings, n_features: int, n_classes: int, start: Startin
     begin = None
     if start is not None:
         if start.weight is None:
-            raise InputError("taken over from torch: no rows tell how firmly these coefficients hold; use fit first")
+            raise InputError("taken over from torch: the weight of the rows behind them is unknown; call fit first")
         begin = Start(Params(torch.tensor(start.coef), torch.tensor(start.intercept)), start.weight)
     if isinstance(settings.solver, OnePassSolver):
         solver = settings.solver
@@ -90,7 +90,7 @@ def _l2(settings: Settings, start: StartingPoint | None) -> float:
     if isinstance(l2, float):
         return l2
     if start is None or start.l2 is None:
-        raise InputError("l2 is to be chosen, which rows that are read once cannot do: give a number, or fit first")
+        raise InputError("l2 cannot be chosen from rows that are read once: give l2 as a number, or call fit first")
     return start.l2
 
 

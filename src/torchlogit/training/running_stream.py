@@ -22,7 +22,7 @@ SOLVERS: dict[str, type[StreamingNewton | ScaleFree]] = {"StreamingNewton": Stre
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunningStream:
-    """A stream, the solver that began it, and counts (n_classes,): the number of rows of each class so far."""
+    """A stream and the solver that began it. counts (n_classes,): the number of rows of each class so far."""
 
     solver: OnePassSolver
     stream: Stream
@@ -30,7 +30,7 @@ class RunningStream:
 
     @classmethod
     def resume(cls, state: StreamState) -> RunningStream:
-        """The stream that goes on from its record."""
+        """The stream that continues from its record."""
         kind = SOLVERS.get(state.facts.get("learner", ""))
         if kind is None:
             raise InputError(f"learner {state.facts.get('learner')!r}: expected one of {', '.join(SOLVERS)}")
@@ -38,15 +38,15 @@ class RunningStream:
         return cls(solver, solver.resume(state), state.arrays["class_counts"].copy())
 
     def record(self) -> StreamState:
-        """A copy of the state, to resume from."""
+        """A copy of the state, from which `resume` continues."""
         state = self.stream.record()
         return StreamState(state.facts, {**state.arrays, "class_counts": self.counts.copy()})
 
     def class_weights(self, class_weight: ClassWeight, classes: NDArray[Any], codes: NDArray[np.integer[Any]]) -> Array:
-        """The class weights of the next rows, (n,), which are added to the counts.
+        """The class weight of each of the next rows, (n,); adds these rows to the counts.
 
-        "balanced": n / (K n_k), where n and n_k are the numbers of rows and of rows of the class up to this row, and
-        the count of every class begins at 1.
+        "balanced": n / (K n_k) for K classes, where n_k is 1 plus the number of rows of the row's class up to and
+        including this row, and n is the sum of n_k over the classes.
         """
         counts = self.counts + np.cumsum(np.eye(len(classes))[codes], axis=0)
         own = counts[np.arange(len(codes)), codes]

@@ -1,4 +1,4 @@
-"""Settings: everything that a fit is asked for, its rows apart."""
+"""Settings: all options of a fit, without its rows."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class OnePassSolver(Protocol):
         intercept: bool = True,
         start: Start | None = None,
     ) -> Stream:
-        """A new stream, which begins from the coefficients of the start where there is one."""
+        """A new stream, which begins from the coefficients of `start`, if given."""
         ...
 
     def resume(self, state: StreamState) -> Stream:
-        """The stream that goes on from its record."""
+        """The stream that continues from its record."""
         ...
 
 
@@ -51,10 +51,10 @@ class OnePassSolver(Protocol):
 class Settings:
     """The settings of a fit; `LogisticRegression` explains each.
 
-    l2: "auto" or an L2Choice where it is to be chosen from the data. solver: a name in SOLVERS, or a solver. max_iter:
-    passes over the rows. time_budget: seconds. penalty_factors and bounds: (n_features,) arrays, or one number for all
-    columns. device: "auto" for that of the rows. seed: of the solver's samples and of the folds that choose l2.
-    verbose: whether a line on standard error shows the progress.
+    l2: a number, or "auto" or an L2Choice to choose it from the data. solver: a name in SOLVERS, or a solver. max_iter:
+    the most passes over the rows. time_budget: seconds. penalty_factors and bounds: arrays (n_features,), or one number
+    for all columns. device: "auto" for the device of the rows. seed: seeds the solver's samples and the folds that l2
+    is chosen by. verbose: whether a line on standard error shows the progress.
     """
 
     l1: float = 0.0
@@ -79,7 +79,7 @@ class Settings:
         return isinstance(self.solver, OnePassSolver)
 
     def penalty(self, n_features: int, l2: float) -> ElasticNet:
-        """The penalty on n_features columns with this l2; InputError for factors and bounds of other shapes."""
+        """The penalty on n_features columns with this l2; InputError for factors or bounds of another shape."""
         lower, upper = self.bounds if self.bounds is not None else (None, None)
         return ElasticNet(
             float(self.l1),
@@ -90,10 +90,10 @@ class Settings:
         )
 
     def goal(self) -> Goal:
-        """When to stop; InputError for numbers that are not positive.
+        """The goal and the budgets of the fit; InputError for numbers that are not positive.
 
-        Without a penalty the coefficients are read together with their standard errors, so the answer also has to be
-        close to the optimum in units of those.
+        Without a penalty, coefficients are interpreted with their standard errors. Then the answer must also be within
+        `CLOSE` standard errors of the optimum.
         """
         for name in ("tol", "max_iter", "time_budget"):
             value = getattr(self, name)
@@ -104,7 +104,7 @@ class Settings:
         return Goal(self.tol, standard_errors=errors, max_iter=self.max_iter, time_budget=self.time_budget)
 
     def solver_for(self, objective: Objective) -> Solver:
-        """The solver; a name stands for the solver of that name that suits the objective."""
+        """The solver object; for a name, the solver of that name that suits the objective."""
         if not isinstance(self.solver, str):
             if isinstance(self.solver, type | OnePassSolver) or not hasattr(self.solver, "iterates"):
                 raise InputError(f"solver={self.solver!r}: expected a name or a solver object, such as SGD(...)")
@@ -126,7 +126,7 @@ class Settings:
 
 
 def _by_column(name: str, values: ArrayLike | None, n_features: int) -> torch.Tensor | None:
-    """One number for each column, from a number for all of them or an array."""
+    """One number per column, (n_features,), from an array or one number for all columns; None for None."""
     if values is None:
         return None
     array = np.asarray(values, dtype=np.float64)
