@@ -314,8 +314,8 @@ def _implicit_step(objective: Objective, batch: Objective, x: Tensor, theta: Ten
     """argmin_w of the batch's losses, scaled to F / N, plus |w - theta|^2 / (2 rate); x holds the batch's rows.
 
     The unknown is the raw prediction u at w, with b rows in place of w's p: u = X theta - X X' C residual(u),
-    C = rate n s / (b N). It is found by Newton's method, whose steps are damped to ln(1 + r) / r, r the log-odds that they move, under
-    which a logistic loss provably falls (Bach 2010, doi:10.1214/09-EJS521).
+    C = rate n s / (b N). It is found by Newton's method. Steps are damped to ln(1 + r) / r, r the log-odds moved,
+    with which a logistic loss provably falls (Bach 2010, doi:10.1214/09-EJS521).
     """
     scale = rate * share(objective, batch)
     start = raw = batch.raw(theta)
