@@ -33,11 +33,11 @@ from torchlogit.solvers import Resumable, Solver
 from torchlogit.solvers.newton.stochastic_newton import StochasticNewton
 
 # A bound costs about a pass, so it is computed only where it may be small enough, judged by the gap F - min F that the
-# solver expects. Larger ratios: more bounds in vain; smaller ones: a certificate that comes some steps late.
+# solver expects. Larger ratios: more bounds that are not small enough; smaller ones: a certificate some steps later.
 GAP_RATIO = 100.0  # expected gap / (tol F) up to which a bound is computed
 BOUND_RATIO = 1.5  # expected bound / (tol F) up to which it is computed, where the solver predicts the bound itself
 # Expected gap / F up to which a bound is computed while the classes may be separated. Where there is none, separation
-# is looked for. Larger: it is found earlier, and more bounds are computed in vain.
+# is looked for. Larger: it is found earlier, and more bounds are computed that are not needed.
 SEPARABLE_GAP = 1e-4
 NEGLIGIBLE_GAP = 1e-10  # expected gap / F below which no further step is of use, whatever the tolerance
 STALLED_STEPS = 4  # Newton steps without any decrease of F, after which rounding is all that is left
@@ -54,8 +54,8 @@ class Goal:
     tol : float
         The bound on F - min F that is asked for, relative to F.
     standard_errors : float, optional
-        The largest sqrt(2 bound) that is asked for besides: to second order the distance of every coefficient from its
-        optimum, in standard errors.
+        The largest sqrt(2 bound) that is also asked for: to second order it bounds the distance of every coefficient
+        from its optimum, in standard errors.
     max_iter : float
         Passes over the rows.
     time_budget : float, optional
@@ -217,8 +217,8 @@ def _diverged(
 class _Certifier:
     """Certifies states: computes a dual bound, or proves separation.
 
-    The linear program that finds separation is solved at most once, unless a state classifies every row. Where it finds
-    none, none is looked for again: `may_be_separated` is then False.
+    The linear program that finds separation is solved at most once, unless a state classifies every row. If it finds
+    none, `may_be_separated` becomes False, and it is not solved again.
     """
 
     def __init__(self, objective: Objective, goal: Goal, may_be_separated: bool | None) -> None:

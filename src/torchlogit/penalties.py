@@ -146,9 +146,9 @@ class ElasticNet:
         """Omega(coef) + Omega*(dual) - <coef, dual>, an upper bound: the penalty's part of a duality gap, not negative.
 
         rounding (n_features, 1) bounds the error of each entry of `dual`. The gap is convex in the dual, so the larger
-        of its values at dual - rounding and dual + rounding is taken for each coefficient; the rounding of the
-        differences taken here is included. Infinite where `dual` is outside `dual_range` by more than rounding. Where
-        the interval of a feature is a single point, `dual` is assumed to be equal to it.
+        of its values at dual - rounding and dual + rounding is used for each coefficient; the rounding of the
+        differences computed here is included. Infinite where `dual` is outside `dual_range` by more than rounding.
+        Where the interval of a feature is a single point, `dual` is assumed to be equal to it.
         """
         ends = (end.to(coef)[:, None] for end in self.dual_range(len(coef)))
         columns = coef, dual, rounding, *ends, *self._columns(coef)

@@ -20,7 +20,7 @@ ROUNDING = 4 * torch.finfo(torch.float64).eps  # error of a gradient, relative t
 DAMPING = 1e-13
 ROUGH_DAMPING = 1e-5  # share by which `rough_factor` raises the diagonal, in single precision; larger: a poorer factor
 SWEEPS = 50  # the most sweeps of coordinate descent before a Newton step, which costs about as much
-TINY = 1e-300  # in place of a zero that is divided by
+TINY = 1e-300  # replaces a zero where the code divides by it
 
 
 @dataclass(frozen=True, slots=True)

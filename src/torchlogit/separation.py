@@ -45,10 +45,10 @@ def all_classified(objective: Objective, raw: Tensor) -> bool:
 
 
 def find_separation(objective: Objective, raw: Tensor) -> Separation | None:
-    """The separation of the classes along unpenalised columns, or None where none is found.
+    """The separation of the classes along unpenalised columns, or None if none is found.
 
     raw: any raw prediction (n, n_outputs). The program starts from the rows that it classifies worst, so a good one
-    saves time. For soft targets none is looked for.
+    saves time. Soft targets are not searched: the result is None.
     """
     labels = bool(((objective.target == 0) | (objective.target == 1)).all())
     if not labels:
@@ -86,7 +86,7 @@ class _Search:
     The rows that a solution gets wrong are added, and the program is solved again, until there are none.
 
     gain: the derivative of the sum of all margins by the direction, scaled. lower, upper: the bounds of the direction,
-    -1, 0 or 1. count: how many rows are taken at a time.
+    -1, 0 or 1. count: how many rows are added at a time.
     """
 
     def __init__(self, objective: Objective, raw: Tensor) -> None:

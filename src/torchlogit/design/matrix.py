@@ -1,6 +1,6 @@
 """The design matrix: rows of features, with the constant column of the intercept added where there is one.
 
-Sums over rows are taken by `sum_blocks` over micro-blocks. Their size depends on the number of columns
+Sums over rows are computed by `sum_blocks` over micro-blocks. Their size depends on the number of columns
 alone (for sparse rows also on the number of stored values) and their order is fixed, so that the same
 rows give the same bits however they were read. A block computes in float64; the data keep their type.
 
@@ -112,7 +112,7 @@ class DesignMatrix(Protocol):
 def sum_blocks(design: DesignMatrix, term: Callable[[slice, Rows], Tensor], start: Tensor | None = None) -> Tensor:
     """The sum of term(rows, block) over the micro-blocks, in their order, added to `start` in place where it is given.
 
-    All sums over rows are taken here. The tensor that `term` returns may be written to.
+    All sums over rows are computed here. The tensor that `term` returns may be written to.
     """
     total = start
     for rows, block in design.blocks():

@@ -59,7 +59,7 @@ class SparseRows:
         return torch.from_numpy(sums)
 
     def largest(self, center: Tensor, precision: Tensor) -> Tensor:
-        """An upper bound: every row counts as having an implicit zero in every column, besides its stored values."""
+        """An upper bound: it is computed as if every row also had an implicit zero in every column."""
         zeros = precision * center.square()
         if self.has_intercept:
             zeros[-1] = precision[-1] * (1 - center[-1]) ** 2

@@ -51,7 +51,7 @@ def each(task: Callable[[int, slice], None], parts: list[slice]) -> None:
 
 
 def sum_in_order(partial_sums: Array) -> Array:
-    """The sum over the first axis, added from first to last in place of the first."""
+    """The sum over the first axis, from first to last. It overwrites the first entry."""
     total: Array = partial_sums[0]
     for part in partial_sums[1:]:
         total += part

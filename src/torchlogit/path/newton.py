@@ -17,15 +17,15 @@ MAX_STEPS = 60  # the most evaluations of a batch, each a reading of X
 # reading of X for all fits of the batch, unlike in the line search of StochasticNewton.
 SUFFICIENT_DECREASE = 1e-4
 ROUNDING = 1e-13  # relative to F: smaller decreases cannot be told from rounding
-# How far a fit may be above its minimum, relative to F: so little hardly changes the loss on new rows. Larger: fewer
-# steps.
+# How far a fit may be above its minimum, relative to F: a difference this small hardly changes the loss on new rows.
+# Larger: fewer steps.
 TOL = 1e-6
 MIN_STEP = 1e-9  # a fit ends where no step longer than this, in units of Newton's, decreases F
 # A Hessian is renewed if its step is predicted to lower F by more than this share of what the last step was. Larger:
 # fewer Hessians and more steps.
 SLOW_DECREASE = 0.2
 SHARED_BY = 3  # neighbouring penalties that use the losses' Hessian of the one in the middle; more: poorer steps
-SAMPLE_RENEWALS = 2  # times a fit's Hessian is taken from the sample before it is taken from all rows
+SAMPLE_RENEWALS = 2  # how often a fit's Hessian is computed from the sample before it is computed from all rows
 
 
 class Hessians:

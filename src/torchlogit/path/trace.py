@@ -92,7 +92,7 @@ class JointFits:
     """Fits at all penalties, and without all folds, on the same readings of X.
 
     They are fitted to samples of the rows first, each larger than the one before, and then to all rows. The Hessians of
-    a sample also serve for the next one, so that of all rows hardly more than gradients are computed.
+    a sample also serve for the next one, so that little more than gradients is computed from all rows.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ def stream(
 ) -> Answer:
     """Learn from all blocks in turn and return the model; each row is predicted before it is learned from.
 
-    The learner itself changes and can go on with more blocks. How rows are cut into blocks does not change the model.
+    The learner itself changes, and can learn from more blocks later. How rows are cut into blocks changes no result.
 
     Parameters
     ----------

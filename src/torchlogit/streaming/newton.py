@@ -160,7 +160,7 @@ class NewtonStream:
         return Answer(params, self.progressive.result(), excess, self.experts.by_name(self._names()))
 
     def record(self) -> StreamState:
-        """A copy of everything that is needed to go on from here."""
+        """A copy of everything that is needed to resume the stream."""
         experts = {name: list(getattr(self.learner, name)) for name in ("kappas", "windows", "rates")}
         return self.problem.record({"learner": "StreamingNewton", **experts}, self.arrays() | self.queue.arrays())
 

@@ -169,7 +169,7 @@ class ScaleFreeStream:
         return Answer(params, progressive.result(), None, self.experts.by_name(names))
 
     def record(self) -> StreamState:
-        """A copy of everything that is needed to go on from here."""
+        """A copy of everything that is needed to resume the stream."""
         facts = {"learner": "ScaleFree", "rates": list(self.learner.rates)}
         return self.problem.record(facts, self.arrays() | self.queue.arrays())
 

@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A fitted model to go on from: its coefficients, and the total weight of the rows that it was fitted to."""
+    """A fitted model from which a stream starts: its coefficients, and the total weight of its training rows."""
 
     params: Params
     weight: float
@@ -79,7 +79,7 @@ class Stream(Protocol):
         ...
 
     def record(self) -> StreamState:
-        """A copy of everything that is needed to go on from here."""
+        """A copy of everything that is needed to resume the stream."""
         ...
 
 

@@ -35,7 +35,7 @@ from torchlogit.solvers.requirements import refuse_dual_ascent
 # Log-odds that the intercept moves for a residual of 1 in a row of mean weight. Larger: a weaker penalty on its change.
 INTERCEPT_RATE = 0.3
 CHANGED = ("coef", "intercept", "dual")  # the arrays that an epoch changes, by their names in snapshots
-CLOSE = 0.1  # gap / F up to which a state has a dual point; larger: more bounds are computed in vain
+CLOSE = 0.1  # gap / F up to which a state has a dual point; larger: more bounds that are too large
 
 
 @dataclass(frozen=True, slots=True)

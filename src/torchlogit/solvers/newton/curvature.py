@@ -29,7 +29,7 @@ class HessianEstimate(Protocol):
     """An estimate of the Hessian, used in place of it or to precondition it."""
 
     def measure(self, objective: Objective, iterate: Iterate, generator: torch.Generator) -> tuple[Snapshot, float]:
-        """What the estimate at this iterate depends on, and the passes that this and computing the inverse take."""
+        """The tensors that the estimate at this iterate depends on, and the passes for these and for the inverse."""
         ...
 
     def inverse(self, objective: Objective, measured: Snapshot) -> Inverse:
@@ -85,8 +85,8 @@ class Diagonal:
 class ByOutput:
     """The diagonal blocks of the Hessian, one (p, p) block for each output, each from a sample of its own.
 
-    A row is drawn with a probability in proportion to its curvature in that output, besides its share of a column's
-    variance (sampling.py): most rows have next to no curvature in most classes (docs/decisions/0009).
+    A row is drawn with a probability in proportion to its curvature in that output times its share in sampling.py:
+    most rows have almost no curvature in most classes (docs/decisions/0009).
 
     rows: the size of each sample; all rows where there are no more. max_double: the number of columns above which a
     block is factored in single precision.
@@ -126,7 +126,7 @@ class ByOutput:
                 yield self.sampler().by_weight(curvature, self.rows, generator)
 
     def _factored(self, objective: Objective, rows: Tensor | None, weight: Tensor) -> FactoredMatrix:
-        """The factor of a block: of the (p, p) matrix, or, with fewer rows than columns, by way of the rows' own."""
+        """The factor of a block: of the (p, p) matrix, or, with fewer rows than columns, from the rows' Gram matrix."""
         n, p = len(weight), objective.design.shape[1]
         if n >= p:
             return (factor if p <= self.max_double else rough_factor)(block_gram(objective, rows, weight))

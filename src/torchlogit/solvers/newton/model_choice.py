@@ -45,8 +45,8 @@ class ModelChoice:
     all_rows_share: float = 0.4
     # Rows per column of a sample that preconditions. Larger: fewer products, a costlier factor (docs/decisions/0009).
     rows_per_column: int = 4
-    # Columns above which a preconditioner is built from fewer rows than columns, `wide` of them, and factored by way of
-    # their own Gram matrix; larger: larger matrices are factored, at the cost of the cube (docs/decisions/0009).
+    # Columns above which a preconditioner is built from only `wide` rows, fewer than columns, and factored by their
+    # Gram matrix. Larger: larger matrices are factored, in time that grows with their cube (docs/decisions/0009).
     wide: int = 2500
     # Columns above which l1 and bounds are solved on working sets of the columns (docs/decisions/0012).
     wide_with_kinks: int = 2500
@@ -87,7 +87,7 @@ def model_for(
     sampler : callable
         Returns the sampler of the rows.
     hessian_rows : int
-        Rows per parameter from which the step of a sample is taken as it is.
+        Rows per parameter from which a sample's step is used without conjugate gradients.
     max_dense : int
         The number of free parameters up to which a Hessian is formed.
     growth : int

@@ -19,7 +19,7 @@ from torchlogit.solvers.newton.curvature import ByOutput, block_gram
 from torchlogit.solvers.newton.step import Iterate, NewtonStep, newton_step
 
 # Of the inner coordinate descent: it ends once the optimality conditions are violated by no more than this share of
-# their violation at the start, or after so many sweeps. A smaller share: more sweeps, and steps that waste less.
+# their violation at the start, or after MAX_SWEEPS sweeps. A smaller share: more sweeps, and more exact steps.
 QUADRATIC_TOL = 1e-9
 MAX_SWEEPS = 1000
 
@@ -72,7 +72,7 @@ class BlocksWithKinks:
         return _step_with_kinks(objective, iterate, step, curvature, passes, exact=True)
 
     def after_step(self, reach: float) -> None:
-        """Blocks are formed anew for every step."""
+        """Does nothing: blocks are computed again for every step."""
 
     def snapshot(self) -> Snapshot:
         """The state of the random numbers."""

@@ -21,7 +21,7 @@ from torchlogit.solvers.newton.models import exact_step
 from torchlogit.solvers.newton.step import Iterate, NewtonStep, newton_step
 
 # The *energy* of a remainder r of H step = -gradient is r' H^-1 r, as a share of its value for a step of zero, with the
-# preconditioner in place of H^-1: about twice what the step still misses of the model's decrease, as a share of it. The
+# preconditioner in place of H^-1. It is about twice the part of the model's decrease that the step still misses. The
 # values below are those of docs/decisions/0009 and 0012.
 LOOSE = 0.1  # the largest share of the energy that a step may leave; larger: cheaper and poorer steps
 TIGHT = 0.01  # the smallest share that is asked for, of the energy or of the predicted decrease; smaller: more products
@@ -114,7 +114,7 @@ class Preconditioned:
     def _solved(
         self, objective: Objective, iterate: Iterate, inverse: Inverse, passes: float, exact: bool
     ) -> NewtonStep:
-        """The step of preconditioned conjugate gradients, after so many passes for the preconditioner."""
+        """The step of preconditioned conjugate gradients. passes: those spent on the preconditioner."""
         right, memory = -iterate.gradient, self._memory
         solution, products = conjugate_gradients(
             objective.hessian_operator(iterate.residual),

@@ -205,7 +205,7 @@ class _Pace:
 
 @dataclass(frozen=True, slots=True)
 class _Advance:
-    """The decrease of F that a step predicted, the length t that was taken, and the dual point of an exact step."""
+    """The decrease of F that a step predicted, the step length t, and the dual point of an exact step."""
 
     predicted_decrease: float
     t: float
@@ -231,7 +231,7 @@ class _Descent:
 
     @classmethod
     def at(cls, objective: Objective, theta: Tensor, passes: float = 0.0) -> _Descent:
-        """At a starting point, after so many passes; evaluating it takes half a pass."""
+        """The descent at a starting point. passes: those spent before; evaluating the point takes half a pass."""
         theta = objective.feasible(objective.visible(theta))
         raw = objective.raw(theta)
         value, residual = objective.evaluate(theta, raw)

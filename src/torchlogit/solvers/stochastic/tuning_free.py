@@ -5,7 +5,7 @@
     SAGA         reduces the noise of the gradients to zero, so that a constant rate converges
 
 They are for learning and for comparison: unlike the default solver, none is invariant to the scale of a column.
-docs/sgd.md compares them on one problem. They go on until the passes given to `fit` are spent.
+docs/sgd.md compares them on one problem. They yield states until the passes given to `fit` are spent.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ def _states(
 ) -> Iterator[State]:
     """The state after each epoch, without end.
 
-    progress: all that an epoch changes, besides random numbers. epoch: runs one, and returns the parameters and the
+    progress: all that an epoch changes, except random numbers. epoch: runs one, and returns the parameters and the
     passes so far. random_state: returns the state of the random numbers.
     """
     while True:
@@ -313,9 +313,9 @@ def _check(batch_size: int) -> None:
 def _implicit_step(objective: Objective, batch: Objective, x: Tensor, theta: Tensor, rate: float) -> Tensor:
     """argmin_w of the batch's losses, scaled to F / N, plus |w - theta|^2 / (2 rate); x holds the batch's rows.
 
-    The unknown is the raw prediction u at w, b numbers in place of p: u = X theta - X X' C residual(u), C = rate n s /
-    (b N). It is found by Newton's method, whose steps are damped to ln(1 + r) / r, r the log-odds that they move, under
-    which a logistic loss provably falls (Bach 2010, doi:10.1214/09-EJS521).
+    The unknown is the raw prediction u at w, with b rows in place of w's p: u = X theta - X X' C residual(u),
+    C = rate n s / (b N). It is found by Newton's method. Steps are damped to ln(1 + r) / r, r the log-odds moved,
+    with which a logistic loss provably falls (Bach 2010, doi:10.1214/09-EJS521).
     """
     scale = rate * share(objective, batch)
     start = raw = batch.raw(theta)
