@@ -24,9 +24,9 @@ Features = NDArray[np.floating[Any]] | Matrix
 # Values in a block's float64 copy (1 MiB). A larger copy would no longer fit in the cache.
 BLOCK_VALUES = 1 << 17
 # The most values in the rows of one product. OpenBLAS starts threads from 9,216 values on.
-SMALL = 1 << 13
+PRODUCT_VALUES = 1 << 13
 # The most multiplications of one product with several outputs; up to this number, OpenBLAS starts no threads.
-SMALL_WORK = 1 << 18
+PRODUCT_MULTIPLICATIONS = 1 << 18
 # The most rows of a block. The numbers of rows of blocks and products are powers of two.
 MAX_ROWS = 1 << 13
 # Values of the matrix from which on several threads of our own save more time than starting them takes.
@@ -96,8 +96,8 @@ def _by_blocks(features: NDArray[Any], coef: Array, width: int, finish: Callable
     n, d = features.shape
     outputs = coef.shape[1]
     coef = np.ascontiguousarray(coef)  # BLAS may round differently for a transposed view: an estimator's coef_.T is one
-    few = _power_of_two(min(SMALL // d, SMALL_WORK // (d * outputs)))
-    rows = max(few, _power_of_two(min(BLOCK_VALUES // d, MAX_ROWS)))
+    product_rows = _power_of_two(min(PRODUCT_VALUES // d, PRODUCT_MULTIPLICATIONS // (d * outputs)))
+    rows = max(product_rows, _power_of_two(min(BLOCK_VALUES // d, MAX_ROWS)))
     result = np.empty((n, width))
 
     def fill(starts: range) -> None:
@@ -105,9 +105,11 @@ def _by_blocks(features: NDArray[Any], coef: Array, width: int, finish: Callable
         for start in starts:
             some = features[start : start + rows]
             size = len(some)
-            whole = size // few * few
+            whole = size // product_rows * product_rows
             np.copyto(block[:size], some, casting="unsafe")
-            np.matmul(block[:whole].reshape(-1, few, d), coef, out=product[:whole].reshape(-1, few, outputs))
+            np.matmul(
+                block[:whole].reshape(-1, product_rows, d), coef, out=product[:whole].reshape(-1, product_rows, outputs)
+            )
             np.matmul(block[whole:size], coef, out=product[whole:size])
             result[start : start + size] = finish(product[:size])
 

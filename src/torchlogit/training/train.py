@@ -110,7 +110,7 @@ def train(
         path=None if path is None else certified(path.points, path.l2, result.certificate),
         chosen_by=None if path is None else path.by,
         validation_history=None if validator is None else validator.history,
-        stopped_early=validator is not None and validator.gave_up,
+        stopped_early=validator is not None and validator.wants_to_stop,
     )
 
 

@@ -23,8 +23,8 @@ class Validation:
         self.center = torch.from_numpy(problem.center).to(self.objective.target.device)
         self.history = list[ValidationStep]()
         self.best: FitProgress | None = None
-        self.least = float("inf")
-        self.waited = 0
+        self.lowest_loss = float("inf")
+        self.steps_since_best = 0
 
     def __call__(self, progress: FitProgress) -> bool:
         """Measures a step; returns whether the fit should end."""
@@ -32,26 +32,26 @@ class Validation:
         own_units = Params(params.coef, params.intercept - self.center.to(params.coef) @ params.coef)
         loss = value_at(self.objective, own_units) / self.objective.total_weight
         self.history.append(ValidationStep(step.passes, step.seconds, loss))
-        if self.best is None or loss < self.least:
-            self.best, self.least, self.waited = progress, loss, 0
+        if self.best is None or loss < self.lowest_loss:
+            self.best, self.lowest_loss, self.steps_since_best = progress, loss, 0
         else:
-            self.waited += 1
-        return self.gave_up
+            self.steps_since_best += 1
+        return self.wants_to_stop
 
     @property
-    def gave_up(self) -> bool:
+    def wants_to_stop(self) -> bool:
         """Whether the log loss has not fallen for PATIENCE steps."""
-        return self.waited >= PATIENCE
+        return self.steps_since_best >= PATIENCE
 
     def best_of(self, result: FitResult) -> FitResult:
         """The result, or if it ended with status "budget", the best step on the validation rows."""
         best = self.best
-        if best is None or result.certificate.status is not Status.BUDGET or not self.waited:
+        if best is None or result.certificate.status is not Status.BUDGET or not self.steps_since_best:
             return result
         reason = result.certificate.reason
         assert reason is not None, "a fit that is not certified has a reason to end"
         reason = replace(reason, answer=f"the best step on eval_set, after {best.step.passes:g} passes, is kept")
-        if self.gave_up:
+        if self.wants_to_stop:
             reason = replace(reason, cause=f"stopped early: no better log loss on eval_set in {PATIENCE} steps")
         certificate = replace(certificate_at(result.certificate, best.step.objective), reason=reason)
         return replace(result, params=best.params, certificate=certificate)
