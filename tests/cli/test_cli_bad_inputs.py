@@ -215,7 +215,7 @@ BAD = {
     ),
     "text named numeric": Bad(
         f"{TRAIN} --numeric job",
-        "data.csv row 1: column 'job' holds 'clerk', which is no number; "
+        "data.csv row 1: column 'job' holds 'clerk', which is not a number; "
         "correct the value, or take 'job' out of numeric",
     ),
     "numeric and categorical": Bad(
@@ -314,7 +314,7 @@ BAD = {
     ),
     "text among numbers": Bad(
         f"{PREDICT} t.csv",
-        "t.csv row 2: column 'x' holds 'many', which is no number, and training had numbers there; correct the value",
+        "t.csv row 2: column 'x' holds 'many', which is not a number, but training had numbers there; correct it",
         {"t.csv": rows("x,job", "1,cook", "many,cook")},
     ),
     "infinity to predict": Bad(

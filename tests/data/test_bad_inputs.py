@@ -250,7 +250,7 @@ TABLES = {
         f"column 'x' holds '1e400', {RANGE} (drop=['x'] or --drop x)", {"x": ["1e400", "1"]}, "x", 0
     ),
     "forced, no number": BadTable(
-        "column 'x' holds 'abc', which is no number; correct the value, or take 'x' out of numeric",
+        "column 'x' holds 'abc', which is not a number; correct the value, or take 'x' out of numeric",
         {"x": ["1", "?", "abc", "d"]},
         "x",
         2,
@@ -376,13 +376,13 @@ DRIFT = {
         "columns 'age', 'job' are missing; the model was trained on them", {"age": None, "job": None}, "age"
     ),
     "a word among numbers": BadTable(
-        "column 'age' holds 'abc', which is no number, and training had numbers there; correct the value",
+        "column 'age' holds 'abc', which is not a number, but training had numbers there; correct it",
         {"age": ["1", " abc "]},
         "age",
         1,
     ),
     "dates for numbers": BadTable(
-        "column 'age' holds 1970-01-02, which is no number, and training had numbers there; correct the value",
+        "column 'age' holds 1970-01-02, which is not a number, but training had numbers there; correct it",
         {"age": pa.array([None, 1], pa.date32())},
         "age",
         1,

@@ -206,7 +206,7 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "no number": (
         {"x": [*map(str, range(35)), "abc", *map(str, range(4))]}, {"numeric": "x"},
-        f"{ROW_36}: column 'x' holds 'abc', which is no number; correct the value, or take 'x' out of numeric",
+        f"{ROW_36}: column 'x' holds 'abc', which is not a number; correct the value, or take 'x' out of numeric",
     ),
     "a word among numbers that differ": (
         {"x": [*map(str, range(35)), "abc", *map(str, range(50, 54))]}, {},
@@ -270,7 +270,7 @@ def test_a_fault_among_kept_rows_is_named_by_its_row_in_the_file() -> None:
     keep = random_mask(0.5, 3)
     assert keep(38, 1)[0]
     plan = Plan("y", holdout=0.5, seed=3)
-    with pytest.raises(DataError, match=r"^b\.csv row 18: column 'x' holds 'abc', which is no number"):
+    with pytest.raises(DataError, match=r"^b\.csv row 18: column 'x' holds 'abc', which is not a number"):
         learn_table(Cut(table, [21], 4), EncoderOptions(numeric="x"), plan, block_rows=BLOCK_ROWS)
 
 

@@ -49,7 +49,7 @@ def update_model(options: TrainOptions, source: Source, warnings: Sequence[str])
     model = LogisticModel.load(options.update)
     plan = Plan(options.target_in(source, model.facts.target), weight=options.weight)
     if model.encoder is None:
-        raise InputError("the model was trained on an array, not on a table; go on from Python, with partial_fit")
+        raise InputError("the model was trained on an array, not on a table; continue from Python, with partial_fit")
     penalty = model.facts.penalty
     settings = replace(options.settings(), l1=penalty["l1"], l2=penalty["l2"])
     return _train(options, settings, source, model.encoder, model.classes, starting_point(model), plan, warnings)
@@ -95,7 +95,7 @@ class _ProgressTable:
         if progress.rows < self.next:
             return
         if self.next == 1:
-            click.echo(f"{'rows':>12} {'seconds':>9} {'log loss':>10} {'of late':>10}", err=True)
+            click.echo(f"{'rows':>12} {'seconds':>9} {'log loss':>10} {'recent':>10}", err=True)
         self.next = 2 * progress.rows
         errors = progress.progressive
         losses = f"{errors.log_loss:>10.5f} {errors.recent_log_loss:>10.5f}"

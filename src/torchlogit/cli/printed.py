@@ -166,7 +166,7 @@ def _stream(report: TrainReport) -> str:
     auc = "" if losses.auc is None else f", AUC {losses.auc:.4f}"
     lines = [
         f"in one pass  {losses.rows:,} rows, each predicted before it was learned from ({report.fitted.solver_name})",
-        f"log loss     {losses.log_loss:.4f}{error} over all of them, {losses.recent_log_loss:.4f} of late; "
+        f"log loss     {losses.log_loss:.4f}{error} over all of them, {losses.recent_log_loss:.4f} over recent ones; "
         f"accuracy {losses.accuracy:.4f}{auc}",
     ]
     if excess is not None:

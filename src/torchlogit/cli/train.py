@@ -87,9 +87,9 @@ def command(**given: Any) -> None:
     DATA: .csv .tsv .jsonl .svm (each also .gz .zst) .parquet .arrow .feather, globs and folders of them, - for standard
     input, or a query, sql:SELECT ... They may be larger than memory.
 
-    The kind of each column is told from its values: numbers are standardised, text becomes one-hot categories, missing
-    values (empty, NA, NaN, null, ?) are handled. There is nothing to tune: the report gives a proven bound on how far
-    the objective is above its minimum.
+    The kind of each column is inferred from its values: numbers are standardised, text becomes one-hot categories,
+    missing values (empty, NA, NaN, null, ?) are handled. There is nothing to tune: the report gives a proven bound on
+    how far the objective is above its minimum.
 
     Example: torchlogit train people.csv --target income --holdout 0.2
     """

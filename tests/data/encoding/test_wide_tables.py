@@ -260,7 +260,7 @@ def test_vectors_of_other_widths() -> None:
     assert (error.value.message, error.value.row) == (
         "column 'f' holds index 0, but indices start at 1 in training; number the features in the same way", 1
     )  # fmt: skip
-    with pytest.raises(DataError, match="holds a value that is no finite number; correct it"):
+    with pytest.raises(DataError, match="holds a value that is not a finite number; correct it"):
         encoder.transform(pa.table({"f": vectors([[np.inf, 1]])}))
     with pytest.raises(DataError, match=r"^column 'f' holds double, where sparse vectors were expected$"):
         encoder.transform({"f": [1.0]})

@@ -149,7 +149,7 @@ class NumericEncoder:
         is_boolean = column.kind is ColumnKind.BOOLEAN
         numbers = _booleans_as_numbers(column.name, values) if is_boolean else as_numbers(values)
         if numbers is None:
-            raise not_a_number(column.name, values, "is no number, and training had numbers there; correct the value")
+            raise not_a_number(column.name, values, "is not a number, but training had numbers there; correct it")
         missing = np.isnan(numbers) if numbers.size and np.isnan(numbers.min()) else None
         filled = numbers if missing is None else np.where(missing, column.fill, numbers)
         features: list[EncodedColumn] = [OneHotColumn(self.start, self._scaled(filled, values))]

@@ -38,7 +38,7 @@ class NumericOrCategoricalLearner:
         if numbers is not None:
             self._numeric(column.type).update(numbers, column, locate)
         elif self._role == "numeric":
-            problem = f"is no number; correct the value, or take {self._name!r} out of numeric"
+            problem = f"is not a number; correct the value, or take {self._name!r} out of numeric"
             raise not_a_number(self._name, column, problem)
         elif (categorical := self._categorical()) is not None:
             categorical.update(column, locate)

@@ -108,4 +108,4 @@ def _refuse_not_finite(name: str, indptr: NDArray[np.int64], numbers: NDArray[np
     finite = np.isfinite(numbers)
     if not finite.all():
         row = int(np.searchsorted(indptr, np.argmin(finite), side="right")) - 1
-        raise DataError(f"column {name!r} holds a value that is no finite number; correct it", column=name, row=row)
+        raise DataError(f"column {name!r} holds a value that is not a finite number; correct it", column=name, row=row)
