@@ -252,7 +252,7 @@ def test_lone_and_weightless_rows_are_in_no_fold() -> None:
     assert (fold[:5] == -1).all()
     assert fold[-1] == -1
     assert (fold[5:-1] >= 0).all()
-    with pytest.raises(InputError, match="no two folds"):
+    with pytest.raises(InputError, match="too few for two folds"):
         folds_of(np.array([0, 1]), 5)
 
 

@@ -104,7 +104,7 @@ def _measure(
         raise InputError(f"L2Choice(by={by!r}): expected 'alo', 'cv' or 'validation'")
     if not affordable:
         raise InputError(
-            f"{objective.n_parameters:,} coefficients: leave-one-out forms a Hessian, for at most {MAX_HESSIAN:,}; "
-            "choose by 'cv', or by 'validation' with an eval_set"
+            f"{objective.n_parameters:,} coefficients are too many for leave-one-out, which forms a Hessian (at most "
+            f"{MAX_HESSIAN:,}); choose by 'cv', or by 'validation' with an eval_set"
         )
     return LeaveOneOut()
