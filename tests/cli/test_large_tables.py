@@ -98,7 +98,7 @@ def test_rows_to_measure_on_are_spilled_as_those_to_train_on(here: Path, monkeyp
     found = torchlogit(here, *shlex.split(command))
     assert [arrays.spilled for arrays in made] == [True, True]
     assert json.loads(found.stdout)["metrics"] == json.loads(expected)["metrics"]
-    assert "torchlogit: the encoded rows take 0.0 GB, in files in" in found.stderr
+    assert "torchlogit: the encoded rows take 0.0 GB, in temporary files in" in found.stderr
 
 
 LEFT = ("data", "whole.parquet", "sorted.csv", "model.safetensors", "rows", "run", "other")
