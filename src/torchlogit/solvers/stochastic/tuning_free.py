@@ -60,7 +60,7 @@ class DoG:
     batch_size : int
         Rows of a batch.
     seed : int
-        Of the shuffles.
+        Seed of the shuffles.
 
     References
     ----------
@@ -108,7 +108,7 @@ class ImplicitSGD:
     batch_size : int
         Rows of a batch.
     seed : int
-        Of the shuffles.
+        Seed of the shuffles.
 
     References
     ----------
