@@ -28,8 +28,8 @@ HARMLESS = 1e-9
 class Conditioning:
     """x'_j = scale_j (x_j - center_j) for each feature; center and scale (n_features,), scale a power of two or zero.
 
-    A scale of zero replaces a column that is constant by zeros: its coefficient is zero. rounded: those of these columns
-    that are constant only up to rounding.
+    A scale of zero replaces a column that is constant by zeros: its coefficient is zero. rounded: those of these
+    columns that are constant only up to rounding.
 
     >>> moved = Conditioning(np.array([4.0]), np.array([1.0]))
     >>> [part.tolist() for part in moved.own(np.array([[0.5]]), np.array([1.0]))]

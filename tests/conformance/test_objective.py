@@ -442,7 +442,8 @@ def test_columns_far_from_zero_can_be_centred_and_losses_stay(design: str, dtype
     assert center[1:].tolist() == [0.0, 5.0]
     assert scale.tolist() == [float(dtype is np.float64), 1.0, 0.0]  # in float32 the seconds are all the same
     agree(centred.design.dense()[:, :-1], (x.astype(np.float64) - center) * scale, 0.0)
-    params = Params(torch.from_numpy(np.array([[0.5], [0.2], [0.0]]) * (scale[:, None] > 0)), torch.tensor([-0.5 * 1.7e9], dtype=torch.float64))
+    coef = torch.from_numpy(np.array([[0.5], [0.2], [0.0]]) * (scale[:, None] > 0))
+    params = Params(coef, torch.tensor([-0.5 * 1.7e9], dtype=torch.float64))
     theta, own = centred.theta(params), objective.theta(params)
     assert centred.value(theta, centred.raw(theta)) == pytest.approx(objective.value(own, objective.raw(own)))
     again = centred.params(theta)
