@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,8 +67,8 @@ def relations(objective: Objective) -> tuple[Relation, ...]:
     columns = _without_penalty(objective)
     if not len(columns):
         return ()
-    search = _Search.of(objective, columns)
-    return tuple(sorted(search.relations(), key=lambda relation: relation.column))
+    found = sorted(_Search.of(objective, columns).relations(), key=lambda relation: relation.column)
+    return tuple(_as_given(relation, objective) for relation in found)
 
 
 def _without_penalty(objective: Objective) -> Tensor:
@@ -77,17 +78,37 @@ def _without_penalty(objective: Objective) -> Tensor:
     return free.roll(1) if objective.design.has_intercept else free
 
 
+def _as_given(relation: Relation, objective: Objective) -> Relation:
+    """The relation for the columns of X as given, from that for conditioned columns."""
+    if objective.conditioning is None or relation.column == objective.n_features:
+        return relation
+    last = objective.n_features
+    center = np.append(objective.conditioning.center, 0.0)
+    scale = np.append(objective.conditioning.scale, 1.0)
+    if scale[relation.column] == 0:  # a constant column, conditioned to zeros
+        exact = relation.column not in objective.conditioning.rounded
+        return Relation(relation.column, ((last, float(center[relation.column])),), exact)
+    others = {j: factor * scale[j] / scale[relation.column] for j, factor in relation.others}
+    shift = center[relation.column] - sum(factor * center[j] for j, factor in others.items())
+    if shift != 0 or last in others:
+        others[last] = others.get(last, 0.0) + shift
+    given = tuple((j, float(factor)) for j, factor in sorted(others.items()) if factor != 0)
+    return Relation(relation.column, given, relation.exact)
+
+
 @dataclass(frozen=True, slots=True)
 class _Search:
     """The search among `columns` (k,) of X, in units of their lengths `scale` (k,).
 
-    A combination of columns is a vector (k,) of factors, in these units. gram (k, k): of the columns.
+    A combination of columns is a vector (k,) of factors, in these units. gram (k, k): of the columns. shifts: by column
+    of X, the center that was subtracted, times its scale.
     """
 
     objective: Objective
     columns: Tensor
     scale: Tensor
     gram: Tensor
+    shifts: list[float]
 
     @classmethod
     def of(cls, objective: Objective, columns: Tensor) -> _Search:
@@ -97,7 +118,9 @@ class _Search:
         gram = objective.sum_blocks(term)[0][columns][:, columns]
         diagonal = gram.diagonal()
         scale = torch.where(diagonal > 0, diagonal, 1.0).sqrt()
-        return cls(objective, columns, scale, gram / scale / scale[:, None])
+        moved = objective.conditioning
+        shifts = np.zeros(objective.n_features) if moved is None else np.abs(moved.center * moved.scale)
+        return cls(objective, columns, scale, gram / scale / scale[:, None], [*shifts.tolist(), 0.0])
 
     def relations(self) -> list[Relation]:
         """All relations. Stage by stage, columns are kept, or found to be combinations of those kept."""
@@ -160,7 +183,7 @@ class _Search:
             for i, place in enumerate(places.tolist()):
                 factors = None if result[i] else way(place, some[:, i], self.scale)
                 if factors is not None:
-                    tests[i] = _Test.of(factors, self.columns, place)
+                    tests[i] = _Test.of(factors, self.columns, place, self.shifts)
             self._run(list(tests.values()))
             again = {i: test.with_ratio() for i, test in tests.items() if test.worth_a_ratio}
             self._run(list(again.values()))
@@ -233,22 +256,24 @@ STAGE = (FRACTIONS, (*FRACTIONS, *DECIMALS), (*FRACTIONS, *DECIMALS))
 class _Test:
     """The test whether factor * column + the sum of factor * column over `others` vanishes in every row.
 
-    It fails or goes on with each `update`. ratio: of the column to the other one, in a row where
-    it is not 0; None where there are several others.
+    It fails or goes on with each `update`. shifts: the parts of the columns, as given, that conditioning took away;
+    they count as terms. ratio: of the column to the other one, in a row where that is not 0; None where there are
+    several others.
     """
 
     column: int
     factor: float
     others: list[tuple[int, float]]
+    shifts: list[float]
     holds: bool = True
     exact: bool = True
     ratio: float | None = None
 
     @classmethod
-    def of(cls, factors: Tensor, columns: Tensor, place: int) -> _Test:
+    def of(cls, factors: Tensor, columns: Tensor, place: int, shifts: list[float]) -> _Test:
         places = [int(j) for j in factors.nonzero()[:, 0] if j != place]
         others = sorted((int(columns[j]), float(factors[j])) for j in places)
-        return cls(int(columns[place]), float(factors[place]), others)
+        return cls(int(columns[place]), float(factors[place]), others, shifts)
 
     @property
     def terms(self) -> list[tuple[int, float]]:
@@ -263,7 +288,7 @@ class _Test:
     def with_ratio(self) -> _Test:
         """The test with the ratio of the two columns as the factor."""
         assert self.ratio is not None
-        return _Test(self.column, -1.0, [(self.others[0][0], self.ratio)])
+        return _Test(self.column, -1.0, [(self.others[0][0], self.ratio)], self.shifts)
 
     def relation(self) -> Relation:
         """The relation that this test has confirmed."""
@@ -278,8 +303,10 @@ class _Test:
             term, lost = _product(factor, values)
             total[at], more = _sum(total[at], term)
             error[at] += more + lost
-            size[at] += term.abs()
+            size[at] += term.abs() + abs(factor) * self.shifts[column]
             rounded[at] |= (more != 0) | (lost != 0) | ((term.abs() < UNDERFLOW) & (values != 0))
+            if self.shifts[column]:
+                rounded[at] |= values.abs() > 0.5 * self.shifts[column]  # else x - center is exact (Sterbenz 1974)
         self.holds = bool(((total + error).abs() <= COLLINEAR * size)[counted].all())
         self.exact = self.exact and self.holds and not bool((rounded | (total != 0))[counted].any())
         if self.ratio is None and len(self.others) == 1:

@@ -108,6 +108,35 @@ def test_rows_without_weight_do_not_count() -> None:
     assert shown(relations(objective(A, other, weight=torch.from_numpy(weight)))) == [(1, {0: 1.0}, True)]
 
 
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ((A, TIME), []),
+        ((A, TIME, TIME), [(2, {1: 1.0}, True)]),
+                ((TIME, A, TIME - 1.7e9), [(2, {0: 1.0, 3: -1.7e9}, False)]),
+        ((TIME, TIME + 1e-8 * A), [(1, {0: 1.0}, True)]),  # float64 does not hold 1e-8 beside 1.7e9
+        ((np.full(N, 3.7), A), [(0, {2: 3.7}, True)]),
+        ((A, np.where(LABEL, 3.7, 3.7 + 4e-16)), [(1, {2: 3.7}, False)]),
+        ((A, 1e-160 * B, 3e-160 * B), [(2, {1: 3.0}, False)]),
+    ],
+)
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_relations_of_conditioned_columns_are_for_those_as_given(
+    columns: tuple[Array, ...], expected: list[tuple[int, dict[int, float], bool]], kind: str
+) -> None:
+    conditioned = objective(*columns, kind=kind).conditioned()
+    assert conditioned.conditioning is not None
+    assert shown(relations(conditioned)) == expected
+
+
+def test_the_same_times_in_another_unit() -> None:
+    (relation,) = relations(objective(TIME, TIME / 1000).conditioned())
+    factors = dict(relation.others)
+    assert relation.column == 1
+    assert abs(factors[0] - 1e-3) < 1e-11
+    assert abs(TIME / 1000 - factors[0] * TIME - factors[2]).max() < 1e-13 * 1.7e6
+
+
 def test_several_classes_have_the_same_relations() -> None:
     x = np.column_stack([A, *LEVELS.T])
     target = torch.nn.functional.one_hot(torch.arange(N) % 3).double()
