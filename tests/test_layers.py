@@ -36,7 +36,7 @@ LADDERS = {
         ["quadratic", "metrics", "model"],
         ["objective", "prediction"],
         ["losses", "penalties", "design", "data"],
-        ["kernels"],
+        ["kernels", "conditioning"],
         ["records", "storage", "atomic"],
         ["errors", "pictures"],
     ],

@@ -188,8 +188,8 @@ class Dense:
     def can_center(self) -> Tensor:
         return torch.ones(self.values.shape[1], dtype=torch.bool, device=self.values.device)
 
-    def centered(self, center: Tensor) -> Dense:
-        return replace(self, values=self.values.to(torch.float64) - center)
+    def conditioned(self, center: Tensor, scale: Tensor) -> Dense:
+        return replace(self, values=(self.values.to(torch.float64) - center).mul_(scale))
 
     def columns(self, indices: Tensor) -> Dense:
         return replace(self, values=self.values[:, indices])

@@ -94,11 +94,11 @@ class DesignMatrix(Protocol):
         ...
 
     def can_center(self) -> Tensor:
-        """The features that `centered` may move, (n_features,) booleans: those that store a value for every row."""
+        """The features that may have a center, (n_features,) booleans: those that store a value for every row."""
         ...
 
-    def centered(self, center: Tensor) -> DesignMatrix:
-        """These rows with `center` (n_features,), float64, subtracted from every feature: a copy in float64.
+    def conditioned(self, center: Tensor, scale: Tensor) -> DesignMatrix:
+        """These rows with features scale (x - center), both (n_features,) float64: a copy in float64.
 
         The center has to be zero where `can_center` is false, since implicit zeros stay zeros.
         """

@@ -148,10 +148,11 @@ class Sparse:
         n, d = self.values.shape
         return torch.from_numpy(np.bincount(self.values.indices, minlength=d) == n)
 
-    def centered(self, center: Tensor) -> Sparse:
-        """These rows with `center` subtracted from the values that are stored."""
+    def conditioned(self, center: Tensor, scale: Tensor) -> Sparse:
+        """These rows; the values that are stored are centred and scaled."""
         csr = self.values
-        arrays = csr.data - center.numpy()[csr.indices], csr.indices, csr.indptr
+        data = (csr.data - center.numpy()[csr.indices]) * scale.numpy()[csr.indices]
+        arrays = data, csr.indices, csr.indptr
         return replace(self, values=_sorted(scipy.sparse.csr_array(arrays, shape=csr.shape)))
 
     def columns(self, indices: Tensor) -> Sparse:
