@@ -164,7 +164,7 @@ class _Judge:
         reported = self.certificate.objective
         if not np.isfinite(reported):
             return []
-        slack = SAME * (value + mpf(1) / 1000) + (exact(self.certificate.bound) if self.certificate.bound is not None else 0)
+        slack = SAME * (value + mpf(1) / 1000) + exact(self.certificate.bound or 0)
         if abs(exact(reported) - value) <= slack:
             return []
         return [Fault("objective", f"it is said to be {reported:.12g}, and is {float(value):.12g}")]
