@@ -154,6 +154,19 @@ def test_the_same_fit_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
+def test_a_model_of_a_column_far_from_zero_predicts_as_the_estimator(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X = np.column_stack([1.7e9 + 1e-3 * rng.standard_normal(60), rng.standard_normal(60)])
+    fitted = LogisticRegression(l2=0).fit(X, rng.random(60) < 0.5)
+    save(fitted, tmp_path / "m")
+    model = load(tmp_path / "m")
+    assert model.center is not None
+    assert model.center[1] == 0.0
+    assert np.array_equal(model.predict_proba(X), fitted.predict_proba(X))
+    model.save(tmp_path / "again")
+    assert (tmp_path / "m").read_bytes() == (tmp_path / "again").read_bytes()
+
+
 LABELS = [(0, 1), (-1, 1), (False, True), ("no", "yes"), (0.5, 1.5), (1, 2, 3), ("a", "ä", "猫"), (2**60, 2**60 + 1)]
 
 
@@ -205,7 +218,7 @@ def test_numpy_and_json_are_enough_to_predict(name: str, tmp_path: Path) -> None
     by_hand = np.exp(raw) / np.exp(raw).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(by_hand, fitted.predict_proba(), rtol=1e-12)
     certificate = fitted.model.certificate_
-    assert found.metadata["format_version"] == 3
+    assert found.metadata["format_version"] == 4
     assert found.metadata["classes"] == list(range(fitted.n_classes))
     assert found.metadata["feature_names"] == ["x0", "x1", "x2"]
     assert found.metadata["certificate"]["status"] == "certified"

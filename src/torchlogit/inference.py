@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from torchlogit.conditioning import Conditioning
 from torchlogit.objective import Objective
 from torchlogit.quadratic import factor
 from torchlogit.records import Certificate, Params, Status
@@ -22,22 +23,39 @@ MAX_PARAMETERS = 2500  # the most parameters for which the covariance, a square 
 class Covariance:
     """The covariance of the coefficients: H^-1 at the optimum, H the Hessian of the negative log-likelihood.
 
-    inverse (n_free p, n_free p): in the free coordinates of objective.py. determined (p,): whether the data determine
-    the coefficients of a column. basis (n_outputs, n_free): of the free coordinates.
+    inverse (n_free p, n_free p): in the free coordinates of objective.py, for the conditioned columns. determined (p,):
+    whether the data determine the coefficients of a column. basis (n_outputs, n_free): of the free coordinates.
+    conditioning: how the conditioned columns follow from the columns as given; None where they are the same.
     """
 
     inverse: Tensor
     determined: Tensor
     basis: Tensor
+    conditioning: Conditioning | None = None
 
     def errors_of(self, combinations: Tensor) -> Tensor:
-        """Standard errors (m, n_outputs) of m linear combinations (m, p) of theta's rows, NaN where undetermined."""
+        """Standard errors (m, n_outputs) of m linear combinations of the coefficients, NaN where undetermined.
+
+        combinations (m, p): the factors of the coefficients of the columns as given, and last that of the intercept. A
+        row of X with a 1 at its end gives the standard error of its raw prediction.
+        """
+        combinations = self._conditioned(combinations)
         n_free, p = self.basis.shape[1], combinations.shape[1]
         blocks = self.inverse.reshape(n_free, p, n_free, p)
         middle = torch.einsum("mj,kjli,mi->mkl", combinations, blocks, combinations)
         variance = torch.einsum("ck,mkl,cl->mc", self.basis, middle, self.basis)
         known = ((combinations != 0) <= self.determined).all(dim=1)
         return torch.where(known[:, None], variance.clamp(min=0).sqrt(), torch.nan)
+
+    def _conditioned(self, combinations: Tensor) -> Tensor:
+        """The same combinations in terms of the coefficients of the conditioned columns."""
+        if self.conditioning is None:
+            return combinations
+        parts = self.conditioning.center, self.conditioning.scale
+        center, scale = (torch.from_numpy(part).to(combinations) for part in parts)
+        d = len(center)
+        intercept = combinations[:, d:].sum(dim=1, keepdim=True)
+        return torch.cat([(combinations[:, :d] - intercept * center) * scale, combinations[:, d:]], dim=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +78,7 @@ def covariance(objective: Objective, params: Params, certificate: Certificate) -
     factored = factor(hessian)
     entries = (factored.solve(hessian).diagonal() - 1).abs() < DETERMINED
     determined = entries.reshape(-1, objective.design.shape[1]).all(dim=0)
-    return Covariance(factored.inverse(), determined, objective.basis())
+    return Covariance(factored.inverse(), determined, objective.basis(), objective.conditioning)
 
 
 def _refusal(objective: Objective, certificate: Certificate) -> str:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-FORMAT_VERSION = 3  # of the files that are written; earlier versions can be read
+FORMAT_VERSION = 4  # of the files that are written; earlier versions can be read
 MAX_HEADER = 100_000_000  # the longest header that safetensors reads, in bytes
 HEADER_PER_TEXT = 1.1  # estimated length of the header relative to the JSON text, whose quotes are escaped in it
 KEY = "torchlogit"  # the key of the JSON object in the file's metadata
@@ -40,6 +40,7 @@ FACTS = ("target", "penalty", "solver", "certificate", "training_data", "standar
 KEYS = ("checksum", "format_version", "classes", "feature_names", "schema", *FACTS)  # of every version's JSON object
 KEYS_SINCE_3 = (*KEYS, "state")
 TENSORS = ("coef", "intercept")  # the tensors of every model
+CENTER = "center"  # the tensor of a model whose predictions are computed from centred columns; since format 4
 STATE = "state."  # prefix of the names of the tensors that hold a stream's state
 
 
@@ -96,6 +97,9 @@ class LogisticModel:
         Turns a table into features; None if the model takes arrays of features.
     facts : Facts
         How the model was trained.
+    center : ndarray (n_features,), optional
+        The raw prediction is computed as (X - center) coef + (intercept + center coef), so that columns far from zero
+        lose no digits. By default zeros.
     state : StreamState or None
         The state from which a model that was learned in one pass can continue to learn.
 
@@ -113,6 +117,7 @@ class LogisticModel:
     feature_names: tuple[str, ...]
     encoder: Encoder | None
     facts: Facts
+    center: Array | None = None
     state: StreamState | None = None
 
     def features(self, X: object) -> NDArray[np.floating[Any]] | Matrix:
@@ -133,11 +138,11 @@ class LogisticModel:
 
     def raw_of(self, features: NDArray[np.floating[Any]] | Matrix) -> Array:
         """The raw prediction, (n, n_outputs), for features that are already encoded."""
-        return raw_prediction(features, self.coef, self.intercept)
+        return raw_prediction(features, self.coef, self.intercept, self.center)
 
     def predict_proba(self, X: object) -> Array:
         """The probability of every class, (n, n_classes)."""
-        return probability_of(self.features(X), self.coef, self.intercept)
+        return probability_of(self.features(X), self.coef, self.intercept, self.center)
 
     def predict(self, X: object) -> NDArray[np.object_]:
         """The most likely class of each row, (n,)."""
@@ -167,7 +172,7 @@ class LogisticModel:
         """The intercepts and the coefficients in the table's own units, with odds ratios and standard errors."""
         units, zero = np.ones(len(self.coef)), np.zeros(len(self.coef))
         if self.encoder is not None:
-            units, zero = np.array(self.encoder.schema.units), intercept_at(self.encoder)
+            units, zero = np.array(self.encoder.schema.units), features_of_zeros(self.encoder)
         coef, intercept = self.coef * units[:, None], self.intercept + zero @ self.coef
         errors = self.facts.standard_errors
         coef_errors = _errors(errors.get("coef"), coef.shape) * units[:, None]
@@ -203,6 +208,8 @@ class LogisticModel:
             "state": None if self.state is None else self.state.facts,
         }
         tensors = {name: np.ascontiguousarray(getattr(self, name)) for name in TENSORS}
+        if self.center is not None:
+            tensors[CENTER] = np.ascontiguousarray(self.center)
         if self.state is not None:
             tensors |= {STATE + name: np.ascontiguousarray(array) for name, array in self.state.arrays.items()}
         try:
@@ -242,15 +249,16 @@ class LogisticModel:
         names = tuple(encoder.schema.feature_names if saved is None and encoder is not None else saved)
         classes = tuple(metadata["classes"])
         outputs = 1 if len(classes) == 2 else len(classes)
-        if coef.shape != (len(names), outputs) or intercept.shape != (outputs,):
+        center = tensors.get(CENTER, coef[:, 0])
+        if coef.shape != (len(names), outputs) or intercept.shape != (outputs,) or center.shape != (len(names),):
             raise ModelFileError(f"{path}: the tensors do not fit the names and classes; the file is damaged")
-        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+        if not all(np.isfinite(tensors[name]).all() for name in tensors if not name.startswith(STATE)):
             raise ModelFileError(f"{path}: a coefficient is not finite; the file is damaged")
         facts = Facts(**{name: metadata[name] for name in FACTS})
-        arrays = {name.removeprefix(STATE): tensors[name] for name in tensors if name not in TENSORS}
+        arrays = {name.removeprefix(STATE): tensors[name] for name in tensors if name.startswith(STATE)}
         state_facts = metadata.get("state")
         state = None if state_facts is None else StreamState(state_facts, arrays)
-        return cls(coef, intercept, classes, names, encoder, facts, state)
+        return cls(coef, intercept, classes, names, encoder, facts, tensors.get(CENTER), state)
 
 
 def as_linear(coef: Array, intercept: Array, dtype: torch.dtype | None) -> torch.nn.Linear:
@@ -263,7 +271,7 @@ def as_linear(coef: Array, intercept: Array, dtype: torch.dtype | None) -> torch
     return linear
 
 
-def intercept_at(encoder: Encoder) -> Array:
+def features_of_zeros(encoder: Encoder) -> Array:
     """The encoded features (n_features,) of a row of zeros; their raw prediction is the intercept in original units."""
     return np.array(encoder.schema.zero)
 
@@ -320,6 +328,8 @@ def _check_metadata(path: Path, metadata: Any, tensors: Sequence[str]) -> None:
         )
     keys = KEYS if version < 3 else KEYS_SINCE_3
     own = {name for name in tensors if not (metadata.get("state") is not None and name.startswith(STATE))}
+    if version >= 4:
+        own.discard(CENTER)
     if set(metadata) != set(keys) or own != set(TENSORS):
         raise ModelFileError(f"{path}: the file's parts are not those of a model; it is damaged")
 

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchlogit.conditioning import Conditioning
 from torchlogit.design import DesignMatrix, Rows, sum_blocks
 from torchlogit.errors import InputError
 from torchlogit.losses import Loss
@@ -47,6 +48,13 @@ SHARE = 1e-6
 MOVE = 0.01
 SWEEPS = 10
 EVALUATIONS = 100
+CANDIDATES = 1000  # rows whose value nearest to a column's mean becomes its center; more: a center nearer to the mean
+# A column counts as constant where no value differs from its center by more than this share of it, two roundings of its
+# mean. Larger: more columns count as constant.
+CONSTANT = 2 * torch.finfo(torch.float64).eps
+# The mean square of a column below which float64 starts to lose its square: 1e-100 is the smallest value whose square,
+# times a residual of 1e-100, is a normal number. Such a column is multiplied by a power of two.
+TINY_SQUARE = 1e-200
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,9 @@ class Objective:
         A fixed addition to the raw prediction; zero by default.
     storage : Storage
         Where arrays with an entry per row are allocated: main memory, or memory-mapped files.
+    conditioning : Conditioning, optional
+        How the design's columns follow from the columns of X as given; None where they are the same. theta is a point
+        of the conditioned problem; `Params` are for the columns as given.
     """
 
     design: DesignMatrix
@@ -78,6 +89,7 @@ class Objective:
     penalty: ElasticNet
     offset: Tensor | None = None
     storage: Storage = IN_MEMORY
+    conditioning: Conditioning | None = None
 
     @classmethod
     def of(
@@ -121,15 +133,28 @@ class Objective:
     # -- points ---------------------------------------------------------------------------------
 
     def theta(self, params: Params) -> Tensor:
-        """The parameters as one tensor theta (p, n_outputs)."""
-        coef = params.coef.to(self.target)
-        return torch.cat([coef, params.intercept.to(coef)[None, :]]) if self.design.has_intercept else coef.clone()
+        """The point theta (p, n_outputs) of these parameters."""
+        coef, intercept = params.coef.to(self.target), params.intercept.to(self.target)
+        if self.conditioning is not None:
+            moved = self.conditioning.conditioned(coef.cpu().numpy(), intercept.cpu().numpy())
+            coef, intercept = (torch.from_numpy(part).to(self.target) for part in moved)
+        return torch.cat([coef, intercept[None, :]]) if self.design.has_intercept else coef.clone()
 
     def params(self, theta: Tensor) -> Params:
-        """theta as coefficients and intercept (zero where there is none): copies."""
-        if self.design.has_intercept:
-            return Params(theta[:-1].clone(), theta[-1].clone())
-        return Params(theta.clone(), torch.zeros_like(theta[0]))
+        """The parameters of theta, for the columns of X as given, as they are returned to the user: copies.
+
+        The intercept is zero where there is none. Those of several classes are determined up to a constant, which is
+        chosen so that their sum is zero.
+        """
+        if not self.design.has_intercept:
+            coef, intercept = theta.clone(), torch.zeros_like(theta[0])
+        else:
+            coef, intercept = theta[:-1].clone(), theta[-1].clone()
+            intercept -= intercept.mean() if len(intercept) > 1 else 0.0
+        if self.conditioning is not None:
+            own = self.conditioning.own(coef.cpu().numpy(), intercept.cpu().numpy())
+            coef, intercept = (torch.from_numpy(part).to(theta) for part in own)
+        return Params(coef, intercept)
 
     def coef(self, theta: Tensor) -> Tensor:
         """theta, or anything with its rows, without the intercept's row: a view."""
@@ -376,29 +401,77 @@ class Objective:
             offset=None if self.offset is None else self.offset[start:stop],
         )
 
-    def center(self) -> Tensor:
-        """The mean of every feature that is more than 1e4 of its standard deviations from zero, 0 for all others.
+    def conditioned(self) -> Objective:
+        """The same objective on conditioned columns (conditioning.py); this one where no column needs it.
 
-        (n_features,), float64. In a column such as seconds since 1970 the mean takes most of the digits of float64, and
-        few are left for the deviations from it. Centring changes no value that F can take: the intercept, which has no
-        penalty, makes up for the shift. Without an intercept all means are given as 0, and so are those of columns with
-        implicit zeros, which cannot be centred.
+        A column whose mean is more than 1e4 of its standard deviations is centred at one of its values, so that a
+        constant column becomes exactly zero; one that is constant up to rounding is replaced by zeros. Columns of tiny
+        values without a penalty are multiplied by a power of two. Without an intercept no column is centred, nor is one
+        with implicit zeros.
         """
+        center, scale, rounded = self._center(), torch.ones(self.n_features).to(self.target), list[int]()
+        far = center.nonzero()[:, 0]
+        if len(far):
+            size = self._largest(far, center)
+            scale[far] = torch.where(size <= CONSTANT * center[far].abs(), 0.0, 1.0).to(scale)
+            rounded = far[(scale[far] == 0) & (size > 0)].tolist()
+        tiny = (self.coef(self.moments[1][:, None])[:, 0] < TINY_SQUARE * self.total_weight) & self._is_free()
+        tiny = tiny.nonzero()[:, 0]
+        if len(tiny):
+            size = self._largest(tiny, torch.zeros_like(center), 2.0**600)
+            exponent = torch.where(size > 0, 600 - torch.frexp(size).exponent, 0)
+            scale[tiny] = torch.ldexp(torch.ones_like(size), exponent.clamp(0, 1000))
+        if not len(far) and bool((scale == 1).all()):
+            return self
+        conditioning = Conditioning(center.cpu().numpy(), scale.cpu().numpy(), tuple(rounded))
+        return self.conditioned_as(conditioning)
+
+    def conditioned_as(self, conditioning: Conditioning | None) -> Objective:
+        """The same objective on columns conditioned in this way."""
+        if conditioning is None:
+            return self
+        center, scale = (torch.from_numpy(part).to(self.target) for part in (conditioning.center, conditioning.scale))
+        design, penalty = self.design.conditioned(center, scale), self.penalty.scaled(scale)
+        return replace(self, design=design, penalty=penalty, conditioning=conditioning)
+
+    def _center(self) -> Tensor:
+        """The center of every feature that is far from zero, 0 for all others, (n_features,)."""
         if not self.design.has_intercept:
             return torch.zeros(self.n_features).to(self.target)
         means, squares = (part[:-1] / self.total_weight for part in self.moments)
         far = squares - means.square() < FAR * squares
         if bool(far.any()):
             far &= self.design.can_center()
-        return torch.where(far, means, 0.0)
+        center, columns = torch.zeros_like(means), far.nonzero()[:, 0]
+        if len(columns):
+            rows = (self.weight > 0).nonzero()[:CANDIDATES, 0]
+            values = self.design.take(rows).columns(columns).dense()[:, :-1]
+            nearest = (values - means[columns]).abs().argmin(dim=0, keepdim=True)
+            center[columns] = values.gather(0, nearest)[0]
+        return center
 
-    def centered(self, center: Tensor) -> Objective:
-        """The objective of the rows with `center` (n_features,) subtracted from every feature."""
-        return replace(self, design=self.design.centered(center)) if bool(center.any()) else self
+    def _largest(self, columns: Tensor, center: Tensor, factor: float = 1.0) -> Tensor:
+        """max_i |x_ij - center_j| factor of some features over the rows with weight, (columns,): X is read once."""
+        design = self.design.columns(columns)
+        pick = torch.cat([torch.eye(len(columns)), torch.zeros(int(design.has_intercept), len(columns))])
+        pick = factor * pick.to(self.target)
+        pick[len(columns) :] = -factor * center[columns]
+        largest = torch.zeros(len(columns)).to(self.target)
+        for rows, block in design.blocks():
+            values = block.matmul(pick).abs_()
+            largest = torch.maximum(largest, torch.where(self.weight[rows, None] > 0, values, 0.0).amax(dim=0))
+        return largest
+
+    def _is_free(self) -> Tensor:
+        """Booleans (n_features,): whether a coefficient has no penalty."""
+        no_l1 = self.penalty.l1_rates(self.n_features) == 0
+        return ((self.penalty.precision(self.n_features) == 0) & no_l1).to(self.target.device)
 
     def columns(self, indices: Tensor) -> Objective:
         """The objective of these features and the intercept; all other coefficients are zero."""
-        return replace(self, design=self.design.columns(indices), penalty=self.penalty.columns(indices))
+        moved = None if self.conditioning is None else self.conditioning.columns(indices.cpu().numpy())
+        design, penalty = self.design.columns(indices), self.penalty.columns(indices)
+        return replace(self, design=design, penalty=penalty, conditioning=moved)
 
 
 def _within(values: Tensor, highest: float) -> bool:

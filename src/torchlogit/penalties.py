@@ -166,6 +166,15 @@ class ElasticNet:
         factors, lower, upper, ridge = (None if part is None else part[indices.to(part.device)] for part in given)
         return replace(self, factors=factors, lower=lower, upper=upper, ridge=ridge)
 
+    def scaled(self, scale: Tensor) -> ElasticNet:
+        """The same penalty on the coefficients of features multiplied by `scale` (n_features,), where they have bounds.
+
+        Only features without l1 and l2 may be scaled; a scale of zero leaves the bounds as they are.
+        """
+        unit = torch.where(scale > 0, scale, 1.0)
+        lower, upper = (None if end is None else end.to(unit) / unit for end in (self.lower, self.upper))
+        return replace(self, lower=lower, upper=upper)
+
     def _columns(self, coef: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """l1 rates, precision, lower and upper bounds, (n_features, 1) each, of coef's dtype and on its device."""
         n_features = len(coef)

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from torchlogit.conditioning import intercept_at
 from torchlogit.data.encoding.features import Matrix
 
 Array = NDArray[np.float64]
@@ -33,23 +34,40 @@ MAX_ROWS = 1 << 13
 THREADED_VALUES = 1 << 21
 
 
-def raw_prediction(features: Features, coef: Array, intercept: Array) -> Array:
+def raw_prediction(features: Features, coef: Array, intercept: Array, center: Array | None = None) -> Array:
     """features @ coef + intercept in float64, (n, n_outputs).
+
+    center (n_features,): it is computed as (features - center) @ coef + (intercept + center @ coef), the last part
+    exactly, so that columns far from zero lose no digits.
 
     >>> raw_prediction(np.array([[1.0, 2.0]], np.float32), np.array([[3.0], [4.0]]), np.array([0.5])).tolist()
     [[11.5]]
     """
     if not isinstance(features, np.ndarray):
-        return np.asarray(features @ coef + intercept, dtype=np.float64)
-    return _by_blocks(features, coef, len(intercept), lambda product: np.add(product, intercept, out=product))
+        return _sparse_raw(features, coef, intercept, center)
+    last = intercept if center is None else intercept_at(center, coef, intercept)
+    return _by_blocks(features, coef, center, len(intercept), lambda product: np.add(product, last, out=product))
 
 
-def probability_of(features: Features, coef: Array, intercept: Array) -> Array:
+def probability_of(features: Features, coef: Array, intercept: Array, center: Array | None = None) -> Array:
     """The probability of every class, (n, n_classes), computed from the features block by block."""
     if not isinstance(features, np.ndarray):
-        return probabilities(raw_prediction(features, coef, intercept))
+        return probabilities(raw_prediction(features, coef, intercept, center))
     n_classes = max(len(intercept), 2)
-    return _by_blocks(features, coef, n_classes, lambda product: probabilities(np.add(product, intercept, out=product)))
+    last = intercept if center is None else intercept_at(center, coef, intercept)
+    finish: Callable[[Array], Array] = lambda product: probabilities(np.add(product, last, out=product))  # noqa: E731
+    return _by_blocks(features, coef, center, n_classes, finish)
+
+
+def _sparse_raw(features: Matrix, coef: Array, intercept: Array, center: Array | None) -> Array:
+    """The raw prediction for sparse rows, of which the columns that have a center are made dense."""
+    if center is None:
+        return np.asarray(features @ coef + intercept, dtype=np.float64)
+    moved = np.flatnonzero(center)
+    others = coef.copy()
+    others[moved] = 0.0
+    dense = (features @ np.eye(len(center))[:, moved]) - center[moved]
+    return np.asarray(features @ others + dense @ coef[moved] + intercept_at(center, coef, intercept))
 
 
 def probabilities(raw: Array) -> Array:
@@ -91,8 +109,10 @@ def likeliest(raw: Array) -> NDArray[np.int64]:
     return (raw[:, 0] > 0).astype(np.int64) if raw.shape[1] == 1 else raw.argmax(axis=1)
 
 
-def _by_blocks(features: NDArray[Any], coef: Array, width: int, finish: Callable[[Array], Array]) -> Array:
-    """finish(block @ coef) for every block of rows, together in one array (n, width)."""
+def _by_blocks(
+    features: NDArray[Any], coef: Array, center: Array | None, width: int, finish: Callable[[Array], Array]
+) -> Array:
+    """finish((block - center) @ coef) for every block of rows, together in one array (n, width)."""
     n, d = features.shape
     outputs = coef.shape[1]
     coef = np.ascontiguousarray(coef)  # BLAS may round differently for a transposed view: an estimator's coef_.T is one
@@ -107,6 +127,8 @@ def _by_blocks(features: NDArray[Any], coef: Array, width: int, finish: Callable
             size = len(some)
             whole = size // product_rows * product_rows
             np.copyto(block[:size], some, casting="unsafe")
+            if center is not None:
+                block[:size] -= center
             np.matmul(
                 block[:whole].reshape(-1, product_rows, d), coef, out=product[:whole].reshape(-1, product_rows, outputs)
             )

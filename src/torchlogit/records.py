@@ -54,6 +54,25 @@ class Separation:
 
 
 @dataclass(frozen=True, slots=True)
+class Relation:
+    """A linear relation among the columns of X: column = sum of factor * other over `others`, in every row.
+
+    Attributes
+    ----------
+    column : int
+        The column, numbered from 0; n_features stands for the constant column of the intercept.
+    others : tuple of (column, factor)
+        The columns that it is a combination of; empty for a column of zeros.
+    exact : bool
+        Whether the relation was verified to hold exactly; otherwise it holds up to rounding.
+    """
+
+    column: int
+    others: tuple[tuple[int, float], ...]
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StopReason:
     """Why a fit ended before its goal was met, in phrases that `Certificate.message` joins; empty ones are left out.
 

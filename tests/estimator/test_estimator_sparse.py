@@ -76,7 +76,7 @@ def test_a_sparse_column_far_from_zero_is_centred_where_it_has_every_value() -> 
     assert ours.coef_ == pytest.approx(theirs.coef_, rel=1e-2)
     x[0, 0], weight = 0.0, np.ones(300)
     weight[0] = 0
-    assert not LogisticRegression().fit(scipy.sparse.csr_array(x), y, sample_weight=weight)._fitted.center.any()
+    assert LogisticRegression().fit(scipy.sparse.csr_array(x), y, sample_weight=weight)._fitted.center is None
 
 
 def test_rows_in_csr_form_are_left_as_they_were_and_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def test_columns_far_from_zero_are_measured_as_they_are() -> None:
     X = 1.7e9 + 600 * rng.standard_normal((400, 1))
     y = (rng.random(400) < 1 / (1 + np.exp(-(X[:, 0] - 1.7e9) / 300))).astype(int)
     model = LogisticRegression().fit(X[:200], y[:200], eval_set=(X[200:], y[200:]))
-    assert model._fitted.center.any()
+    assert model._fitted.center is not None
     assert model.eval_history_[-1].log_loss == pytest.approx(log_loss(y[200:], model.predict_proba(X[200:])), rel=1e-6)
 
 

@@ -10,12 +10,13 @@ rows give the same bits however they were read. A block computes in float64; the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import scipy.sparse
 from torch import Tensor
 
 MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 256, 1 << 16  # the fewest and the most rows of a micro-block
+Entries: TypeAlias = tuple[slice | Tensor, Tensor]  # the rows of a block that store a value of a column, the values
 LARGEST = 1e100  # the largest absolute value that X may hold: its square, summed over rows, is finite
 
 
@@ -52,6 +53,10 @@ class Rows(Protocol):
 
     def quadratic(self, matrix: Tensor) -> Tensor:
         """x_i' matrix x_i, (rows,)."""
+        ...
+
+    def entries(self, columns: list[int]) -> list[Entries]:
+        """The values of each of these columns: where they are stored, and the values themselves, float64."""
         ...
 
 
@@ -94,11 +99,11 @@ class DesignMatrix(Protocol):
         ...
 
     def can_center(self) -> Tensor:
-        """The features that `centered` may move, (n_features,) booleans: those that store a value for every row."""
+        """The features that may have a center, (n_features,) booleans: those that store a value for every row."""
         ...
 
-    def centered(self, center: Tensor) -> DesignMatrix:
-        """These rows with `center` (n_features,), float64, subtracted from every feature: a copy in float64.
+    def conditioned(self, center: Tensor, scale: Tensor) -> DesignMatrix:
+        """These rows with features scale (x - center), both (n_features,) float64: a copy in float64.
 
         The center has to be zero where `can_center` is false, since implicit zeros stay zeros.
         """

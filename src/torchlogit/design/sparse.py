@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from torchlogit.design.matrix import LARGEST, Rows, micro_blocks
+from torchlogit.design.matrix import LARGEST, Entries, Rows, micro_blocks
 from torchlogit.errors import InputError
 from torchlogit.kernels import csr as kernels
 from torchlogit.kernels import dense as dense_kernels
@@ -75,12 +76,24 @@ class SparseRows:
         sides[-1] = matrix[-1, -1]
         return inner + self.matmul(sides)[:, 0]
 
+    def entries(self, columns: list[int]) -> list[Entries]:
+        d, csc = self.values.d, self._csr()[:, [j for j in columns if j < self.values.d]].tocsc()
+        rows, values = torch.from_numpy(csc.indices).long(), torch.from_numpy(csc.data).double()
+        parts = (slice(*edges) for edges in itertools.pairwise(csc.indptr.tolist()))
+        ones = slice(None), torch.ones(len(self.values), dtype=torch.float64)
+        stored = ((rows[part], values[part]) for part in parts)
+        return [next(stored) if j < d else ones for j in columns]
+
     def _dense(self) -> kernels.Values:
+        dense: kernels.Values = self._csr().toarray()
+        return dense
+
+    def _csr(self) -> scipy.sparse.csr_array:
+        """The block's rows without the intercept's column: its values are not copied."""
         whole = self.values
         start, stop = whole.indptr[0], whole.indptr[-1]
         parts = whole.data[start:stop], whole.indices[start:stop], whole.indptr - start
-        dense: kernels.Values = scipy.sparse.csr_array(parts, shape=(len(whole), whole.d)).toarray()
-        return dense
+        return _sorted(scipy.sparse.csr_array(parts, shape=(len(whole), whole.d)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +161,11 @@ class Sparse:
         n, d = self.values.shape
         return torch.from_numpy(np.bincount(self.values.indices, minlength=d) == n)
 
-    def centered(self, center: Tensor) -> Sparse:
-        """These rows with `center` subtracted from the values that are stored."""
+    def conditioned(self, center: Tensor, scale: Tensor) -> Sparse:
+        """These rows; the values that are stored are centred and scaled."""
         csr = self.values
-        arrays = csr.data - center.numpy()[csr.indices], csr.indices, csr.indptr
+        data = (csr.data - center.numpy()[csr.indices]) * scale.numpy()[csr.indices]
+        arrays = data, csr.indices, csr.indptr
         return replace(self, values=_sorted(scipy.sparse.csr_array(arrays, shape=csr.shape)))
 
     def columns(self, indices: Tensor) -> Sparse:

@@ -113,9 +113,9 @@ class Streamed:
         """No feature: an encoded table has no columns far from zero."""
         return torch.zeros(self.d, dtype=torch.bool)
 
-    def centered(self, center: Tensor) -> Streamed:
-        """These rows, from which only zero can be subtracted."""
-        assert not bool(center.any()), "see can_center"
+    def conditioned(self, center: Tensor, scale: Tensor) -> Streamed:
+        """These rows as they are: an encoded table has no columns that need it."""
+        assert bool(((center == 0) & (scale == 1)).all()), "see can_center"
         return self
 
     def columns(self, indices: Tensor) -> Streamed:

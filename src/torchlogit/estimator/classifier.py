@@ -256,7 +256,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
     def _remember(self, fitted: Fitted) -> None:
         """Sets all attributes that `fit` and `partial_fit` leave; no other method sets them."""
         self.coef_, self.intercept_, self.classes_ = fitted.coef.T.copy(), fitted.intercept, fitted.classes
-        self._fitted = replace(fitted, coef=self.coef_.T)
+        self._fitted, self._center = replace(fitted, coef=self.coef_.T), fitted.center
         self.certificate_, self.history_, self.n_iter_ = fitted.certificate, fitted.history, fitted.passes
         self.covariance_, self.l2_ = fitted.covariance, fitted.penalty.l2
         for name in OPTIONAL:

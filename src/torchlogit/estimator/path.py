@@ -128,13 +128,13 @@ class LogisticRegressionPath(LinearClassifier):
             )
         )
         self.model_ = model.fit(X, y, sample_weight, offset=offset)
+        self._center = model._center
         (path,) = paths
         model.l2 = model.l2_
         self.l2_, self.path_, self.chosen_by_ = model.l2_, model.path_, path.by
         self.l2s_ = np.array([point.l2 for point in path.points])
         self.coefs_ = np.stack([params.coef.T.cpu().numpy() for params in path.params])
         self.intercepts_ = np.stack([params.intercept.cpu().numpy() for params in path.params])
-        self.intercepts_ -= self.coefs_ @ model._fitted.center
         for name in ("coef_", "intercept_", "classes_", "certificate_", "n_iter_", "n_features_in_"):
             setattr(self, name, getattr(model, name))
         if hasattr(model, "feature_names_in_"):

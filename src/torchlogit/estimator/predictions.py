@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -11,6 +12,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from torchlogit.conditioning import intercept_at
 from torchlogit.estimator.inputs import NO_TARGET, Inputs, as_array, read, validated
 from torchlogit.prediction import likeliest, log_probabilities, probabilities, probability_of, raw_prediction
 from torchlogit.training.rows import Array, Features
@@ -22,6 +24,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     coef_: Array
     intercept_: Array
     classes_: NDArray[Any]
+    _center: Array | None = None  # predictions are computed from X - _center (prediction.raw_prediction)
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()
@@ -43,7 +46,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         features = validated(self, inputs, reset=False)
         if isinstance(features, torch.Tensor):
             return inputs.in_form_of_X(probabilities(self._raw_of(features)))
-        return inputs.in_form_of_X(probability_of(features, self.coef_.T, self.intercept_))
+        return inputs.in_form_of_X(probability_of(features, self.coef_.T, self.intercept_, self._center))
 
     def predict_log_proba(self, X: Any) -> Any:
         """The logarithm of `predict_proba`; finite if the raw prediction is finite."""
@@ -73,8 +76,9 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _raw_of(self, features: Features) -> Array:
         if isinstance(features, torch.Tensor):
-            coef = torch.from_numpy(self.coef_.T).to(features.device)
-            intercept = torch.from_numpy(self.intercept_).to(features.device)
-            tensor: Array = (features.to(torch.float64) @ coef + intercept).cpu().numpy()
+            coef, center = self.coef_.T, np.zeros(self.coef_.shape[1]) if self._center is None else self._center
+            parts = coef, intercept_at(center, coef, self.intercept_), center
+            weight, bias, origin = (torch.tensor(part).to(features.device) for part in parts)
+            tensor: Array = ((features.to(torch.float64) - origin) @ weight + bias).cpu().numpy()
             return tensor
-        return raw_prediction(features, self.coef_.T, self.intercept_)
+        return raw_prediction(features, self.coef_.T, self.intercept_, self._center)

@@ -29,7 +29,7 @@ def fitted_from_linear(linear: torch.nn.Linear, classes: ArrayLike | None) -> Fi
     return Fitted(
         coef=coef,
         intercept=intercept,
-        center=np.zeros(len(coef)),
+        center=None,
         classes=labels,
         certificate=NOT_MEASURED,
         history=(),

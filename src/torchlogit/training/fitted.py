@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torchlogit.inference import Covariance, Refusal
 from torchlogit.path import By, PathPoint
 from torchlogit.penalties import ElasticNet
-from torchlogit.records import Certificate, Params, Step
+from torchlogit.records import Certificate, Step
 from torchlogit.solvers import Solver
 from torchlogit.streaming.progressive import Progressive
 from torchlogit.training.settings import OnePassSolver
@@ -59,8 +59,8 @@ class Fitted:
     ----------
     coef, intercept : arrays of shape (n_features, n_outputs) and (n_outputs,)
         float64, in the columns' own units; one output for two classes.
-    center : array of shape (n_features,)
-        The value that was subtracted from each column while fitting; the covariance is for the centred columns.
+    center : array of shape (n_features,) or None
+        Predictions are computed from x - center, so that columns far from zero lose no digits; None stands for zeros.
     classes : array of shape (n_classes,)
         The labels.
     certificate, history, passes
@@ -87,7 +87,7 @@ class Fitted:
 
     coef: Array
     intercept: Array
-    center: Array
+    center: Array | None
     classes: NDArray[Any]
     certificate: Certificate
     history: tuple[Step, ...]
@@ -115,14 +115,3 @@ class Fitted:
     def solver_name(self) -> str:
         """The name of the solver's class."""
         return type(self.solver).__name__
-
-
-def in_own_units(params: Params, center: Array) -> tuple[Array, Array]:
-    """coef (n_features, n_outputs) and intercept (n_outputs,) for columns as they were before centring.
-
-    For more than two classes the intercepts are determined up to a constant; it is chosen so that their sum is 0.
-    """
-    coef = params.coef.T.cpu().numpy().copy()
-    intercept = params.intercept.cpu().numpy() - coef @ center
-    intercept -= intercept.mean() if len(intercept) > 1 else 0.0
-    return np.ascontiguousarray(coef.T), intercept

@@ -35,7 +35,7 @@ def choose_l2(choice: L2Choice, problem: Problem, *, seed: int, validation: Labe
     make_folds = partial(folds, objective, rows.targets, choice.cv, seed)
     others = None
     if validation is not None and choice.by in (None, "validation"):
-        others = problem.losses_of(validation).centered(torch.from_numpy(problem.center).to(objective.target))
+        others = problem.losses_of(validation)
     return choose(
         objective,
         choice,

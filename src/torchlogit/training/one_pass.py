@@ -118,7 +118,7 @@ def _fitted(
     return Fitted(
         coef=coef,
         intercept=answer.params.intercept.numpy().copy(),
-        center=np.zeros(len(coef)),
+        center=None,
         classes=classes,
         certificate=answer.certificate,
         history=(),

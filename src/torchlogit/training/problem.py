@@ -1,4 +1,4 @@
-"""Problem: the objective for labelled rows; columns whose mean is far from zero are centred."""
+"""Problem: the objective for labelled rows, on conditioned columns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import scipy.sparse
 import torch
 from numpy.typing import NDArray
@@ -18,16 +17,15 @@ from torchlogit.losses import loss_for
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.storage import IN_MEMORY, Storage
-from torchlogit.training.rows import Array, Features, LabelledRows
+from torchlogit.training.rows import Features, LabelledRows
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """The objective for some rows. center (n_features,): the value that was subtracted from each column."""
+    """The objective for some rows."""
 
     rows: LabelledRows
     objective: Objective
-    center: Array
 
     @classmethod
     def of(
@@ -42,14 +40,14 @@ class Problem:
         """The objective for these rows; arrays with an entry per row are allocated in `storage`."""
         objective = objective_of(rows, penalty, intercept=intercept, device=device, storage=storage)
         if isinstance(rows.features, RereadFeatures):  # encoded columns are near zero; means would take a pass
-            return cls(rows, objective, np.zeros(rows.n_features))
-        center = objective.center()
-        return cls(rows, objective.centered(center), center.cpu().numpy())
+            return cls(rows, objective)
+        return cls(rows, objective.conditioned())
 
     def losses_of(self, others: LabelledRows) -> Objective:
-        """The sum of the losses of other rows, without penalty and without centring, as an objective."""
+        """The sum of the losses of other rows, without penalty, on columns conditioned alike, as an objective."""
         intercept, device = self.objective.design.has_intercept, self.objective.target.device
-        return objective_of(others, ElasticNet(), intercept=intercept, device=device)
+        losses = objective_of(others, ElasticNet(), intercept=intercept, device=device)
+        return losses.conditioned_as(self.objective.conditioning)
 
 
 def objective_of(
@@ -60,7 +58,7 @@ def objective_of(
     device: torch.device,
     storage: Storage = IN_MEMORY,
 ) -> Objective:
-    """The objective for these rows, without centring."""
+    """The objective for these rows, on their columns as given."""
     loss = loss_for(len(rows.classes))
     offset = rows.offsets(loss.n_outputs)
     return Objective.of(

@@ -12,7 +12,7 @@ import torch
 from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.errors import InputError
 from torchlogit.inference import Covariance
-from torchlogit.model import Facts, LogisticModel, intercept_at
+from torchlogit.model import Facts, LogisticModel, features_of_zeros
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Certificate
 from torchlogit.training.fitted import Fitted, StartingPoint
@@ -56,6 +56,7 @@ def to_model(
         feature_names=tuple(str(name) for name in feature_names),
         encoder=encoder,
         facts=facts,
+        center=fitted.center,
         state=None if fitted.stream is None else fitted.stream.record(),
     )
 
@@ -106,8 +107,8 @@ def _standard_errors(fitted: Fitted, encoder: Encoder | None) -> dict[str, Any]:
         return {"reason": covariance.reason}
     combinations = torch.eye(n_features + int(fitted.has_intercept), dtype=torch.float64)
     if fitted.has_intercept:
-        zero = np.zeros(n_features) if encoder is None else intercept_at(encoder)
-        combinations[-1, :-1] = torch.from_numpy(zero - fitted.center)
+        zeros = np.zeros(n_features) if encoder is None else features_of_zeros(encoder)
+        combinations[-1, :-1] = torch.from_numpy(zeros)
     errors = covariance.errors_of(combinations)
     listed = [[None if np.isnan(value) else value for value in row] for row in errors.tolist()]
     if not fitted.has_intercept:

@@ -15,11 +15,11 @@ from torchlogit.inference import covariance
 from torchlogit.path import PenaltyPath, certified, with_l2
 from torchlogit.records import FitProgress, Monitor, Params
 from torchlogit.storage import IN_MEMORY, Storage
-from torchlogit.training.fitted import Fitted, StartingPoint, in_own_units
+from torchlogit.training.fitted import Fitted, StartingPoint
 from torchlogit.training.l2_choice import choose_l2, number_or_choice
 from torchlogit.training.problem import Problem
 from torchlogit.training.progress import progress_line
-from torchlogit.training.rows import Array, LabelledRows
+from torchlogit.training.rows import LabelledRows
 from torchlogit.training.settings import Settings
 from torchlogit.training.validation import Validation, no_worse, value_at
 
@@ -77,13 +77,13 @@ def train(
 
         return train_rows_once(settings, rows)
     problem, path = _problem(settings, rows, choose_l2_by, storage)
-    objective, center = problem.objective, problem.center
+    objective = problem.objective
     solver = settings.solver_for(objective)
     begin = None if start is None else _begin(problem, start)
     validator = None if validation is None else Validation(problem, validation)
     watching: list[Monitor[FitProgress]] = [] if validator is None else [validator]
     watching += [progress_line(objective.total_weight)] if settings.verbose else []
-    watching += [_shown_own_units(monitor, center) for monitor in monitors]
+    watching += monitors
     result = fit(objective, solver, settings.goal(), start=begin, monitors=watching, checkpoints=checkpoints)
     if settings.verbose:
         print(file=sys.stderr)  # ends the progress line
@@ -92,11 +92,10 @@ def train(
     if start is not None:  # if `begin` is None, coefficients 0 are at least as good as the given start
         result = no_worse(result, objective, begin or objective.params(objective.feasible(objective.start())))
 
-    coef, intercepts = in_own_units(result.params, center)
     return Fitted(
-        coef=coef,
-        intercept=intercepts,
-        center=center,
+        coef=result.params.coef.cpu().numpy(),
+        intercept=result.params.intercept.cpu().numpy(),
+        center=None if objective.conditioning is None else objective.conditioning.any_center(),
         classes=rows.classes,
         certificate=result.certificate,
         history=result.history,
@@ -129,21 +128,10 @@ def _problem(
 
 
 def _begin(problem: Problem, start: StartingPoint) -> Params | None:
-    """The start as a feasible point of the centred problem; None if F is not lower there than at coefficients 0."""
+    """The start as a feasible point; None if F is not lower there than at coefficients 0."""
     objective = problem.objective
     with np.errstate(all="ignore"):  # a start that overflows is rejected below
-        shift = np.ascontiguousarray(start.coef.T) @ problem.center
-    centred = Params(torch.tensor(start.coef), torch.tensor(start.intercept + shift))
-    points = (objective.theta(centred), objective.start())
+        given = objective.theta(Params(torch.tensor(start.coef), torch.tensor(start.intercept)))
+    points = (given, objective.start())
     begin, empty = (objective.params(objective.feasible(theta)) for theta in points)
     return begin if value_at(objective, begin) < value_at(objective, empty) else None
-
-
-def _shown_own_units(monitor: Monitor[FitProgress], center: Array) -> Monitor[FitProgress]:
-    """A monitor that calls `monitor` with the parameters converted to the columns' own units (not centred)."""
-
-    def shown(progress: FitProgress) -> bool | None:
-        coef, intercept = in_own_units(progress.params, center)
-        return monitor(FitProgress(progress.step, Params(torch.from_numpy(coef), torch.from_numpy(intercept))))
-
-    return shown

@@ -20,7 +20,6 @@ class Validation:
 
     def __init__(self, problem: Problem, others: LabelledRows) -> None:
         self.objective = problem.losses_of(others)
-        self.center = torch.from_numpy(problem.center).to(self.objective.target.device)
         self.history = list[ValidationStep]()
         self.best: FitProgress | None = None
         self.lowest_loss = float("inf")
@@ -28,9 +27,8 @@ class Validation:
 
     def __call__(self, progress: FitProgress) -> bool:
         """Measures a step; returns whether the fit should end."""
-        params, step = progress.params, progress.step
-        own_units = Params(params.coef, params.intercept - self.center.to(params.coef) @ params.coef)
-        loss = value_at(self.objective, own_units) / self.objective.total_weight
+        step = progress.step
+        loss = value_at(self.objective, progress.params) / self.objective.total_weight
         self.history.append(ValidationStep(step.passes, step.seconds, loss))
         if self.best is None or loss < self.lowest_loss:
             self.best, self.lowest_loss, self.steps_since_best = progress, loss, 0
