@@ -62,6 +62,8 @@ class Covariance:
 
         Such columns have the same factors in every relation, as all levels of a one-hot column have.
         """
+        if not self.relations:
+            return []
         directions = self._undetermined(len(self.determined))
         groups: dict[tuple[float, ...], list[int]] = {}
         for j, factors in enumerate(directions.T.tolist()):
