@@ -105,7 +105,8 @@ def _aligned(cells: Sequence[str], *, left: bool) -> list[str]:
 
 
 def _cells(line: Coefficient, several: bool, with_errors: bool) -> list[str]:
-    cells = [line.feature, *([str(line.output)] if several else []), f"{line.value + 0.0:.6g}", f"{line.odds_ratio:.4g}"]
+    value = line.value or 0.0  # not -0.0
+    cells = [line.feature, *([str(line.output)] if several else []), f"{value:.6g}", f"{line.odds_ratio:.4g}"]
     if not with_errors:
         return cells
     if line.standard_error is None or line.standard_error == 0:
