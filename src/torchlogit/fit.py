@@ -46,9 +46,7 @@ NEGLIGIBLE_GAP = 1e-10  # expected gap / F below which no further step is of use
 STALLED_STEPS = 4  # Newton steps without any decrease of F, after which rounding is all that is left
 PROBES = 30  # the most Newton steps that are spent on bounding the gap of another solver's answer
 RESOLVED = 1e-13  # bound / F up to which F counts as the least that float64 can tell apart: some hundred roundings
-# sqrt(2 bound) up to which coefficients are exact to the digits that are printed, where there are standard errors:
-# otherwise one more step is taken. Smaller: more steps, of a pass each, for digits that the errors make meaningless.
-EXACT = 1e-5
+POLISHING = 8  # the most Newton steps after a dual method that ended near the optimum
 LEVEL = 0.99  # new bound / best bound so far, above which no further Newton step is probed; smaller: fewer probes
 
 
@@ -175,19 +173,19 @@ def _run(
             _refuse_infinite(state)
             certificate = certify(state)
             latest = state, certificate
-            polished = best is not None and goal.met(best.certificate)
-            best = _better(best, Answer(state.params, certificate, state.passes))
+            answer, before = Answer(state.params, certificate, state.passes), best
+            best = _better(before, answer)
             history.append(Step(state.passes, time.perf_counter() - began, certificate.objective, certificate.bound))
             if writer:
                 writer.record(Checkpoint.of(tuple(history), state, certificate, best, certify.may_be_separated))
             asked = [monitor(FitProgress(history[-1], state.params)) for monitor in monitors]
             reason = goal.spent(history[-1]) or (BY_MONITOR if any(asked) else None)
+            if before is not None and goal.met(before.certificate):
+                return _result(_more_exact(goal, before, answer), history), False
             if best.certificate.status is Status.SEPARATED:
                 return _result(best, history), False
-            if goal.met(best.certificate):
-                more = not polished and _one_more_step(objective, goal, best)
-                if reason or not more:
-                    return _result(best, history), more
+            if goal.met(best.certificate) and (reason or not _coefficients_are_read(objective, goal)):
+                return _result(best, history), _coefficients_are_read(objective, goal)
             if reason is None and (reason := _stalled(objective, state, best, history)):
                 status = Status.UNCERTIFIABLE
             if reason is not None:
@@ -201,15 +199,18 @@ def _run(
     except DivergedError as error:
         return _diverged(objective, best, str(error), history), False
     assert latest is not None, "a solver yields at least one state"
-    state, certificate = latest
+    assert best is not None, "the latest, or one before it"
     can_continue = reason is not None and status is Status.BUDGET
-    reason = reason or StopReason(f"the solver ended after {_passes(state.passes)}")
-    certificate = certify.last(state, certificate, at_once=reason is INTERRUPTED)
-    best = _better(best, Answer(state.params, certificate, state.passes))
+    reason = reason or StopReason(f"the solver ended after {_passes(latest[0].passes)}")
+    at_once = reason in (INTERRUPTED, BY_MONITOR)
+    best = certify.last(*latest, best, at_once=at_once)
     if status is Status.UNCERTIFIABLE and not isinstance(solver, StochasticNewton):
         best = certify.polished(best)
+    if best.passes > history[-1].passes:
+        seconds = time.perf_counter() - began
+        history.append(Step(best.passes, seconds, best.certificate.objective, best.certificate.bound))
     if best.certificate.status is Status.SEPARATED or goal.met(best.certificate):
-        return _result(best, history), reason is INTERRUPTED
+        return _result(best, history), at_once
     return _result(best, history, status, reason), can_continue
 
 
@@ -230,14 +231,18 @@ def _better(best: Answer | None, answer: Answer) -> Answer:
     return answer if least is None or (bound is not None and bound <= least) else best
 
 
-def _one_more_step(objective: Objective, goal: Goal, best: Answer) -> bool:
-    """Whether to take another step although the goal is met: where there are standard errors, coefficients are read.
+def _coefficients_are_read(objective: Objective, goal: Goal) -> bool:
+    """Whether there will be standard errors. Then one more step is taken after the goal was met.
 
-    Newton steps square the distance from the optimum, so that after one more the digits that are printed are right.
+    Newton steps square the distance from the optimum: after one more the digits that are printed are right.
     """
-    errors = best.certificate.standard_errors
-    read = goal.standard_errors is not None and objective.n_parameters <= MAX_PARAMETERS
-    return read and errors is not None and errors > EXACT
+    return goal.standard_errors is not None and objective.n_parameters <= MAX_PARAMETERS
+
+
+def _more_exact(goal: Goal, met: Answer, later: Answer) -> Answer:
+    """The answer after one more step, if it meets the goal too, and F is no higher or its bound is smaller."""
+    lower = later.certificate.objective <= met.certificate.objective
+    return later if goal.met(later.certificate) and (lower or _better(met, later) is later) else met
 
 
 def _result(
@@ -292,8 +297,8 @@ class _Certifier:
             return Certificate(Status.BUDGET, state.objective, None)
         return self._bound(state)
 
-    def last(self, state: State, certificate: Certificate, *, at_once: bool) -> Certificate:
-        """The certificate of a fit's last state, with the bound that was not computed on the way, if there is one.
+    def last(self, state: State, certificate: Certificate, best: Answer, *, at_once: bool) -> Answer:
+        """The best answer once the steps have ended, with the bound that was not computed on the way, if there is one.
 
         Where the solver does not estimate its distance from the optimum, a few Newton steps bound it, unless there is a
         time budget, or the fit has to end `at_once`.
@@ -302,7 +307,7 @@ class _Certifier:
             certificate = self._measured(state)
         if state.expected_bound is not None and state.dual_residual is not None and certificate.bound is None:
             certificate = self._bound(state)
-        return certificate
+        return _better(best, Answer(state.params, certificate, state.passes))
 
     def _worth_a_bound(self, state: State) -> bool:
         """Whether a bound computed now may be small enough, or its absence a sign of separation."""
@@ -357,13 +362,14 @@ class _Certifier:
     def polished(self, best: Answer) -> Answer:
         """The best answer of a few Newton steps from this one, until one meets the goal; unless there is a time budget.
 
-        For methods that end some digits before Newton's.
+        A dual method whose objective no longer falls ends some digits before Newton's method does.
         """
         if self.goal.time_budget is not None:
             return best
-        for state in islice(StochasticNewton(aim=self.goal.tol).iterates(self.objective, best.params), PROBES):
-            best = _better(best, Answer(state.params, self(state), best.passes))
-            if best.certificate.status is Status.SEPARATED or self.goal.met(best.certificate):
+        begun = best.passes
+        for state in islice(StochasticNewton(aim=self.goal.tol).iterates(self.objective, best.params), POLISHING):
+            best = _better(best, Answer(state.params, self(state), begun + state.passes))
+            if self.goal.met(best.certificate):
                 break
         return best
 
