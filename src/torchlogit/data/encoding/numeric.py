@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -27,6 +27,7 @@ from torchlogit.data.wording import option
 from torchlogit.errors import DataError
 
 LARGEST = 1e38  # numbers of a larger absolute value are refused; float32 holds up to 3.4e38
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 BOOLEANS = {"true": 1.0, "false": 0.0}  # the texts of booleans, in lower case
 
 
@@ -69,6 +70,11 @@ class NumericColumn:
 def boolean_column(name: str, share_of_true: float, has_missing: bool) -> NumericColumn:
     """The record of a column of booleans that holds both true and false."""
     return NumericColumn(name, ColumnKind.BOOLEAN, mean=0.0, scale=1.0, fill=share_of_true, has_missing=has_missing)
+
+
+def as_given(column: NumericColumn) -> NumericColumn:
+    """The record of the same column, encoded without a change; a missing value still becomes the mean."""
+    return replace(column, mean=0.0, scale=1.0)
 
 
 class NumericLearner:
@@ -160,24 +166,22 @@ class NumericEncoder:
         n_missing = 0 if missing is None else int(np.count_nonzero(missing))
         return features, (MissingValues(column.name, n_missing, "the share of true" if is_boolean else "the mean"),)
 
-    def _scaled(self, filled: Floats, values: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    def _scaled(self, filled: Floats, values: pa.ChunkedArray) -> Floats:
         column = self.column
         if filled.size and (error := out_of_range(column.name, values, filled, filled)):
             raise error
         with np.errstate(over="ignore"):
             scaled = filled - column.mean
             scaled /= column.scale
-            result = scaled.astype(np.float32)
-        finite = np.isfinite(result)
-        if not finite.all():
-            row = int(np.argmin(finite))
+        if scaled.size and not (scaled.min() >= -LARGEST_FLOAT32 and scaled.max() <= LARGEST_FLOAT32):
+            row = int(np.argmax(np.abs(scaled) > LARGEST_FLOAT32))
             raise DataError(
                 f"column {column.name!r} holds {cell(values, row)}, too far from the training values, which spread "
                 f"{column.scale:.3g} around {column.mean:.3g}; correct the value",
                 column=column.name,
                 row=row,
             )
-        return result
+        return scaled
 
 
 def out_of_range(name: str, column: pa.ChunkedArray, present: Floats, numbers: Floats) -> DataError | None:
