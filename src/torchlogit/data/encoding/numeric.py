@@ -69,7 +69,8 @@ class NumericColumn:
 
 def boolean_column(name: str, share_of_true: float, has_missing: bool) -> NumericColumn:
     """The record of a column of booleans that holds both true and false."""
-    return NumericColumn(name, ColumnKind.BOOLEAN, mean=0.0, scale=1.0, fill=share_of_true, has_missing=has_missing)
+    fill = float(share_of_true)
+    return NumericColumn(name, ColumnKind.BOOLEAN, mean=0.0, scale=1.0, fill=fill, has_missing=has_missing)
 
 
 def as_given(column: NumericColumn) -> NumericColumn:

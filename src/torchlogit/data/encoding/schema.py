@@ -125,8 +125,8 @@ def schema_from_json(data: object) -> Schema:
     """
     if isinstance(data, dict) and {*data} == {"columns", "dropped"}:
         data = data | {"crosses": [], "hash_bits": None}
-    if isinstance(data, dict):
-        data = {"standardized": True} | data
+    if isinstance(data, dict) and {*data} == {"columns", "dropped", "crosses", "hash_bits"}:
+        data = data | {"standardized": True}
     values = _checked_keys("the schema", data, ["columns", "dropped", "crosses", "hash_bits", "standardized"])
     for key in ("columns", "dropped", "crosses"):
         _check(isinstance(values[key], list), "the schema", key, values[key])
