@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from torchlogit.data.block import Locate
 from torchlogit.data.columns import Floats, as_levels, as_numbers, first_not_number
@@ -27,7 +28,6 @@ from torchlogit.data.wording import option
 from torchlogit.errors import DataError
 
 LARGEST = 1e38  # numbers of a larger absolute value are refused; float32 holds up to 3.4e38
-LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 BOOLEANS = {"true": 1.0, "false": 0.0}  # the texts of booleans, in lower case
 
 
@@ -167,22 +167,27 @@ class NumericEncoder:
         n_missing = 0 if missing is None else int(np.count_nonzero(missing))
         return features, (MissingValues(column.name, n_missing, "the share of true" if is_boolean else "the mean"),)
 
-    def _scaled(self, filled: Floats, values: pa.ChunkedArray) -> Floats:
+    def _scaled(self, filled: Floats, values: pa.ChunkedArray) -> Floats | NDArray[np.float32]:
+        """(x - mean) / scale, rounded to float32 unless it is x itself."""
         column = self.column
         if filled.size and (error := out_of_range(column.name, values, filled, filled)):
             raise error
+        if column.mean == 0 and column.scale == 1:
+            return filled
         with np.errstate(over="ignore"):
             scaled = filled - column.mean
             scaled /= column.scale
-        if scaled.size and not (scaled.min() >= -LARGEST_FLOAT32 and scaled.max() <= LARGEST_FLOAT32):
-            row = int(np.argmax(np.abs(scaled) > LARGEST_FLOAT32))
+            result = scaled.astype(np.float32)
+        finite = np.isfinite(result)
+        if not finite.all():
+            row = int(np.argmin(finite))
             raise DataError(
                 f"column {column.name!r} holds {cell(values, row)}, too far from the training values, which spread "
                 f"{column.scale:.3g} around {column.mean:.3g}; correct the value",
                 column=column.name,
                 row=row,
             )
-        return scaled
+        return result
 
 
 def out_of_range(name: str, column: pa.ChunkedArray, present: Floats, numbers: Floats) -> DataError | None:
