@@ -354,7 +354,8 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
         """Learn from further rows, each read once and in order.
 
         The result does not depend on how the rows are divided among calls. After `fit`, learning continues from the
-        fitted coefficients. The method does not exist if l1 or bounds are set. See docs/streams.md.
+        fitted coefficients. The method does not exist if l1 or bounds are set. Warns if the rows were predicted no
+        better than by the class share of the rows before them. See docs/streams.md.
 
         Parameters
         ----------
@@ -386,7 +387,10 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
         (['yes'], 'uncertifiable')
         """
         rows = further_rows(self, X, y, classes, sample_weight)
-        self._remember(train_further(self._settings(), rows, self._starting_point()))
+        fitted = train_further(self._settings(), rows, self._starting_point())
+        self._remember(fitted)
+        if fitted.stream_warning is not None:
+            warnings.warn(fitted.stream_warning, TorchlogitWarning, stacklevel=2)
         return self
 
     def _warn_unless_certified(self) -> None:
