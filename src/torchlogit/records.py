@@ -188,6 +188,15 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """Parameters, their certificate, and the passes after which they were reached."""
+
+    params: Params
+    certificate: Certificate
+    passes: float
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """An entry of a fit's history: passes and seconds since the start, F and its bound (None without one) in nats."""
 

@@ -14,6 +14,7 @@ from torchlogit.data.encoding.text import HashedTextColumn, TextColumn
 from torchlogit.data.encoding.vectors import VectorColumn
 from torchlogit.model import LogisticModel
 from torchlogit.records import Status
+from torchlogit.summary import UNDETERMINED, collinear
 
 if TYPE_CHECKING:
     from torchlogit.metrics import Metrics
@@ -118,6 +119,8 @@ def _some(names: list[str]) -> str:
 
 
 def _answer(report: TrainReport) -> str:
+    from torchlogit.inference import CLASS_WEIGHTED
+
     certificate, weight = report.fitted.certificate, report.model.facts.training_data["weight"]
     l1, l2 = report.model.facts.penalty["l1"], report.model.facts.penalty["l2"]
     first = f" + {l1:g} / {weight:g} |coef|" if l1 else ""
@@ -128,16 +131,20 @@ def _answer(report: TrainReport) -> str:
     if certificate.status is Status.CERTIFIED:
         assert certificate.bound is not None
         assert certificate.relative_bound is not None
+        ending = "" if report.fitted.covariance == CLASS_WEIGHTED else ";"
         lines.append(
             f"certified    at most {certificate.bound / weight:.1e} above the minimum, proven "
-            f"({certificate.relative_bound:.1e} of it);"
+            f"({certificate.relative_bound:.1e} of it){ending}"
         )
-        lines.append(
-            f"{'':<{NAME}} no coefficient is further than {certificate.standard_errors:.2g} of its standard error "
-            f"from its optimum"
-        )
+        if ending:
+            lines.append(
+                f"{'':<{NAME}} no coefficient is further than {certificate.standard_errors:.2g} of its standard error "
+                f"from its optimum"
+            )
     else:
         lines.append(f"{certificate.status:<{NAME}} {certificate.message}")
+    if relations := collinear(report.model):
+        lines += [f"collinear    {relations}", f"{'':<{NAME}} {UNDETERMINED}"]
     fitted = report.fitted
     effort = f"{fitted.passes:.1f} passes over the rows, {fitted.seconds:.2f} s ({fitted.solver_name})"
     lines.append(f"effort       {effort}")

@@ -11,7 +11,7 @@ import torch
 
 from torchlogit.checkpoints import Checkpoints
 from torchlogit.fit import fit
-from torchlogit.inference import covariance
+from torchlogit.inference import CLASS_WEIGHTED, covariance
 from torchlogit.path import PenaltyPath, certified, with_l2
 from torchlogit.records import FitProgress, Monitor, Params
 from torchlogit.storage import IN_MEMORY, Storage
@@ -71,7 +71,7 @@ def train(
     >>> fitted.coef.round(2).tolist(), str(fitted.certificate.status)
     ([[0.45]], 'certified')
     """
-    rows = rows.class_weighted(settings.class_weight)
+    rows, counted = rows.class_weighted(settings.class_weight), settings.class_weight is None
     if settings.one_pass:
         from torchlogit.training.one_pass import train_rows_once  # takes .1 s to import
 
@@ -105,7 +105,7 @@ def train(
         tol=settings.tol,
         solver=solver,
         rows=rows.summary(),
-        covariance=covariance(objective, result.params, result.certificate),
+        covariance=covariance(objective, result.params, result.certificate) if counted else CLASS_WEIGHTED,
         path=None if path is None else certified(path.points, path.l2, result.certificate),
         chosen_by=None if path is None else path.by,
         validation_history=None if validator is None else validator.history,
