@@ -177,7 +177,7 @@ def _stream(report: TrainReport) -> str:
         f"accuracy {losses.accuracy:.4f}{auc}",
     ]
     if losses.gain is not None:
-        lines.append(f"this is      {against_share(losses)}")
+        lines.append(f"class share  {losses.against_share}")
     if excess is not None:
         lines += [
             f"expected     about {excess:.1e} nats per unit of weight above the best linear model, if the rows came in",

@@ -16,7 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from torchlogit.data.encoding.encoder import Encoder
-from torchlogit.errors import InputError
+from torchlogit.errors import InputError, TorchlogitWarning
 from torchlogit.estimator.callbacks import CallbackSupportMixin, Tasks, with_callbacks
 from torchlogit.estimator.inputs import read
 from torchlogit.estimator.predictions import LinearClassifier
@@ -214,6 +214,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
         """
         if not self._fit(X, y, sample_weight, offset, eval_set):
             self._warn_unless_certified()
+        self._warn_of_stream()
         return self
 
     @with_callbacks  # type: ignore[untyped-decorator]
@@ -392,11 +393,13 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
         (['yes'], 'uncertifiable')
         """
         rows = further_rows(self, X, y, classes, sample_weight)
-        fitted = train_further(self._settings(), rows, self._starting_point())
-        self._remember(fitted)
-        if fitted.stream_warning is not None:
-            warnings.warn(fitted.stream_warning, TorchlogitWarning, stacklevel=2)
+        self._remember(train_further(self._settings(), rows, self._starting_point()))
+        self._warn_of_stream()
         return self
+
+    def _warn_of_stream(self) -> None:
+        if self._fitted.stream_warning is not None:
+            warnings.warn(self._fitted.stream_warning, TorchlogitWarning, stacklevel=3)
 
     def _warn_unless_certified(self) -> None:
         if self.certificate_.status is not Status.CERTIFIED:

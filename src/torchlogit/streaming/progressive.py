@@ -45,6 +45,27 @@ class Progressive:
         """Whether the predictions were no better than the class share, on enough rows for a standard error."""
         return self.gain is not None and self.gain_error is not None and self.gain <= 0
 
+    @property
+    def against_share(self) -> str:
+        """By how much the predictions were better or worse than the class share, in nats per unit of weight.
+
+        >>> Progressive(9, 9.0, 0.5, None, 0.5, 0.8, 0.9, 0.62, 0.12, 0.01).against_share
+        '0.12 +- 0.01 better than always predicting the class share of the rows so far (0.62)'
+        """
+        assert self.gain is not None
+        how, error = "better" if self.gain > 0 else "worse", plus_minus(self.gain_error)
+        share = f"always predicting the class share of the rows so far ({self.share_log_loss:.5g})"
+        return f"{abs(self.gain):.2g}{error} {how} than {share}"
+
+
+def plus_minus(error: float | None) -> str:
+    """A standard error as messages show it.
+
+    >>> plus_minus(0.0123), plus_minus(None)
+    (' +- 0.012', '')
+    """
+    return "" if error is None else f" +- {error:.2g}"
+
 
 @dataclass(slots=True)
 class BatchSums:

@@ -13,7 +13,7 @@ from torchlogit.errors import InputError
 from torchlogit.losses import Loss, loss_for
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Certificate, Params, Status, StopReason, StreamState
-from torchlogit.streaming.progressive import Progressive
+from torchlogit.streaming.progressive import Progressive, plus_minus
 
 Array = NDArray[np.float64]
 
@@ -62,9 +62,9 @@ class Answer:
         """
         losses = self.progressive
         rows = f"{losses.rows:,} rows, each read once and predicted before that"
-        known = f"log loss {losses.log_loss:.5g}{_error(losses.log_loss_error)} on {rows}"
+        known = f"log loss {losses.log_loss:.5g}{plus_minus(losses.log_loss_error)} on {rows}"
         if losses.gain is not None:
-            known += f"; {against_share(losses)}"
+            known += f"; {losses.against_share}"
         if self.excess is not None:
             known += (
                 "; if the rows came in random order, which was not checked, the model is expected to be about "
@@ -73,25 +73,6 @@ class Answer:
         if self.warning is not None:
             known += f". {self.warning}"
         return Certificate(Status.UNCERTIFIABLE, losses.log_loss * losses.weight, None, reason=StopReason(known=known))
-
-
-def against_share(losses: Progressive) -> str:
-    """How much better or worse the stream's predictions were than the class share of the rows so far.
-
-    >>> from torchlogit.streaming.progressive import Progressive
-    >>> against_share(Progressive(9, 9.0, 0.5, None, 0.5, 0.8, 0.9, 0.62, 0.12, 0.01))
-    '0.12 +- 0.01 better than always predicting the class share of the rows so far (0.62)'
-    """
-    assert losses.gain is not None
-    assert losses.share_log_loss is not None
-    how = "better" if losses.gain > 0 else "worse"
-    error = _error(losses.gain_error)
-    share = f"always predicting the class share of the rows so far ({losses.share_log_loss:.5g})"
-    return f"{abs(losses.gain):.2g}{error} {how} than {share}"
-
-
-def _error(error: float | None) -> str:
-    return "" if error is None else f" +- {error:.2g}"
 
 
 class Stream(Protocol):
