@@ -211,6 +211,7 @@ def _run(
         history.append(Step(best.passes, seconds, best.certificate.objective, best.certificate.bound))
     if best.certificate.status is Status.SEPARATED or goal.met(best.certificate):
         return _result(best, history), at_once
+    reason = replace(reason, remedy=_remedy(objective, solver, goal, best.certificate, status))
     return _result(best, history, status, reason), can_continue
 
 
@@ -409,6 +410,19 @@ def _stalled(objective: Objective, state: State, best: Answer, history: list[Ste
     relative = best.certificate.relative_bound
     resolved = relative is not None and relative <= RESOLVED
     return StopReason(f"the objective no longer falls{': it is the least that float64 can tell apart' * resolved}")
+
+
+def _remedy(objective: Objective, solver: Solver, goal: Goal, certificate: Certificate, status: Status) -> str:
+    """What would help a fit that did not meet its goal, a sentence without full stop; empty if nothing would."""
+    if status is Status.BUDGET:
+        other = "" if isinstance(solver, StochasticNewton) else ", or use solver='newton'"
+        return f"Give it more passes (max_iter) or time{other}"
+    reached = certificate.relative_bound
+    if reached is not None and goal.tol < reached < 1:
+        return f"The bound that was reached meets tol={1.06 * reached:.1e}"  # two digits, rounded up
+    if features_are_free(objective):
+        return "A small penalty (l2 > 0) on every column would make a bound possible"
+    return ""
 
 
 def _bounded(bound: Bound) -> Certificate:

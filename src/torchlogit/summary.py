@@ -66,14 +66,14 @@ def _term(factor: float, name: str) -> str:
 
 def _facts(model: LogisticModel) -> str:
     facts = model.facts
-    weight, n_features = facts.training_data["weight"], len(model.feature_names)
+    n_features = len(model.feature_names)
     reason = facts.standard_errors.get("reason")
     lines = [
         f"target       {'' if facts.target is None else f'{facts.target}: '}{', '.join(map(str, model.classes))}",
         f"trained on   {facts.training_data['rows']:,} rows, {n_features} feature{'s' * (n_features != 1)}",
         f"penalty      l1 = {facts.penalty['l1']:g}, l2 = {facts.penalty['l2']:g}",
         f"solver       {facts.solver['name']}, {facts.solver['passes']:.1f} passes",
-        f"objective    {facts.certificate['objective'] / weight:.8f} a row",
+        f"objective    {facts.certificate['objective']:.10g} nats",
         f"status       {facts.certificate['status']}: {facts.certificate['message']}",
         f"errors       {'not computed: ' + reason if reason else 'standard errors of maximum likelihood'}",
     ]

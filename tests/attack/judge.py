@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mpmath import mp, mpf
@@ -16,7 +16,9 @@ from attack.overlap import overlap
 from attack.problems import Problem
 from torchlogit import LogisticRegression, LogisticRegressionPath
 from torchlogit.errors import TorchlogitError
-from torchlogit.records import Relation
+
+if TYPE_CHECKING:
+    from torchlogit.records import Relation
 
 # Share of F + 1e-3, and of a logit (of 1, where it is smaller), that counts as rounding in what is printed.
 SAME = mpf("1e-9")

@@ -18,7 +18,7 @@ from torchlogit.storage import IN_MEMORY, Storage
 from torchlogit.training.fitted import Fitted, StartingPoint
 from torchlogit.training.l2_choice import choose_l2, number_or_choice
 from torchlogit.training.problem import Problem
-from torchlogit.training.progress import progress_line
+from torchlogit.training.progress import show_progress
 from torchlogit.training.rows import LabelledRows
 from torchlogit.training.settings import Settings
 from torchlogit.training.validation import Validation, no_worse, value_at
@@ -82,7 +82,7 @@ def train(
     begin = None if start is None else _begin(problem, start)
     validator = None if validation is None else Validation(problem, validation)
     watching: list[Monitor[FitProgress]] = [] if validator is None else [validator]
-    watching += [progress_line(objective.total_weight)] if settings.verbose else []
+    watching += [show_progress] if settings.verbose else []
     watching += monitors
     result = fit(objective, solver, settings.goal(), start=begin, monitors=watching, checkpoints=checkpoints)
     if settings.verbose:
