@@ -236,7 +236,7 @@ class _Certifier:
         return self._bound(state)
 
     def last(self, state: State, certificate: Certificate, *, at_once: bool) -> Certificate:
-        """The certificate of a fit's last state, with the bound that was not computed on the way, if there is one.
+        """The certificate of a fit's last state, with the bound or separation that was not looked for on the way.
 
         Where the solver does not estimate its distance from the optimum, a few Newton steps bound it, unless there is a
         time budget, or the fit has to end `at_once`.
@@ -245,6 +245,9 @@ class _Certifier:
             certificate = self._measured(state)
         if state.expected_bound is not None and state.dual_residual is not None and certificate.bound is None:
             certificate = self._bound(state)
+        if certificate.bound is None and certificate.separation is None and self.goal.time_budget is None and not at_once:
+            separation = self._separation(state)
+            certificate = _separated(state, separation) if separation else certificate
         return certificate
 
     def _worth_a_bound(self, state: State) -> bool:

@@ -86,7 +86,11 @@ def _certificate_facts(certificate: Certificate) -> dict[str, Any]:
         "message": certificate.message,
         "separation": None
         if separation is None
-        else {"complete": separation.complete, "directions": [list(place) for place in separation.directions]},
+        else {
+            "complete": separation.complete,
+            "directions": [list(place) for place in separation.directions],
+            "intercepts": [list(place) for place in separation.intercepts],
+        },
     }
 
 
