@@ -311,7 +311,8 @@ class _Certifier:
             certificate = self._measured(state)
         if state.expected_bound is not None and state.dual_residual is not None and certificate.bound is None:
             certificate = self._bound(state)
-        if best.certificate.bound is None and certificate.bound is None and self.goal.time_budget is None and not at_once:
+        unknown = best.certificate.bound is None and certificate.bound is None
+        if unknown and self.goal.time_budget is None and not at_once:
             separation = certificate.separation or self._separation(state)
             certificate = _separated(state, separation) if separation else certificate
         return _better(best, Answer(state.params, certificate, state.passes))

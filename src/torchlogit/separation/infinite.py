@@ -137,7 +137,7 @@ class _Cone:
         self.inner_margins = table.margins(self.inner) * float(np.abs(self.inner).max())
 
     def _representative(self, u: Array) -> Array:
-        """A direction like u that is zero in columns that are combinations of others. They are held at zero from now on."""
+        """A direction like u that is zero in columns that are combinations of others; these are held at zero then."""
         table = self.table
         constraints, gram = table.constraints(self.rows), table.gram()
         free = np.flatnonzero((table.lower < table.upper).reshape(len(table.scale), -1)[:, 0])
@@ -178,7 +178,7 @@ class _Cone:
         return self.table.constraints(self.rows).held(self.held)
 
     def _least(self, value: Array) -> tuple[float, Array, Constraints, Array]:
-        """The minimum of value' u over the cone or a u where it is negative, and the constraints with their multipliers.
+        """The minimum of value' u over the cone, or a u where it is negative; the constraints and their multipliers.
 
         A minimum of zero over fewer rows is one over all. Below zero, u is moved along the inner direction until it is
         in the cone; where that does not leave the value negative, the rows that u gets wrong are added.

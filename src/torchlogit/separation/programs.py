@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 
-# The ways in which HiGHS is called, until it has an answer: with the smallest tolerances that it takes, with its own, and
-# by an interior-point method. Solutions are approximate in any case. The seconds are far above what is ever needed where
+# The ways in which HiGHS is called, until it has an answer: with the smallest tolerances that it takes, with its own,
+# and by an interior-point method. Solutions are approximate in any case. The seconds are far above what is needed where
 # it does not go round in circles.
 TIGHT = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10, "time_limit": 300.0}
 Way: TypeAlias = tuple[str, dict[str, float]]
@@ -88,8 +88,8 @@ class Constraints:
         u = u / np.abs(u).max()
         margins = self.rows @ u
         clear = (margins > CLEAR) & ~self.shared
-        first = np.unique(np.concatenate([self.rows[~clear], self.shared[~clear, None]], axis=1), axis=0, return_index=True)
-        left = np.flatnonzero(~clear)[first[1]]
+        unclear = np.concatenate([self.rows[~clear], self.shared[~clear, None]], axis=1)
+        left = np.flatnonzero(~clear)[np.unique(unclear, axis=0, return_index=True)[1]]
         found = Constraints(self.rows[left], self.shared[left], self.lower, self.upper).widest()
         if found is None or not found[1].any():
             return u, clear
@@ -113,7 +113,15 @@ class Constraints:
     def _matrix(self, rows: Array) -> Any:
         return scipy.sparse.csr_array(rows) if np.count_nonzero(rows) <= SPARSE * rows.size else rows
 
-    def _solve(self, cost: Array, matrix: Any, lower: Array, upper: Array, least: float = 0.0, ways: tuple[Way, ...] = WAYS) -> Any | None:
+    def _solve(
+        self,
+        cost: Array,
+        matrix: Any,
+        lower: Array,
+        upper: Array,
+        least: float = 0.0,
+        ways: tuple[Way, ...] = WAYS,
+    ) -> Any | None:
         """HiGHS's answer to min cost' x, matrix x >= least, = 0 where shared, between the ends; None without one."""
         from scipy.optimize import linprog
 

@@ -26,7 +26,7 @@ NOISE = 1e-9
 MARGINS_PER_ENTRY = 20  # margins of the first program, and added in each round, for each entry; larger: fewer rounds
 MAX_VALUES = 1 << 26  # entries of these rows, 512 MiB
 ROUNDS = 60  # the most programs that are solved
-# Attempts at a proof. Entries of HiGHS's solution up to the first number, a share of the largest, are taken as zero, and
+# Attempts at a proof. Entries of HiGHS's solution up to the first number, a share of the largest, are taken as zero;
 # the others are rounded to multiples of 2 to the minus second number, of the largest. The first attempts give short
 # integers, in which ties are found fast; the last ones keep all that HiGHS found.
 ATTEMPTS = ((1e-6, 12), (1e-9, 36), (1e-13, 60), (0.0, 120))
@@ -103,8 +103,9 @@ class _Search:
             margins = self.table.margins(u)
             if self._add(self._least(torch.where(margins < -NOISE, margins, torch.inf))):
                 continue
-            if best is None and not (constraints.rows @ u > NOISE).any():  # it sets only other rows apart
-                if self._add(self._least(torch.where((margins > NOISE) & margins.isfinite(), -margins, torch.inf))):
+            if best is None and not (constraints.rows @ u > NOISE).any():  # it sets only other rows apart, if any
+                apart = (margins > NOISE) & margins.isfinite()
+                if self._add(self._least(torch.where(apart, -margins, torch.inf))):
                     continue
             direction, all_apart = self._exact(constraints, u)
             if direction is None:
@@ -165,4 +166,5 @@ def _independent(rows: Array) -> NDArray[np.int64]:
     first = np.unique(rows, axis=0, return_index=True)[1]
     triangle, order = scipy.linalg.qr(rows[first].T, mode="r", pivoting=True)
     pivots = np.abs(np.diagonal(triangle))
-    return first[order[: int((pivots > DEPENDENT * pivots.max(initial=0.0)).sum())]]
+    kept: NDArray[np.int64] = first[order[: int((pivots > DEPENDENT * pivots.max(initial=0.0)).sum())]]
+    return kept

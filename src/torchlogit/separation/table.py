@@ -23,12 +23,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """The inequalities x' (v_y - v_k) >= 0 of rows, as functions of u (p * n_outputs,), output by output in each column.
+    """The inequalities x' (v_y - v_k) >= 0 of rows as functions of u (p * n_outputs,), a column's outputs together.
 
     u = scale * v in each column, and the intercept's entry is the value at x = center: v is stretched and moved so that
     its entries are of comparable size and margins do not cancel. center, scale (p,): a value in the middle of each
     column, 0 for the intercept's; and a power of two near the median distance from it. Both conversions are exact.
-    fixed (p * n_outputs,): the entries that are zero.
+    lower, upper (p * n_outputs,): the ends of u's entries as in `Constraints`, 0 for columns of zeros and for the last
+    class where only differences between classes count.
     """
 
     objective: Objective
