@@ -2,9 +2,9 @@
 
 Sums are rounded, so u is never exactly balanced. But an exactly balanced point q* exists near q wherever Newton's
 method for the balance provably converges. Let G be the Hessian at q on the coefficients U to be balanced, and e the
-imbalance there, with all rounding errors added to its size. Phi(t) = sum_i s_i A(l_i + x_i' t) - t'(X's y - slope), with
-A the log-partition and l_i the log-odds of q_i, has gradient e and Hessian G at 0, and its third derivative along v is
-at most R |v|_G times the second, R = max_i range(x_i' v) / |v|_G. So if
+imbalance there, with all rounding errors added to its size. Phi(t) = sum_i s_i A(l_i + x_i' t) - t'(X's y - slope),
+with A the log-partition and l_i the log-odds of q_i, has gradient e and Hessian G at 0, and its third derivative along
+v is at most R |v|_G times the second, R = max_i range(x_i' v) / |v|_G. So if
 
     R sqrt(e' G^-1 e) = move < 1,
 
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from torchlogit.design import Rows
-from torchlogit.objective import CHUNK, Objective
+from torchlogit.objective import Objective
 from torchlogit.quadratic import Factor, factor
 from torchlogit.records import Relation
 

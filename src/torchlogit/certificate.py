@@ -113,7 +113,8 @@ def newton_dual_bound(
         return Bound(gap.trivial(), value)
     equal = EqualColumns(objective, collinear or partial(relations, objective))
     if free:
-        found = balanced(objective, point.residual, dual, partial(_unpenalised, objective), torch.zeros_like(theta), equal)
+        zero, demand = torch.zeros_like(theta), partial(_unpenalised, objective)
+        found = balanced(objective, point.residual, dual, demand, zero, equal)
         if found is None:
             return Bound(None, value)
         point, dual = found
@@ -219,7 +220,8 @@ class _Gap:
                 return [torch.where(is_soft(y), 1 + loss.spread(z) + loss.spread(loss.canonical(r, y)), 0.0)]
 
             soft = float(objective.total(spreads))
-        return _Losses(*objective.total(terms).tolist(), soft)
+        divergence, size, entropy, spread = objective.total(terms).tolist()
+        return _Losses(divergence, size, entropy, spread, soft)
 
     def _balance_error(self, losses: _Losses, point: DualPoint) -> float:
         """By how much the divergence of the exactly balanced point q* may exceed this point's.

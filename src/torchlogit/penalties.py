@@ -143,16 +143,16 @@ class ElasticNet:
         return low, torch.where(curved | upper.isfinite(), math.inf, rate)
 
     def fenchel_young(self, coef: Tensor, dual: Tensor, rounding: Tensor) -> float:
-        """Omega(coef) + Omega*(dual) - <coef, dual>, an upper bound: the penalty's part of a duality gap, not negative."""
+        """Omega(coef) + Omega*(dual) - <coef, dual>, an upper bound: the penalty's part of a duality gap."""
         return float(self.fenchel_young_parts(coef, dual, rounding).sum())
 
     def fenchel_young_parts(self, coef: Tensor, dual: Tensor, rounding: Tensor) -> Tensor:
         """Each coefficient's part of `fenchel_young`, the shape of coef.
 
-        rounding, (n_features, 1) or the shape of coef, bounds the error of each entry of `dual`. The gap is convex in the dual, so the larger
-        of its values at dual - rounding and dual + rounding is used for each coefficient; the rounding of the
-        differences computed here is included. Infinite where `dual` is outside `dual_range` by more than rounding.
-        Where the interval of a feature is a single point, `dual` is assumed to be equal to it.
+        rounding, (n_features, 1) or the shape of coef, bounds the error of each entry of `dual`. The gap is convex in
+        the dual, so the larger of its values at dual - rounding and dual + rounding is used for each coefficient; the
+        rounding of the differences computed here is included. Infinite where `dual` is outside `dual_range` by more
+        than rounding. Where the interval of a feature is a single point, `dual` is assumed to be equal to it.
         """
         ends = (end.to(coef)[:, None] for end in self.dual_range(len(coef)))
         columns = coef, dual, rounding, *ends, *self._columns(coef)
