@@ -33,7 +33,7 @@ LADDERS = {
         ["fingerprint"],
         ["solvers"],
         ["certificate", "separation", "inference", "summary"],
-        ["quadratic", "metrics", "model"],
+        ["collinear", "quadratic", "metrics", "model"],
         ["objective", "prediction"],
         ["losses", "penalties", "design", "data"],
         ["kernels", "conditioning"],

@@ -11,7 +11,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from torchlogit.design.matrix import LARGEST, Rows, micro_blocks
+from torchlogit.design.matrix import LARGEST, Entries, Rows, micro_blocks
 from torchlogit.errors import InputError
 from torchlogit.kernels import dense as kernels
 from torchlogit.kernels.parallel import Array
@@ -56,6 +56,9 @@ class DenseRows:
     def quadratic(self, matrix: Tensor) -> Tensor:
         return ((self.values @ matrix) * self.values).sum(dim=1)
 
+    def entries(self, columns: list[int]) -> list[Entries]:
+        return [(slice(None), column) for column in self.values[:, columns].T.contiguous()]
+
 
 @dataclass(frozen=True, slots=True)
 class CompiledRows:
@@ -93,6 +96,13 @@ class CompiledRows:
 
     def quadratic(self, matrix: Tensor) -> Tensor:
         return torch.from_numpy(kernels.quadratic(self.values, matrix.numpy(), intercept=self.has_intercept))
+
+    def entries(self, columns: list[int]) -> list[Entries]:
+        d = self.values.shape[1]
+        ones = torch.ones(len(self.values), dtype=torch.float64)
+        stored = np.ascontiguousarray(self.values[:, [j for j in columns if j < d]].T, dtype=np.float64)
+        following = iter(torch.from_numpy(stored))
+        return [(slice(None), next(following) if j < d else ones) for j in columns]
 
     def _split(self, theta: Tensor) -> tuple[Array, Array]:
         """The coefficients, (outputs, features), and the intercepts, (outputs,)."""

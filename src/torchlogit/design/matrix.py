@@ -10,12 +10,13 @@ rows give the same bits however they were read. A block computes in float64; the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import scipy.sparse
 from torch import Tensor
 
 MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 256, 1 << 16  # the fewest and the most rows of a micro-block
+Entries: TypeAlias = tuple[slice | Tensor, Tensor]  # the rows of a block that store a value of a column, the values
 LARGEST = 1e100  # the largest absolute value that X may hold: its square, summed over rows, is finite
 
 
@@ -52,6 +53,10 @@ class Rows(Protocol):
 
     def quadratic(self, matrix: Tensor) -> Tensor:
         """x_i' matrix x_i, (rows,)."""
+        ...
+
+    def entries(self, columns: list[int]) -> list[Entries]:
+        """The values of each of these columns: where they are stored, and the values themselves, float64."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from torchlogit.design.matrix import LARGEST, Rows, micro_blocks
+from torchlogit.design.matrix import LARGEST, Entries, Rows, micro_blocks
 from torchlogit.errors import InputError
 from torchlogit.kernels import csr as kernels
 from torchlogit.kernels import dense as dense_kernels
@@ -75,12 +76,24 @@ class SparseRows:
         sides[-1] = matrix[-1, -1]
         return inner + self.matmul(sides)[:, 0]
 
+    def entries(self, columns: list[int]) -> list[Entries]:
+        d, csc = self.values.d, self._csr()[:, [j for j in columns if j < self.values.d]].tocsc()
+        rows, values = torch.from_numpy(csc.indices).long(), torch.from_numpy(csc.data).double()
+        parts = (slice(*edges) for edges in itertools.pairwise(csc.indptr.tolist()))
+        ones = slice(None), torch.ones(len(self.values), dtype=torch.float64)
+        stored = ((rows[part], values[part]) for part in parts)
+        return [next(stored) if j < d else ones for j in columns]
+
     def _dense(self) -> kernels.Values:
+        dense: kernels.Values = self._csr().toarray()
+        return dense
+
+    def _csr(self) -> scipy.sparse.csr_array:
+        """The block's rows without the intercept's column: its values are not copied."""
         whole = self.values
         start, stop = whole.indptr[0], whole.indptr[-1]
         parts = whole.data[start:stop], whole.indices[start:stop], whole.indptr - start
-        dense: kernels.Values = scipy.sparse.csr_array(parts, shape=(len(whole), whole.d)).toarray()
-        return dense
+        return _sorted(scipy.sparse.csr_array(parts, shape=(len(whole), whole.d)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""The attack on the certificate: problems made to break it, each fit judged in exact arithmetic."""
