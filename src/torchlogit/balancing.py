@@ -23,7 +23,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from torchlogit.design import Rows
 from torchlogit.objective import Objective
 from torchlogit.quadratic import Factor, factor
 from torchlogit.records import Relation
@@ -74,30 +73,12 @@ def rounding_of_dual(objective: Objective, residual: Tensor) -> Tensor:
     return INFLATED * UNIT * ((n + outputs + 8) * size + soft) * objective.moments[1].sqrt()[:, None]
 
 
-def intercept_balanced(
-    objective: Objective, theta: Tensor, dual_residual: Tensor
-) -> tuple[Tensor, Tensor, DualPoint | None]:
-    """X theta + offset, and the dual point balanced on the intercept, and its dual: X is read once.
+def balanced_intercept(objective: Objective, residual: Tensor) -> DualPoint | None:
+    """The dual point whose weighted residuals sum to zero, as an unpenalised intercept requires, or None: no pass.
 
-    The point is None where it cannot be balanced.
+    The residual is moved inside the simplex first.
     """
-    loss, target = objective.loss, objective.target
-    residual = objective.each(lambda rows: loss.inside(dual_residual[rows], target[rows]))
-    point = _balanced_intercept(objective, residual)
-    if point is not None:
-        residual = point.residual
-    raw = objective.empty()
-
-    def term(rows: slice, block: Rows) -> Tensor:
-        raw[rows] = block.matmul(theta)
-        return block.rmatmul(residual[rows] * objective.weight[rows, None])
-
-    dual = -objective.sum_blocks(term)
-    return raw if objective.offset is None else raw.add_(objective.offset), dual, point
-
-
-def _balanced_intercept(objective: Objective, residual: Tensor) -> DualPoint | None:
-    """The dual point whose weighted residuals sum to zero, as an unpenalised intercept requires, or None: no pass."""
+    residual = objective.each(lambda rows: objective.loss.inside(residual[rows], objective.target[rows]))
     if not objective.design.has_intercept:
         return DualPoint(residual, 0.0)
     loss, target = objective.loss, objective.target

@@ -38,10 +38,11 @@ from torchlogit.balancing import (
     EqualColumns,
     Relations,
     balanced,
-    intercept_balanced,
+    balanced_intercept,
     rounding_of_dual,
 )
 from torchlogit.collinear import relations
+from torchlogit.design import Rows
 from torchlogit.losses import is_soft
 from torchlogit.objective import CHUNK, Objective
 from torchlogit.records import Relation
@@ -103,7 +104,8 @@ def newton_dual_bound(
     Weak duality for generalised linear models: Rockafellar 1970, section 31. The dual point and its use are
     torchlogit's own (docs/certificate.md).
     """
-    raw, dual, point = intercept_balanced(objective, theta, dual_residual)
+    point = balanced_intercept(objective, dual_residual)
+    raw, dual = _raw_and_dual(objective, theta, dual_residual if point is None else point.residual)
     value = objective.value(theta, raw)
     free = features_are_free(objective)
     if not math.isfinite(value) or (free and (point is None or too_many_free(objective))):
@@ -134,6 +136,18 @@ def features_are_free(objective: Objective) -> bool:
 def too_many_free(objective: Objective) -> bool:
     """Whether features are free and the parameters too many for a bound, or for the search for separation."""
     return objective.n_parameters > MAX_PARAMETERS and features_are_free(objective)
+
+
+def _raw_and_dual(objective: Objective, theta: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+    """X theta + offset and -X'(s residual) in one reading of X."""
+    raw = objective.empty()
+
+    def term(rows: slice, block: Rows) -> Tensor:
+        raw[rows] = block.matmul(theta)
+        return block.rmatmul(residual[rows] * objective.weight[rows, None])
+
+    dual = -objective.sum_blocks(term)
+    return raw if objective.offset is None else raw.add_(objective.offset), dual
 
 
 # -- the gap of a dual point ----------------------------------------------------------------------

@@ -27,6 +27,7 @@ from torchlogit.records import (
     Certificate,
     FitResult,
     Params,
+    Relation,
     Separation,
     Snapshot,
     State,
@@ -238,4 +239,8 @@ def _certificate(tree: dict[str, Any]) -> Certificate:
         directions = tuple((feature, output, sign) for feature, output, sign in separation["directions"])
         separation = Separation(separation["complete"], directions)
     reason = None if reason is None else StopReason(**reason)
-    return Certificate(Status(tree["status"]), tree["objective"], tree["bound"], separation, reason)
+    collinear = tuple(
+        Relation(part["column"], tuple((j, factor) for j, factor in part["others"]), part["exact"])
+        for part in tree["collinear"]
+    )
+    return Certificate(Status(tree["status"]), tree["objective"], tree["bound"], separation, reason, collinear)

@@ -101,6 +101,8 @@ class Certificate:
         The proof that F has no finite minimum.
     reason : StopReason or None
         Why the fit ended; None if it met its goal, or if the classes are separated.
+    collinear : tuple of Relation
+        The relations among columns that the bound takes as exact although they hold only up to rounding.
 
     Examples
     --------
@@ -113,6 +115,7 @@ class Certificate:
     bound: float | None
     separation: Separation | None = None
     reason: StopReason | None = None
+    collinear: tuple[Relation, ...] = ()
 
     @property
     def message(self) -> str:
@@ -129,7 +132,8 @@ class Certificate:
         if self.status is Status.DIVERGED:
             return ""
         if self.status is Status.CERTIFIED:
-            return f"proven within {self.relative_bound:.1e} of the minimum, relative to it"
+            equal = ", taking columns that agree to rounding as equal" if self.collinear else ""
+            return f"proven within {self.relative_bound:.1e} of the minimum, relative to it{equal}"
         return "no bound yet" if self.bound is None else f"at most {self.bound:.3g} nats above the minimum"
 
     @property
