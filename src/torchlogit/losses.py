@@ -53,6 +53,14 @@ class Loss(Protocol):
         """The variance of the label at the probability in `residual`, times `vector`, (n, n_outputs), row by row."""
         ...
 
+    def far_curvature(self, raw: Tensor) -> Tensor:
+        """A second derivative, (n,), with which a quadratic is near the loss as far as its minimum, and at `raw`.
+
+        Far from its minimum the loss is nearly linear, and its own curvature there is lost in rounding. This one tells
+        how far the minimum is.
+        """
+        ...
+
     def negative_entropy(self, residual: Tensor, target: Tensor) -> Tensor:
         """sum q ln q at the probability q in `residual`, (n,): value(raw, q) + sum q ln q = KL(q || p(raw))."""
         ...
@@ -150,6 +158,10 @@ class Logistic:
         """q (1 - q) v."""
         return (target + residual) * ((1 - target) - residual) * vector
 
+    def far_curvature(self, raw: Tensor) -> Tensor:
+        """tanh(|z| / 2) / (2 |z|): the quadratic is an upper bound (Jaakkola and Jordan 2000)."""
+        return 0.5 * _tanh_ratio(raw.abs().squeeze(1))
+
     def negative_entropy(self, residual: Tensor, target: Tensor) -> Tensor:
         """a ln a + (1 - a) ln(1 - a), a the smaller of q and 1 - q."""
         smaller = torch.minimum(target + residual, (1 - target) - residual).clamp_(min=0)
@@ -192,6 +204,11 @@ class Logistic:
     def contrasts(self, target: Tensor) -> Tensor:
         """[[1]] for class 1, [[-1]] for class 0."""
         return (2 * target - 1)[:, None, :]
+
+
+def _tanh_ratio(size: Tensor) -> Tensor:
+    """tanh(size / 2) / size for sizes that are not negative; 1/2 at zero."""
+    return torch.where(size < TINY, 0.5, torch.tanh(0.5 * size) / size.clamp(min=TINY))
 
 
 def _variance_product(q: Tensor, likeliest: Tensor, vector: Tensor) -> Tensor:
@@ -249,6 +266,14 @@ class Softmax:
         """(diag q - q q') v."""
         q = target + residual
         return _variance_product(q, q.argmax(dim=1, keepdim=True), vector)
+
+    def far_curvature(self, raw: Tensor) -> Tensor:
+        """tanh(s / 2) / s, s = max_k z_k - min_k z_k, as for two classes; at least 2 max_k p_k (1 - p_k).
+
+        No curvature at `raw` is larger than that.
+        """
+        p = torch.softmax(raw, dim=1)
+        return torch.maximum(_tanh_ratio(self.spread(raw)), (2 * p * (1 - p)).amax(dim=1))
 
     def negative_entropy(self, residual: Tensor, target: Tensor) -> Tensor:
         """sum_k q_k ln q_k."""

@@ -18,6 +18,7 @@ Conventions, written once:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -39,6 +40,14 @@ DEVICE_CHUNK = 1 << 24  # the same on a GPU, 128 MiB: enough to keep it busy
 # A column is centred where its variance is below this share of its mean square, since float64 has then lost half of the
 # variance's digits. Larger: more columns are centred.
 FAR = 1e-8
+# Of the intercepts of the empty model with an offset. A class's intercept is accepted once the sum of its probabilities
+# is within this share of the right one, and those of all classes once none moved by more than MOVE log-odds. Larger:
+# starts that are further from the optimum. At most SWEEPS times all classes, which offsets of hundreds may need, and
+# EVALUATIONS of one sum, as many as bisection takes where offsets differ by 1e25.
+SHARE = 1e-6
+MOVE = 0.01
+SWEEPS = 10
+EVALUATIONS = 100
 CANDIDATES = 1000  # rows whose value nearest to a column's mean becomes its center; more: a center nearer to the mean
 # A column counts as constant where no value differs from its center by more than this share of it, two roundings of its
 # mean. Larger: more columns count as constant.
@@ -157,11 +166,17 @@ class Objective:
         return theta[:-1] if self.design.has_intercept else theta
 
     def start(self) -> Tensor:
-        """Zero coefficients and the intercept that predicts the mean target: the empty model's optimum."""
+        """Zero coefficients and the intercept of the empty model's optimum; with an offset, one that is close to it.
+
+        Without an offset it predicts the mean target.
+        """
         theta = torch.zeros(self.design.shape[1], self.loss.n_outputs, dtype=torch.float64, device=self.target.device)
         if self.design.has_intercept:
             mean = (self.weight @ self.target / self.weight.sum()).clamp(1e-12, 1 - 1e-12)
-            theta[-1] = torch.log(mean) - torch.log1p(-mean) if self.loss.n_outputs == 1 else torch.log(mean)
+            if self.offset is not None:
+                theta[-1] = _intercepts_given_offsets(self, self.offset, mean)
+            else:
+                theta[-1] = torch.log(mean) - torch.log1p(-mean) if self.loss.n_outputs == 1 else torch.log(mean)
         return self.visible(theta)
 
     def visible(self, theta: Tensor) -> Tensor:
@@ -472,3 +487,54 @@ def _within(values: Tensor, highest: float) -> bool:
     """Whether all values are from 0 to `highest`, and none is NaN. Makes no copy: there is a value for every row."""
     low, high = (float(end) for end in values.aminmax()) if values.numel() else (0.0, 0.0)
     return low >= 0 and high <= highest
+
+
+def _intercepts_given_offsets(objective: Objective, offset: Tensor, mean: Tensor) -> Tensor:
+    """The intercepts (n_outputs,) with which mean probabilities are close to `mean`, for coefficients of zero.
+
+    One class after the other: given the other intercepts, its log-odds are its raw prediction less the logarithm of the
+    sum of the others' exponentials, which makes a problem of two classes.
+    """
+    if len(mean) == 1:
+        return _intercept_given_log_odds(objective, offset[:, 0], float(mean))[None]
+    intercepts = torch.log(mean) - offset.median(dim=0).values
+    for _ in range(SWEEPS):
+        before = intercepts.clone()
+        for k in range(len(mean)):
+            log_odds = torch.cat([_log_odds(offset[rows] + intercepts, k) for rows in objective.chunks()])
+            intercepts[k] += _intercept_given_log_odds(objective, log_odds, float(mean[k]))
+        if float((intercepts - before).abs().max()) <= MOVE:
+            break
+    return intercepts - intercepts.mean()
+
+
+def _log_odds(raw: Tensor, k: int) -> Tensor:
+    """The log-odds of class k against all others, (n,)."""
+    others = raw.clone()
+    others[:, k] = -math.inf
+    return raw[:, k] - others.logsumexp(dim=1)
+
+
+def _intercept_given_log_odds(objective: Objective, log_odds: Tensor, mean: float) -> Tensor:
+    """The b at which sigma(log_odds + b) has this weighted mean, 0 < mean < 1: Newton's method, kept in a bracket.
+
+    Where nearly all probabilities are 0 or 1, Newton's steps leave the bracket or barely cut it: then it is halved.
+    """
+    base = torch.tensor(math.log(mean) - math.log1p(-mean)).to(log_odds)
+    low, high = base - log_odds.max(), base - log_odds.min()
+    b, wanted, last = 0.5 * low + 0.5 * high, mean * objective.total_weight, math.inf
+
+    def probabilities(rows: slice) -> list[Tensor]:
+        p = torch.sigmoid(log_odds[rows] + b)
+        return [p, p * (1 - p)]
+
+    for _ in range(EVALUATIONS):
+        total, slope = objective.total(probabilities)
+        if not low < high or abs(total - wanted) <= SHARE * min(wanted, objective.total_weight - wanted):
+            break
+        low, high = (b, high) if total < wanted else (low, b)
+        step = (wanted - total) / slope
+        inside = low < b + step < high and abs(step) < 0.5 * last
+        last = float(abs(step) if inside else 0.5 * (high - low))
+        b = b + step if inside else 0.5 * low + 0.5 * high
+    return b

@@ -50,19 +50,33 @@ class Factor:
 def factor(matrix: Tensor) -> Factor:
     """The factor of a positive semi-definite matrix.
 
+    Coordinates of infinite curvature have solutions of zero; a matrix with NaN has solutions of NaN.
+
     The diagonal is scaled to one first, so that the units of columns make no difference. The matrix is then factored by
     Cholesky, or, where a pivot shows that a column depends on others, by its eigendecomposition; eigenvalues below
     1e-12 n of the largest count as zero, n their number.
     """
-    diagonal = matrix.diagonal()
-    scale = torch.where(diagonal > 0, diagonal, torch.ones_like(diagonal)).sqrt()
-    unit = matrix / scale[:, None] / scale[None, :]
+    scale, unit = _scaled(matrix)
+    if not bool(unit.isfinite().all()):
+        return Factor(scale, torch.full_like(unit, torch.nan), len(scale), True)
     root, info = torch.linalg.cholesky_ex(unit)
     if int(info) == 0 and bool((root.diagonal().square() > PIVOT).all()):
         return Factor(scale, root, len(scale), True)
     values, vectors = torch.linalg.eigh(unit)
     positive = values > PIVOT * float(values[-1].clamp(min=TINY)) * len(values)
     return Factor(scale, vectors[:, positive] / values[positive].sqrt(), int(positive.sum()), False)
+
+
+def _scaled(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """The scale, roots of the diagonal, and the matrix divided by it on both sides, so that its diagonal is one.
+
+    A zero of the diagonal is left as it is. An infinite entry has an infinite scale, and zeros in the scaled matrix.
+    """
+    diagonal = matrix.diagonal()
+    scale = torch.where(diagonal > 0, diagonal, torch.ones_like(diagonal)).sqrt()
+    unit = matrix / scale[:, None] / scale[None, :]
+    infinite = scale == torch.inf
+    return scale, torch.where(infinite[:, None] | infinite, 0.0, unit) if bool(infinite.any()) else unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +94,12 @@ class RoughFactor:
 
 def rough_factor(matrix: Tensor) -> RoughFactor:
     """The factor of a matrix whose diagonal is raised by 1e-5 of itself, or by as much more as Cholesky needs."""
-    scale = torch.where(matrix.diagonal() > 0, matrix.diagonal(), 1.0).sqrt()
-    unit, damping = (matrix / scale[:, None]).div_(scale).to(torch.float32), ROUGH_DAMPING
+    (scale, exact), damping = _scaled(matrix), ROUGH_DAMPING
+    unit = exact.to(torch.float32)
     while True:
         unit.diagonal().fill_(1 + damping)
         root, info = torch.linalg.cholesky_ex(unit)
-        if int(info) == 0:
+        if int(info) == 0 or bool(unit.isnan().any()):
             return RoughFactor(scale, root)
         damping *= 10
 
@@ -197,7 +211,8 @@ def coordinate_descent(
     Parameters
     ----------
     hessian : (size, size)
-        H, positive semi-definite. Where it is singular, one of the minimisers is returned.
+        H, positive semi-definite. Where it is singular, one of the minimisers is returned. Coordinates of infinite
+        curvature stay where they start.
     linear, start, l1, lower, upper : (size,)
         The linear term, the first x, and the rates and bounds of the coordinates, which may be infinite.
     tol : float
@@ -221,6 +236,8 @@ def coordinate_descent(
     if len(start) == 0:
         return Descent(start.clone(), 0.0, 0)
     hessian, linear, start, l1, lower, upper = (part.cpu() for part in (hessian, linear, start, l1, lower, upper))
+    if bool(hessian.isinf().any()):
+        hessian, lower, upper = _infinite_coordinates_fixed(hessian, start, lower, upper)
     linear, lower, upper = _flat_coordinates_fixed(hessian.diagonal() <= 0, linear, l1, lower, upper)
     scale = torch.where(hessian.diagonal() > 0, hessian.diagonal(), 1.0).sqrt()
     model, linear = _Boxed.of(hessian, l1, lower, upper, scale), linear / scale
@@ -313,6 +330,15 @@ class _Boxed:
         return float(gradient @ change + 0.5 * change @ (self.hessian @ change) + kinks)
 
 
+def _infinite_coordinates_fixed(
+    hessian: Tensor, start: Tensor, lower: Tensor, upper: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """hessian, lower and upper, changed so that coordinates of infinite curvature stay at `start`."""
+    fixed = hessian.isinf().any(dim=1)
+    hessian = torch.where(fixed[:, None] | fixed, 0.0, hessian)
+    return hessian, torch.where(fixed, start, lower), torch.where(fixed, start, upper)
+
+
 def _flat_coordinates_fixed(
     flat: Tensor, linear: Tensor, rates: Tensor, lower: Tensor, upper: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -350,7 +376,7 @@ def _damped_root(matrix: Tensor, damping: float) -> Tensor:
         damped.diagonal().add_(damping * largest)
         root: Tensor
         root, info = torch.linalg.cholesky_ex(damped)
-        if int(info) == 0:
+        if int(info) == 0 or not bool(damped.isfinite().all()):
             return root
         damping = max(100 * damping, DAMPING)
 

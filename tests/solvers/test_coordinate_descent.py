@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from torchlogit.quadratic import Descent, coordinate_descent
+from torchlogit.quadratic import Descent, Factor, RoughFactor, coordinate_descent, factor, rough_factor
 
 Array = NDArray[np.float64]
 seeds = st.integers(0, 2**32 - 1)
@@ -218,3 +219,17 @@ def test_no_coordinates() -> None:
 def test_not_a_number_comes_back_as_such(part: str) -> None:
     boxed = Boxed(np.eye(2), np.ones(2), np.zeros(2), np.full(2, -INF), np.full(2, INF))
     assert np.isnan(replace(boxed, **{part: np.nan * getattr(boxed, part)}).solve().violation)
+
+
+def test_a_coordinate_of_infinite_curvature_stays_where_it_starts() -> None:
+    free, infinite = np.full(2, INF), np.array([[INF, 0.0], [0.0, 2.0]])
+    boxed = Boxed(infinite, np.array([1.0, -1.0]), np.zeros(2), -free, free)
+    assert boxed.solve(np.array([3.0, 0.0])).solution.numpy() == pytest.approx([3.0, 0.5])
+    solution = factor(torch.from_numpy(infinite)).solve(torch.ones(2, 1, dtype=torch.float64))
+    assert solution.numpy()[:, 0] == pytest.approx([0.0, 0.5])
+
+
+@pytest.mark.parametrize("factored", [factor, rough_factor])
+def test_a_matrix_with_nan_has_a_factor_of_nan(factored: Callable[[torch.Tensor], Factor | RoughFactor]) -> None:
+    matrix = torch.tensor([[1.0, torch.nan], [torch.nan, 1.0]], dtype=torch.float64)
+    assert bool(factored(matrix).solve(torch.ones(2, 1, dtype=torch.float64)).isnan().any())

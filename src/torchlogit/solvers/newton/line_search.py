@@ -20,6 +20,9 @@ SLOPE_RATIO = 0.1
 DECREASE_RATIO = 0.1
 """With l1 or bounds, where F has kinks: t is accepted once F has fallen by this share of t times the slope (the Armijo
 condition). Larger: more trials, and steps that lower F more (decision 0010)."""
+LINEAR_RATIO = 0.9
+"""With l1 or bounds: a full step is lengthened where F has fallen by this share of the slope; at the minimum of a
+quadratic it falls by half of it. Larger: fewer steps are lengthened."""
 MAX_TRIALS = 30  # values of t that are evaluated, at most
 
 
@@ -105,16 +108,30 @@ def _inside(low: float, high: float, fraction: float) -> float:
 def _backtracking_search(line: LineProblem) -> LinePoint:
     """The first of t = 1, t_1, t_2, ... at which F has fallen by DECREASE_RATIO of what the slope predicts.
 
-    t <= 1: theta and theta + step are within the bounds, and so is everything in between.
+    t <= 1: theta and theta + step are within the bounds, and so is everything in between. A full step along which F is
+    nearly linear is lengthened.
     """
     t, rounding = 1.0, 4 * torch.finfo(torch.float64).eps * abs(line.value)
     for _ in range(MAX_TRIALS):
         point = _evaluate_at(line, t)
+        if t == 1.0 and point.value < line.value + LINEAR_RATIO * line.slope_bound - rounding:
+            return _lengthened(line, point)
         if point.value <= line.value + DECREASE_RATIO * t * line.slope_bound + rounding:
             return point
         excess = point.value - line.value - t * line.slope_bound
         t *= min(0.5, max(0.1, -line.slope_bound * t / (2 * excess))) if math.isfinite(excess) else 0.1
     return _evaluate_at(line, 0.0)
+
+
+def _lengthened(line: LineProblem, point: LinePoint) -> LinePoint:
+    """The last of t = 1, 2.5, 2.5^2, ... up to which F falls and the bounds hold."""
+    for _ in range(MAX_TRIALS):
+        end = line.point(2.5 * point.t)
+        longer = _evaluate_at(line, 2.5 * point.t) if torch.equal(line.objective.feasible(end), end) else point
+        if not longer.value < point.value:
+            break
+        point = longer
+    return _evaluate_at(line, point.t)
 
 
 def _evaluate_at(line: LineProblem, t: float) -> LinePoint:

@@ -7,6 +7,7 @@ follows from such a step, and from that a bound on F - min F.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -61,15 +62,10 @@ class BlocksWithKinks:
 
     def step(self, objective: Objective, iterate: Iterate, exact: bool) -> NewtonStep:
         """The minimum of each block's quadratic model, by coordinate descent."""
-        start, gradient = objective.to_free(iterate.theta), objective.to_free(iterate.gradient)
-        kinks, p = _kinks_and_bounds(objective), objective.design.shape[1]
-        step, curvature, passes = torch.zeros_like(start), 0.0, 0.0
-        for k, (rows, weight) in enumerate(self._blocks.samples(objective, iterate, self._generator)):
-            gram, block = block_gram(objective, rows, weight), slice(k * p, (k + 1) * p)
-            step[block] = _descend(gram, start[block], gradient[block], *(part[block] for part in kinks))
-            curvature += float(step[block] @ gram @ step[block])
-            passes += 0.5 * len(weight) / (objective.design.shape[0] * objective.loss.n_outputs)
-        return _step_with_kinks(objective, iterate, step, curvature, passes, exact=True)
+        samples = list(self._blocks.samples(objective, iterate, self._generator))
+        passes = sum(0.5 * len(weight) / (objective.design.shape[0] * len(samples)) for _, weight in samples)
+        grams = (block_gram(objective, rows, weight) for rows, weight in samples)
+        return step_by_blocks(objective, iterate, grams, passes, exact=True)
 
     def after_step(self, reach: float) -> None:
         """Does nothing: blocks are computed again for every step."""
@@ -86,6 +82,20 @@ class BlocksWithKinks:
 def exact_step(objective: Objective, iterate: Iterate) -> NewtonStep:
     """The step by the Hessian of all rows; reading X for it counts as half a pass."""
     return _minimum(objective, iterate, objective.hessian(iterate.residual), 0.5, exact=True)
+
+
+def step_by_blocks(
+    objective: Objective, iterate: Iterate, grams: Iterable[Tensor], passes: float, exact: bool
+) -> NewtonStep:
+    """The step to the minimum of the model with these diagonal blocks of the Hessian, under kinks and bounds."""
+    start, gradient = objective.to_free(iterate.theta), objective.to_free(iterate.gradient)
+    kinks, p = _kinks_and_bounds(objective), objective.design.shape[1]
+    step, curvature = torch.zeros_like(start), 0.0
+    for k, gram in enumerate(grams):
+        block = slice(k * p, (k + 1) * p)
+        step[block] = _descend(gram, start[block], gradient[block], *(part[block] for part in kinks))
+        curvature += float(step[block] @ gram @ step[block])
+    return _step_with_kinks(objective, iterate, step, curvature, passes, exact)
 
 
 def _minimum(objective: Objective, iterate: Iterate, hessian: Tensor, passes: float, exact: bool) -> NewtonStep:

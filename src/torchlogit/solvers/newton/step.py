@@ -15,12 +15,13 @@ from torchlogit.records import Snapshot
 class Iterate:
     """The current point of Newton's method.
 
-    theta (p, n_outputs). residual (n, n_outputs): the derivative of each row's loss by its raw prediction. gradient
-    (p, n_outputs): of the smooth part of F. gap_allowance: nats by which solving Newton's
+    theta (p, n_outputs). raw, residual (n, n_outputs): the raw prediction and the derivative of each row's loss by it.
+    gradient (p, n_outputs): of the smooth part of F. gap_allowance: nats by which solving Newton's
     equation inexactly may widen the duality gap.
     """
 
     theta: Tensor
+    raw: Tensor
     residual: Tensor
     gradient: Tensor
     gap_allowance: float = 0.0

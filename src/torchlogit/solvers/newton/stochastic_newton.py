@@ -20,10 +20,11 @@ from torch import Tensor
 
 from torchlogit.objective import Objective
 from torchlogit.records import Params, Snapshot, State
+from torchlogit.solvers.newton.far import better_step, far_step, lost_losses
 from torchlogit.solvers.newton.line_search import LineProblem, line_search
 from torchlogit.solvers.newton.model_choice import DEFAULT, ModelChoice, model_for, sample_rows
 from torchlogit.solvers.newton.sampling import Sampler
-from torchlogit.solvers.newton.step import Iterate, ModelWithMemory, NewtonModel, snapshot_of
+from torchlogit.solvers.newton.step import Iterate, ModelWithMemory, NewtonModel, NewtonStep, snapshot_of
 
 GROWTH = 8  # the size of a warm-up sample over that of the one before; larger: fewer samples, more steps on each
 MIN_ROWS = 512  # the smallest warm-up sample, and its fewest rows per parameter; larger: warm-ups begin later
@@ -251,7 +252,7 @@ class _Descent:
         """A step; an exact one, once the predicted decrease is less than this share of F."""
         objective, gap_allowance = self.objective, self.shrink * GAP_SHARE * aim * self.value
         gradient = objective.gradient(self.theta, self.residual)
-        iterate = Iterate(self.theta, self.residual, gradient, gap_allowance)
+        iterate = Iterate(self.theta, self.raw, self.residual, gradient, gap_allowance)
         step = model.step(objective, iterate, self.exact)
         self.passes += 0.5 + step.passes
         if not self.exact and step.predicted_decrease <= exact_below * self.value:
@@ -259,20 +260,32 @@ class _Descent:
             if not step.exact:
                 step = model.step(objective, iterate, True)
                 self.passes += step.passes
-        raw_step = objective.product(step.direction)
-        self.passes += 0.5
-        dual = self._dual(raw_step) if step.exact and exact_below > 0 else None
+        self.passes -= step.passes
+        step = better_step(objective, iterate, step, self.value)
+        self.passes += step.passes
+        line = self._line(step)
+        dual = self._dual(line.raw_step) if step.exact and exact_below > 0 else None
         self.shrink *= GAP_SHRINK if dual is not None else 1.0
-        line = LineProblem(
-            objective, self.theta, self.raw, step.direction, raw_step, self.value, step.slope_bound, self.residual
-        )
         found = line_search(line)
+        if found.t == 0 and lost_losses(objective, iterate) > 0:
+            step = far_step(objective, iterate)
+            self.passes += step.passes
+            line = self._line(step)
+            found = line_search(line)
         self.theta, self.value = objective.feasible(line.point(found.t)), found.value
         for rows in objective.chunks():  # the line search's chunks, so that raw has the same bits as there
-            self.raw[rows].add_(raw_step[rows], alpha=found.t)
+            self.raw[rows].add_(line.raw_step[rows], alpha=found.t)
         if isinstance(model, ModelWithMemory):
             model.after_step(found.t * line.reach())
         return _Advance(step.predicted_decrease, found.t, dual)
+
+    def _line(self, step: NewtonStep) -> LineProblem:
+        """F along the step: half a pass."""
+        raw_step = self.objective.product(step.direction)
+        self.passes += 0.5
+        return LineProblem(
+            self.objective, self.theta, self.raw, step.direction, raw_step, self.value, step.slope_bound, self.residual
+        )
 
     def _dual(self, raw_step: Tensor) -> Tensor:
         """The dual point of an exact step, (n, n_outputs)."""
