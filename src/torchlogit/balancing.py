@@ -23,6 +23,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from torchlogit.design import Rows
 from torchlogit.objective import Objective
 from torchlogit.quadratic import Factor, factor
 from torchlogit.records import Relation
@@ -39,6 +40,9 @@ BALANCED = 4  # an imbalance of at most this many times its rounding error count
 # A row may be left as it is by balancing where its statistical leverage is at most this share of a row's. Larger: more
 # rows are, and the leverage of the others is bounded more roughly.
 UNMOVED = 0.25
+# Share of the bound asked for up to which the squared distance of the exactly balanced point may come from a rough
+# bound on rounding errors. Smaller: the sums of absolute terms are computed more often, for half a pass.
+ROUGH = 0.01
 
 Relations = Callable[[], tuple[Relation, ...]]
 Demand = Callable[[Tensor, Tensor], Tensor]  # of the residual and the dual: booleans (p, n_outputs), what to balance
@@ -48,8 +52,9 @@ Demand = Callable[[Tensor, Tensor], Tensor]  # of the residual and the dual: boo
 class DualPoint:
     """A dual point q, as residual = q - target, balanced up to rounding.
 
-    An exactly balanced dual point exists whose log-odds differ from this one's by at most `log_odds_error` in every
-    row. The bound is that of the exactly balanced point.
+    An exactly balanced dual point exists whose log-odds differ from this one's by d_i, at most `log_odds_error` in
+    every row, with sum s_i d_i' C_i d_i at most `distance` squared, C_i the variance at this point. The bound is that
+    of the exactly balanced point.
 
     balanced (p, n_outputs) or None: booleans, the coefficients with a penalty where it is equal to `slope`, the
     penalty's.
@@ -57,20 +62,42 @@ class DualPoint:
 
     residual: Tensor
     log_odds_error: float
+    distance: float
     balanced: Tensor | None = None
     slope: Tensor | None = None
+
+
+def rounding_of_terms(objective: Objective, residual: Tensor) -> Tensor:
+    """`rounding_of_dual` from the sums of absolute terms themselves: half a pass more, and smaller where x_ij is large
+    only in rows with small residuals."""
+    n, outputs = objective.target.shape
+
+    def absolute(rows: slice, block: Rows) -> Tensor:
+        return block.absolute().rmatmul(residual[rows].abs() * objective.weight[rows, None])
+
+    size = objective.sum_blocks(absolute).square().sum(dim=1, keepdim=True).sqrt()
+    return INFLATED * UNIT * ((n + outputs + 8) * size + _soft_rounding(objective))
+
+
+def _soft_rounding(objective: Objective) -> Tensor:
+    """A bound on sum s_i |x_ij| over the rows of several classes whose target is no label, times 2 (K + 1), (p, 1).
+
+    The residuals of such a row sum to zero only up to that number of units.
+    """
+    outputs = objective.loss.n_outputs
+    weight = 2 * (outputs + 1) * math.sqrt(objective.soft_weight) if outputs > 1 else 0.0
+    return weight * objective.moments[1].sqrt()[:, None]
 
 
 def rounding_of_dual(objective: Objective, residual: Tensor) -> Tensor:
     """A bound on the rounding error of -X'(s residual), (p, 1).
 
-    It is n + K + 8 units times |x_j| |residual|, which is at least the sum of absolute terms (Cauchy-Schwarz). A row
-    of several classes whose target is no label has residuals that sum to zero only up to K + 1 units.
+    It is n + K + 8 units times |x_j| |residual|, which is at least the sum of absolute terms (Cauchy-Schwarz).
     """
     n, outputs = objective.target.shape
     size = math.sqrt(float(objective.total(lambda rows: [residual[rows].square()])))
-    soft = 2 * (outputs + 1) * math.sqrt(objective.soft_weight) if outputs > 1 else 0.0
-    return INFLATED * UNIT * ((n + outputs + 8) * size + soft) * objective.moments[1].sqrt()[:, None]
+    lengths = objective.moments[1].sqrt()[:, None]
+    return INFLATED * UNIT * ((n + outputs + 8) * size * lengths + _soft_rounding(objective))
 
 
 def balanced_intercept(objective: Objective, residual: Tensor) -> DualPoint | None:
@@ -80,7 +107,7 @@ def balanced_intercept(objective: Objective, residual: Tensor) -> DualPoint | No
     """
     residual = objective.each(lambda rows: objective.loss.inside(residual[rows], objective.target[rows]))
     if not objective.design.has_intercept:
-        return DualPoint(residual, 0.0)
+        return DualPoint(residual, 0.0, 0.0)
     loss, target = objective.loss, objective.target
     basis = loss.basis().to(target)
     n, outputs = target.shape
@@ -99,14 +126,21 @@ def balanced_intercept(objective: Objective, residual: Tensor) -> DualPoint | No
             inverse = factored.inverse()
             left = imbalance.abs() + rounding
             trust = _trust(factored, inverse, SUM_OPERATIONS + n // (1 << 17))
-            newton = INFLATED * math.sqrt(2 * float(inverse.trace()) * float(left @ inverse.abs() @ left))
-            move = newton / trust if trust > 0 else math.inf
-            return DualPoint(residual, -math.log1p(-move)) if move < MAX_MOVE else None
+            if trust == 0:
+                return None
+            distance = INFLATED * math.sqrt(float(left @ inverse.abs() @ left) / trust)
+            move = distance * math.sqrt(2 * float(inverse.trace()) / trust)
+            return _certain(residual, move, distance) if move < MAX_MOVE else None
         shift = (factored.solve(imbalance[:, None])[:, 0] @ basis.T)[None, :]
         if not float(loss.spread(shift).max()) < MAX_MOVE:
             return None
         residual = _moved(objective, residual, -shift.expand_as(residual))
     return None
+
+
+def _certain(residual: Tensor, move: float, distance: float) -> DualPoint:
+    """The dual point, with the exactly balanced one as near as Newton's method for the balance proves it to be."""
+    return DualPoint(residual, -math.log1p(-move), distance / (1 - move))
 
 
 def _by_output(values: Tensor, rows: slice) -> tuple[Tensor, ...]:
@@ -124,7 +158,13 @@ def _moved(objective: Objective, residual: Tensor, shift: Tensor) -> Tensor:
 
 
 def balanced(
-    objective: Objective, residual: Tensor, dual: Tensor, demand: Demand, slope: Tensor, equal: EqualColumns
+    objective: Objective,
+    residual: Tensor,
+    dual: Tensor,
+    demand: Demand,
+    slope: Tensor,
+    equal: EqualColumns,
+    enough: float,
 ) -> tuple[DualPoint, Tensor] | None:
     """The dual point balanced on the coefficients that `demand` asks for, and its dual; None where there is none.
 
@@ -140,7 +180,10 @@ def balanced(
         What the dual has to be equal to there.
     equal : EqualColumns
         Columns that are combinations of others, which are balanced along with those.
+    enough : float
+        The bound that is asked for, in nats. Rounding errors that are small compared with it are bounded roughly.
     """
+    rounding_of, negligible = rounding_of_dual, math.sqrt(ROUGH * enough)
     mask: Tensor | None = None
     factored, trust = None, 1.0
     for _ in range(MAX_REPAIRS):
@@ -152,11 +195,14 @@ def balanced(
         if factored is None:
             return None
         imbalance = objective.to_free(dual - slope)[mask]
-        rounding = _in_coordinates(objective, rounding_of_dual(objective, residual))[mask]
+        rounding = _in_coordinates(objective, rounding_of(objective, residual))[mask]
         rounding = rounding + (objective.loss.n_outputs + 2) * UNIT * (imbalance.abs() + _sizes(objective, slope)[mask])
         if bool((imbalance.abs() <= BALANCED * rounding).all()):
-            move = _largest_move(objective, residual, factored, mask, imbalance.abs() + rounding, trust)
-            return (DualPoint(residual, -math.log1p(-move)), dual) if move < MAX_MOVE else None
+            move, distance = _largest_move(objective, residual, factored, mask, imbalance.abs() + rounding, trust)
+            if rounding_of is rounding_of_terms or (move < MAX_MOVE and distance <= negligible):
+                return (_certain(residual, move, distance), dual) if move < MAX_MOVE else None
+            rounding_of = rounding_of_terms
+            continue
         step = torch.zeros(len(mask), dtype=torch.float64, device=dual.device)
         step[mask] = factored.solve(imbalance[:, None])[:, 0]
         shift = objective.product(objective.from_free(step))
@@ -252,8 +298,8 @@ def _trust(factored: Factor, inverse: Tensor, operations: int) -> float:
 
 def _largest_move(
     objective: Objective, residual: Tensor, factored: Factor, mask: Tensor, imbalance: Tensor, trust: float
-) -> float:
-    """R |imbalance|_(1/G), see the module; infinite where the Hessian is too close to singular. X is read once.
+) -> tuple[float, float]:
+    """R |imbalance|_(1/G), see the module, and |imbalance|_(1/G); infinite where G is too close to singular.
 
     range(x_i' v) is at most sqrt(2 h_i) |v|_G, where h_i sums x_i' G^-1 x_i over the outputs. A row whose probabilities
     are nearly certain may have a huge h_i, and no part in G: its leverage s_i variance_i h_i is tiny. Such rows are
@@ -264,7 +310,7 @@ def _largest_move(
     inverse, p = factored.inverse(), objective.design.shape[1]
     trust *= _trust(factored, inverse, len(objective.target) + 16)
     if trust <= 0:
-        return math.inf
+        return math.inf, math.inf
     full = torch.zeros(len(mask), len(mask), dtype=inverse.dtype, device=inverse.device)
     full[torch.outer(mask, mask)] = inverse.reshape(-1)
     n_free = len(mask) // p
@@ -281,6 +327,7 @@ def _largest_move(
         stays = leverage <= UNMOVED / n * trust
         every, unmoved = max(every, float(h.max())), unmoved + float(leverage[stays].sum())
         moved = max(moved, float(h[~stays].max()) if not bool(stays.all()) else 0.0)
-    newton = 2 * float(imbalance @ inverse.abs() @ imbalance) / trust
-    reaches = math.sqrt(every / trust), math.sqrt(moved / trust) / (1 - unmoved / trust)
-    return INFLATED * math.sqrt(newton) * min(reaches)
+    distance = INFLATED * math.sqrt(float(imbalance @ inverse.abs() @ imbalance) / trust)
+    left = 1 - unmoved / trust  # the share of G that is left without the rows that stay
+    with_all, with_some = distance * math.sqrt(2 * every / trust), distance * math.sqrt(2 * moved / trust) / left
+    return (with_all, distance) if with_all <= with_some else (with_some, distance / math.sqrt(left))

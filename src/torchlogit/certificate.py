@@ -116,13 +116,13 @@ def newton_dual_bound(
     equal = EqualColumns(objective, collinear or partial(relations, objective))
     if free:
         zero, demand = torch.zeros_like(theta), partial(_unpenalised, objective)
-        found = balanced(objective, point.residual, dual, demand, zero, equal)
+        found = balanced(objective, point.residual, dual, demand, zero, equal, enough)
         if found is None:
             return Bound(None, value)
         point, dual = found
     bound = gap.bound(point, dual)
     if not bound <= enough and objective.n_parameters <= MAX_WEAK and gap.from_penalty(point, dual) > bound / 2:
-        bound = min(bound, *(_with_weak_balanced(gap, point, dual, equal, share) for share in WEAK_SHARES))
+        bound = min(bound, *(_with_weak_balanced(gap, point, dual, equal, share, enough) for share in WEAK_SHARES))
     bound = min(bound, gap.trivial())
     return Bound(bound if math.isfinite(bound) else None, value, equal.assumed)
 
@@ -183,14 +183,14 @@ class _Gap:
         """The gap, with all allowances for rounding; infinite or NaN where there is none."""
         share = 1.0 if point.balanced is not None else self._share_within_range(point, dual)
         if share < 1:
-            point, dual = DualPoint(share * point.residual, point.log_odds_error), share * dual
+            point, dual = replace(point, residual=share * point.residual), share * dual
         losses = self._losses(point.residual)
         rounding = self.row_rounding * losses.size + 4 * self.raw.shape[1] * UNIT * losses.soft
         # By how much rounding in the margins x_i' theta, whose terms may cancel, can change the divergence: an error
-        # e_i in a margin changes the row's by at most |p_i - q_i| |e_i| + e_i^2, and sum s_i |p_i - q_i|^2 is at most
-        # twice the divergence (Pinsker's inequality).
+        # e_i in a margin changes the row's by at most |p_i - q_i| |e_i| + e_i^2 / 4, and sum s_i |p_i - q_i|^2 is at
+        # most twice the divergence (Pinsker's inequality).
         error = self.margin_rounding
-        margins = math.sqrt(2 * (losses.divergence + rounding)) * error + error * error
+        margins = math.sqrt(2 * (losses.divergence + rounding)) * error + 0.25 * error * error
         allowance = INFLATED * (rounding + margins + self._balance_error(losses, point))
         return (1 + self.sum_rounding) * (losses.divergence + allowance + self.from_penalty(point, dual))
 
@@ -240,26 +240,36 @@ class _Gap:
     def _balance_error(self, losses: _Losses, point: DualPoint) -> float:
         """By how much the divergence of the exactly balanced point q* may exceed this point's.
 
-        KL(q* || p) = KL(q || p) + KL(q* || q) + <q* - q, l - z>, l the log-odds of q. With log-odds that differ by at
-        most d, |q* - q| <= (e^d - 1) times the variance, and KL(q* || q) <= d^2 / 8 for each unit of weight. The
-        variance times |l - z| is at most twice the entropy of q plus the spread of z. That rough bound is used where it
-        is negligible; elsewhere the terms are summed.
+        KL(q* || p) = KL(q || p) + KL(q* || q) + <q* - q, l - z>, l the log-odds of q. Let d be the largest difference
+        of log-odds, C the variance at q. Variances between q and q* are at most e^d C, so sum KL(q* || q) is at most
+        e^d / 2 times the squared distance, and the last term at most e^d times the distance times the root of
+        sum s (l - z)' C (l - z); also at most (e^d - 1) sum s |C (l - z)|, and |C (l - z)| at most twice the entropy of
+        q plus the spread of z. That rough bound is used where it is negligible; elsewhere the terms are summed.
         """
         objective, loss = self.objective, self.objective.loss
 
         def slopes(rows: slice) -> list[Tensor]:
             z, r, y = self.raw[rows], point.residual[rows], objective.target[rows]
-            return [loss.curvature_product(r, y, loss.canonical(r, y) - z).abs_()]
+            away = loss.canonical(r, y) - z
+            curved = loss.curvature_product(r, y, away)
+            return [curved.abs(), (curved * away).clamp_(min=0)]
 
-        error = point.log_odds_error
-        slope = 2 * losses.entropy + losses.spread
-        if math.expm1(error) * slope > NEGLIGIBLE * losses.divergence:
-            slope = float(objective.total(slopes)) + math.sqrt(2 * objective.total_weight) * self.margin_rounding
-            slope += self.row_rounding * losses.size
-        return math.expm1(error) * slope + error * error * objective.total_weight
+        growth, error = math.exp(point.log_odds_error), math.expm1(point.log_odds_error)
+        first = error * (2 * losses.entropy + losses.spread)
+        if first > NEGLIGIBLE * losses.divergence:
+            slope, square = objective.total(slopes).tolist()
+            size = math.sqrt(2 * objective.total_weight)
+            rough = error * (slope + size * self.margin_rounding + self.row_rounding * losses.size)
+            length = math.sqrt(square + self.row_rounding * losses.size) + self.margin_rounding
+            first = min(rough, growth * point.distance * length)
+        return first + 0.5 * growth * point.distance**2
 
     def _dual_error(self, point: DualPoint) -> Tensor:
-        """By how much each entry of the exactly balanced point's dual may differ from this point's: (p, 1)."""
+        """By how much each entry of the exactly balanced point's dual may differ from this point's: (p, 1).
+
+        sum s |x_ij| |q* - q| is at most |x_j| times the smaller of (e^d - 1) times the length of the variances, and
+        half of e^d times the distance, see `_balance_error`.
+        """
         objective = self.objective
 
         def squared_variance(rows: slice) -> list[Tensor]:
@@ -267,7 +277,9 @@ class _Gap:
             return [(q * (1 - q)).square_()]
 
         size = float(objective.total(squared_variance))
-        return INFLATED * math.expm1(point.log_odds_error) * math.sqrt(size) * objective.moments[1].sqrt()[:, None]
+        growth, error = math.exp(point.log_odds_error), math.expm1(point.log_odds_error)
+        moved = min(error * math.sqrt(size), 0.5 * growth * point.distance)
+        return INFLATED * moved * objective.moments[1].sqrt()[:, None]
 
     def _share_within_range(self, point: DualPoint, dual: Tensor) -> float:
         """The largest c <= 1 for which c * dual lies where Omega's conjugate is finite.
@@ -313,7 +325,9 @@ def _unpenalised(objective: Objective, residual: Tensor, dual: Tensor) -> Tensor
     return ((low == 0) & (high == 0)) | wrong
 
 
-def _with_weak_balanced(gap: _Gap, point: DualPoint, dual: Tensor, equal: EqualColumns, share: float) -> float:
+def _with_weak_balanced(
+    gap: _Gap, point: DualPoint, dual: Tensor, equal: EqualColumns, share: float, enough: float
+) -> float:
     """The bound of a dual point that is also balanced on weakly penalised coefficients; infinite where there is none.
 
     A coefficient's part of the gap is (u - slope)^2 / (2 l2), which magnifies every inexactness of u where l2 is small
@@ -331,7 +345,7 @@ def _with_weak_balanced(gap: _Gap, point: DualPoint, dual: Tensor, equal: EqualC
     slope = torch.nn.functional.pad(torch.where(weak[: len(slope)], slope, 0.0), (0, 0, 0, pad))
     slope = objective.visible(slope) if objective.penalty.smooth else slope
     demand = lambda residual, dual: weak | _unpenalised(objective, residual, dual)  # noqa: E731
-    found = balanced(objective, point.residual, dual, demand, slope, equal)
+    found = balanced(objective, point.residual, dual, demand, slope, equal, enough)
     if found is None:
         return math.inf
     point, dual = found

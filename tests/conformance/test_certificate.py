@@ -511,7 +511,7 @@ def test_a_missing_penalty_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_intercept_that_is_not_balanced_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    trusting = lambda objective, residual: DualPoint(residual, 0.0)  # noqa: E731
+    trusting = lambda objective, residual: DualPoint(residual, 0.0, 0.0)  # noqa: E731
     monkeypatch.setattr(certificate, "balanced_intercept", trusting)
     assert caught(newton_dual_bound)
 
