@@ -471,7 +471,7 @@ def test_a_damaged_one_is_refused(damage: Callable[[bytes], bytes], words: str, 
     ("kind", "version", "words"),
     [
         ("snapshot", FORMAT, "not a checkpoint of torchlogit; choose another folder"),
-        (KIND, 0, "checkpoint format 0, and this torchlogit reads format 2; use the version that wrote it, or "
+        (KIND, 0, "checkpoint format 0, and this torchlogit reads format 3; use the version that wrote it, or "
                   "start again in another folder"),
         (KIND, FORMAT, "a part is missing or wrong ('facts'); start again in another folder"),
     ],

@@ -21,8 +21,13 @@ from sklearn.pipeline import make_pipeline
 from places import DATA
 from profiles import examples
 from torchlogit import LogisticRegression, TableEncoder
+from torchlogit.design import Dense
 from torchlogit.estimator import to_model
-from torchlogit.inference import Covariance, Refusal
+from torchlogit.inference import Covariance, Refusal, covariance
+from torchlogit.losses import Logistic
+from torchlogit.objective import Objective
+from torchlogit.penalties import ElasticNet
+from torchlogit.records import Params
 
 Array = NDArray[np.float64]
 STATS = DATA / "stats_small"
@@ -320,3 +325,98 @@ def test_kinks_and_bounds_withhold_them_too(settings: dict[str, Any]) -> None:
     assert isinstance(known, Refusal)
     assert known.reason.startswith("a penalty or bounds bias the coefficients")
     assert isinstance(LogisticRegression(l2=0.0).fit(X, y).covariance_, Covariance)
+
+
+# Combinations
+
+
+def errors_of(covariance: Covariance, *combinations: Any) -> Array:
+    """Standard errors (m, n_outputs) of combinations of the coefficients and, last, the intercept."""
+    return np.asarray(covariance.errors_of(torch.tensor(np.array(combinations), dtype=torch.float64)).numpy())
+
+
+def one_hot(n: int = 300) -> tuple[Array, Array]:
+    """A number and the three levels of a factor, without a level left out; labels."""
+    rng = np.random.default_rng(3)
+    a, level = rng.standard_normal(n), rng.integers(0, 3, n)
+    return np.column_stack([a, np.eye(3)[level]]), (a + 0.5 * level + rng.logistic(size=n) > 0.5).astype(int)
+
+
+# R's coefficients in terms of those of all levels
+CODED = [[1, 0, 0, 0, 0], [0, -1, 1, 0, 0], [0, -1, 0, 1, 0], [0, 1, 0, 0, 1]]
+
+
+def test_estimable_combinations_of_levels_have_the_errors_of_r_s_coding() -> None:
+    X, y = one_hot()
+    treatment = known(maximum_likelihood(X[:, [0, 2, 3]], y))  # the first level is the reference, as in R
+    every = known(maximum_likelihood(X, y))
+    np.testing.assert_allclose(errors_of(every, *CODED), errors_of(treatment, *np.eye(4)), rtol=1e-9)
+    assert np.isnan(errors_of(every, *np.eye(5)[1:])).all()
+    rows, fewer = np.column_stack([X, np.ones(len(X))]), np.column_stack([X[:, [0, 2, 3]], np.ones(len(X))])
+    np.testing.assert_allclose(errors_of(every, *rows), errors_of(treatment, *fewer), rtol=1e-9)
+    assert every.contrasts() == [(2, 1), (3, 1)]
+
+
+def test_estimable_combinations_of_several_classes() -> None:
+    X, y = one_hot()
+    y = (y + (X[:, 0] > 0.3)).astype(int)
+    treatment, every = (known(maximum_likelihood(part, y)) for part in (X[:, [0, 2, 3]], X))
+    np.testing.assert_allclose(errors_of(every, *CODED), errors_of(treatment, *np.eye(4)), rtol=1e-9)
+
+
+def test_a_copied_column_leaves_the_sum_of_two_coefficients() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 200))
+    y = a + rng.standard_normal(200) > 0
+    every = known(maximum_likelihood(np.column_stack([a, b, 3 * a]), y))
+    alone = errors_of(known(maximum_likelihood(np.column_stack([a, b]), y)), *np.eye(3))
+    errors = errors_of(every, [1, 0, 3, 0], [0, 1, 0, 0], [0, 0, 0, 1], [1, 0, 2.9, 0])
+    np.testing.assert_allclose(errors[:3], alone, rtol=1e-9)
+    assert np.isnan(errors[3])
+    assert every.contrasts() == []
+
+
+def test_errors_of_a_column_far_from_zero_are_those_of_the_centred_one() -> None:
+    rng = np.random.default_rng(0)
+    t = 1.7e9 + rng.uniform(0, 3e4, 400)
+    y = (rng.random(400) < 1 / (1 + np.exp(-(t - t.mean()) / 1e4))).astype(int)
+    given, centred = known(maximum_likelihood(t[:, None], y)), known(maximum_likelihood(t[:, None] - 1.7e9, y))
+    errors = errors_of(given, [1.7e9 + 1.5e4, 1], [1.7e9 + 2.9e4, 1], [1, 0])
+    np.testing.assert_allclose(errors, errors_of(centred, [1.5e4, 1], [2.9e4, 1], [1, 0]), rtol=1e-9)
+    assert 0.05 < errors[0, 0] < 0.15
+
+
+def test_combinations_of_the_same_times_in_two_units() -> None:
+    rng = np.random.default_rng(1)
+    t = 1.7e9 + rng.uniform(0, 3e4, 400)
+    y = (rng.random(400) < 1 / (1 + np.exp(-(t - t.mean()) / 1e4))).astype(int)
+    alone = maximum_likelihood(t[:, None], y)
+    target = torch.from_numpy(y[:, None].astype(float))
+    design = Dense.of(torch.from_numpy(np.column_stack([t, t / 1000])))
+    twice = Objective.of(design, target, loss=Logistic(), penalty=ElasticNet()).conditioned()
+    params = Params(torch.from_numpy(np.vstack([alone.coef_, [[0.0]]])), torch.from_numpy(alone.intercept_))
+    both = covariance(twice, params, alone.certificate_)
+    assert isinstance(both, Covariance)
+    expected = errors_of(known(alone), [1.7e9 + 7, 1], [1, 0])
+    np.testing.assert_allclose(errors_of(both, [1.7e9 + 7, 1.7e6 + 7e-3, 1], [1, 1e-3, 0]), expected, rtol=1e-6)
+    assert np.isnan(errors_of(both, [1.7e9, 1.7e6 + 1, 1], *np.eye(3))).all()
+
+
+@pytest.mark.parametrize("class_weight", [{0: 100.0, 1: 100.0}, "balanced"])
+def test_class_weights_are_not_counts(class_weight: Any) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 2))
+    y = (X[:, 0] + rng.logistic(size=200) > 1).astype(int)
+    weighted = LogisticRegression(l2=0.0, class_weight=class_weight).fit(X, y)
+    assert reason(weighted).startswith("class weights are not counts of rows")
+    assert to_model(weighted).facts.standard_errors == {"reason": reason(weighted)}
+    assert isinstance(LogisticRegression(l2=0.0).fit(X, y).covariance_, Covariance)
+
+
+def test_a_weight_is_a_count_of_identical_rows() -> None:
+    rng = np.random.default_rng(0)
+    X, y, count = rng.standard_normal((100, 2)), rng.integers(0, 2, 100), rng.integers(1, 5, 100)
+    repeated = maximum_likelihood(np.repeat(X, count, axis=0), np.repeat(y, count))
+    np.testing.assert_allclose(all_errors(maximum_likelihood(X, y, count)), all_errors(repeated), rtol=1e-9)
+    tenfold = maximum_likelihood(X, y, 100 * count)
+    np.testing.assert_allclose(10 * all_errors(tenfold), all_errors(repeated), rtol=1e-9)

@@ -8,7 +8,7 @@ from torchlogit.records import Certificate, Separation, Status, StopReason
 
 SEPARATED = "no finite minimum exists: the classes are {} separated, and the coefficients run off to infinity"
 CASES = [
-    (Certificate(Status.CERTIFIED, 10.0, 1e-6), "proven within 1.0e-07 of the minimum, relative to it"),
+    (Certificate(Status.CERTIFIED, 10.0, 1e-6), "at most 1.0e-06 nats above the minimum, proven (1.0e-07 of it)"),
     (Certificate(Status.SEPARATED, 1.0, None, Separation(True, ())), SEPARATED.format("completely")),
     (Certificate(Status.SEPARATED, 1.0, None, Separation(False, ())), SEPARATED.format("quasi-completely")),
     (Certificate(Status.BUDGET, 10.0, None), "no bound yet"),

@@ -24,6 +24,7 @@ from torchlogit.errors import CheckpointError, InputError, TorchlogitWarning
 from torchlogit.fingerprint import circumstances, contents, first_difference, settings
 from torchlogit.objective import Objective
 from torchlogit.records import (
+    Answer,
     Certificate,
     FitResult,
     Params,
@@ -38,7 +39,7 @@ from torchlogit.records import (
 from torchlogit.solvers import Resumable, Solver
 
 FILE, LOCK = "fit.safetensors", "fit.lock"
-KIND, FORMAT = "checkpoint", 2  # the kind of file and the version of its format, which are checked on reading
+KIND, FORMAT = "checkpoint", 3  # the kind of file and the version of its format, which are checked on reading
 # How messages about checkpoints of other fits end.
 OTHER = "use the settings and data that it was started with, or another folder"
 
@@ -78,7 +79,8 @@ class Checkpoint:
     """A fit after a step. The names of the fields are keys in files.
 
     history: all steps so far. params, passes, objective, expected_gap, snapshot: those of the last step's `State`, and
-    its certificate. may_be_separated: whether separation may still be looked for.
+    its certificate. best: the answer of an earlier step whose bound is smaller, None where there is none.
+    may_be_separated: whether separation may still be looked for.
     """
 
     history: tuple[Step, ...]
@@ -87,17 +89,25 @@ class Checkpoint:
     objective: float
     expected_gap: float | None
     certificate: Certificate
+    best: Answer | None
     may_be_separated: bool
     snapshot: Snapshot
 
     @classmethod
     def of(
-        cls, history: tuple[Step, ...], state: State, certificate: Certificate, may_be_separated: bool
+        cls, history: tuple[Step, ...], state: State, certificate: Certificate, best: Answer, may_be_separated: bool
     ) -> Checkpoint:
         """The checkpoint after the last step, which led to this state; its tensors are not copied."""
         assert state.snapshot is not None, "every state of a resumable solver has a snapshot"
-        numbers = state.passes, state.objective, state.expected_gap
-        return cls(history, state.params, *numbers, certificate, may_be_separated, state.snapshot())
+        numbers, earlier = (state.passes, state.objective, state.expected_gap), best.certificate is not certificate
+        return cls(
+            history, state.params, *numbers, certificate, best if earlier else None, may_be_separated, state.snapshot()
+        )
+
+    @property
+    def answer(self) -> Answer:
+        """The answer with the smallest bound so far."""
+        return self.best or Answer(self.params, self.certificate, self.passes)
 
     @property
     def state(self) -> State:
@@ -230,7 +240,11 @@ def _as_tree(value: Any) -> Any:
 def _with_records(tree: dict[str, Any]) -> dict[str, Any]:
     """The fields of a `Checkpoint` or a `FitResult`, with the records that `_as_tree` took apart."""
     params, history = Params(**tree["params"]), tuple(Step(*step) for step in tree["history"])
-    return {**tree, "params": params, "certificate": _certificate(tree["certificate"]), "history": history}
+    found = {**tree, "params": params, "certificate": _certificate(tree["certificate"]), "history": history}
+    if tree.get("best") is not None:
+        best = tree["best"]
+        found["best"] = Answer(Params(**best["params"]), _certificate(best["certificate"]), best["passes"])
+    return found
 
 
 def _certificate(tree: dict[str, Any]) -> Certificate:

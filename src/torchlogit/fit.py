@@ -20,8 +20,10 @@ from torchlogit.certificate import Bound, features_are_free, newton_dual_bound, 
 from torchlogit.checkpoints import Checkpoint, Checkpoints, CheckpointWriter, checkpoint_writer
 from torchlogit.collinear import relations
 from torchlogit.errors import DivergedError, InputError
+from torchlogit.inference import MAX_PARAMETERS
 from torchlogit.objective import Objective
 from torchlogit.records import (
+    Answer,
     Certificate,
     FitProgress,
     FitResult,
@@ -48,6 +50,8 @@ SEPARABLE_GAP = 1e-4
 NEGLIGIBLE_GAP = 1e-10  # expected gap / F below which no further step is of use, whatever the tolerance
 STALLED_STEPS = 4  # Newton steps without any decrease of F, after which rounding is all that is left
 PROBES = 30  # the most Newton steps that are spent on bounding the gap of another solver's answer
+RESOLVED = 1e-13  # bound / F up to which F counts as the least that float64 can tell apart: some hundred roundings
+POLISHING = 8  # the most Newton steps after a dual method that ended near the optimum
 LEVEL = 0.99  # new bound / best bound so far, above which no further Newton step is probed; smaller: fewer probes
 
 
@@ -76,7 +80,7 @@ class Goal:
     def met(self, certificate: Certificate) -> bool:
         """Whether this certificate's bound is as small as asked for."""
         relative, errors = certificate.relative_bound, certificate.standard_errors
-        if relative is None or errors is None or not relative <= self.tol:
+        if relative is None or errors is None or not relative <= self.tol or not math.isfinite(certificate.objective):
             return False
         return self.standard_errors is None or errors <= self.standard_errors
 
@@ -166,20 +170,28 @@ def _run(
     certify = _Certifier(objective, goal, checkpoint.may_be_separated if checkpoint else None)
     history = list(checkpoint.history) if checkpoint else []
     latest = (checkpoint.state, checkpoint.certificate) if checkpoint else None
+    best = checkpoint.answer if checkpoint else None
     began = time.perf_counter() - (history[-1].seconds if history else 0.0)
     reason, status = None, Status.BUDGET
     try:
         for state in _states(objective, solver, start, checkpoint):
+            _refuse_infinite(state)
             certificate = certify(state)
             latest = state, certificate
+            answer, before = Answer(state.params, certificate, state.passes), best
+            best = _better(before, answer)
             history.append(Step(state.passes, time.perf_counter() - began, certificate.objective, certificate.bound))
             if writer:
-                writer.record(Checkpoint.of(tuple(history), state, certificate, certify.may_be_separated))
+                writer.record(Checkpoint.of(tuple(history), state, certificate, best, certify.may_be_separated))
             asked = [monitor(FitProgress(history[-1], state.params)) for monitor in monitors]
-            if certificate.status is Status.SEPARATED or goal.met(certificate):
-                return FitResult(state.params, _achieved(certificate), tuple(history)), False
             reason = goal.spent(history[-1]) or (BY_MONITOR if any(asked) else None)
-            if reason is None and (reason := _stalled(objective, state, history)):
+            if before is not None and goal.met(before.certificate):
+                return _result(_more_exact(goal, before, answer), history), False
+            if best.certificate.status is Status.SEPARATED:
+                return _result(best, history), False
+            if goal.met(best.certificate) and (reason or not _coefficients_are_read(objective, goal)):
+                return _result(best, history), _coefficients_are_read(objective, goal)
+            if reason is None and (reason := _stalled(objective, state, best, history)):
                 status = Status.UNCERTIFIABLE
             if reason is not None:
                 break
@@ -190,15 +202,66 @@ def _run(
             raise
         reason, status = INTERRUPTED, Status.BUDGET
     except DivergedError as error:
-        return _diverged(objective, latest, str(error), history), False
+        return _diverged(objective, best, str(error), history), False
     assert latest is not None, "a solver yields at least one state"
-    state, certificate = latest
+    assert best is not None, "the latest, or one before it"
     can_continue = reason is not None and status is Status.BUDGET
-    reason = reason or StopReason(f"the solver ended after {_passes(state.passes)}")
-    certificate = certify.last(state, certificate, at_once=reason is INTERRUPTED)
-    if certificate.status is Status.SEPARATED or goal.met(certificate):
-        return FitResult(state.params, _achieved(certificate), tuple(history)), False
-    return FitResult(state.params, replace(certificate, status=status, reason=reason), tuple(history)), can_continue
+    reason = reason or StopReason(f"the solver ended after {_passes(latest[0].passes)}")
+    at_once = reason in (INTERRUPTED, BY_MONITOR)
+    best = certify.last(*latest, best, at_once=at_once)
+    if status is Status.UNCERTIFIABLE and not isinstance(solver, StochasticNewton):
+        best = certify.polished(best)
+    if best.passes > history[-1].passes:
+        seconds = time.perf_counter() - began
+        history.append(Step(best.passes, seconds, best.certificate.objective, best.certificate.bound))
+    if best.certificate.status is Status.SEPARATED or goal.met(best.certificate):
+        return _result(best, history), at_once
+    reason = replace(reason, remedy=_remedy(objective, solver, goal, best.certificate, status))
+    return _result(best, history, status, reason), can_continue
+
+
+def _refuse_infinite(state: State) -> None:
+    """DivergedError where F is not a finite number: no bound is of any use then."""
+    if not math.isfinite(state.objective):
+        raise DivergedError(
+            f"the objective left the range of floats after {_passes(state.passes)}: lower the learning rate, if the "
+            "solver has one, scale the columns, or use the default solver"
+        )
+
+
+def _better(best: Answer | None, answer: Answer) -> Answer:
+    """The answer of the smaller bound; the later one where neither has a bound, or where the classes are separated."""
+    if best is None or answer.certificate.status is Status.SEPARATED:
+        return answer
+    bound, least = answer.certificate.bound, best.certificate.bound
+    return answer if least is None or (bound is not None and bound <= least) else best
+
+
+def _coefficients_are_read(objective: Objective, goal: Goal) -> bool:
+    """Whether there will be standard errors. Then one more step is taken after the goal was met.
+
+    Newton steps square the distance from the optimum: after one more the digits that are printed are right.
+    """
+    return goal.standard_errors is not None and objective.n_parameters <= MAX_PARAMETERS
+
+
+def _more_exact(goal: Goal, met: Answer, later: Answer) -> Answer:
+    """The answer after one more step, if it meets the goal too, and F is no higher or its bound is smaller."""
+    lower = later.certificate.objective <= met.certificate.objective
+    return later if goal.met(later.certificate) and (lower or _better(met, later) is later) else met
+
+
+def _result(
+    answer: Answer, history: list[Step], status: Status = Status.CERTIFIED, reason: StopReason | None = None
+) -> FitResult:
+    """The result with this answer. reason: why the fit ended without meeting its goal."""
+    certificate = answer.certificate
+    if reason is not None and answer.passes < history[-1].passes:
+        kept = f"the step with the smallest bound, after {_passes(answer.passes)}, is kept"
+        reason = replace(reason, answer=kept)
+    if certificate.status is not Status.SEPARATED:
+        certificate = replace(certificate, status=status, reason=reason)
+    return FitResult(answer.params, certificate, tuple(history))
 
 
 def _states(
@@ -211,12 +274,11 @@ def _states(
     return solver.resumed(objective, checkpoint.snapshot)
 
 
-def _diverged(
-    objective: Objective, latest: tuple[State, Certificate] | None, cause: str, history: list[Step]
-) -> FitResult:
+def _diverged(objective: Objective, best: Answer | None, cause: str, history: list[Step]) -> FitResult:
     """The last state whose numbers were finite, or the empty model where there is none."""
-    params = latest[0].params if latest else objective.params(objective.start())
-    value = latest[1].objective if latest else float("nan")
+    theta = objective.start()
+    params = best.params if best else objective.params(theta)
+    value = best.certificate.objective if best else objective.value(theta, objective.raw(theta))
     return FitResult(params, Certificate(Status.DIVERGED, value, None, reason=StopReason(cause)), tuple(history))
 
 
@@ -241,8 +303,8 @@ class _Certifier:
             return Certificate(Status.BUDGET, state.objective, None)
         return self._bound(state)
 
-    def last(self, state: State, certificate: Certificate, *, at_once: bool) -> Certificate:
-        """The certificate of a fit's last state, with the bound that was not computed on the way, if there is one.
+    def last(self, state: State, certificate: Certificate, best: Answer, *, at_once: bool) -> Answer:
+        """The best answer once the steps have ended, with the bound that was not computed on the way, if there is one.
 
         Where the solver does not estimate its distance from the optimum, a few Newton steps bound it, unless there is a
         time budget, or the fit has to end `at_once`.
@@ -251,7 +313,7 @@ class _Certifier:
             certificate = self._measured(state)
         if state.expected_bound is not None and state.dual_residual is not None and certificate.bound is None:
             certificate = self._bound(state)
-        return certificate
+        return _better(best, Answer(state.params, certificate, state.passes))
 
     def _worth_a_bound(self, state: State) -> bool:
         """Whether a bound computed now may be small enough, or its absence a sign of separation."""
@@ -316,6 +378,20 @@ class _Certifier:
                 break
         return _bounded(best)
 
+    def polished(self, best: Answer) -> Answer:
+        """The best answer of a few Newton steps from this one, until one meets the goal; unless there is a time budget.
+
+        A dual method whose objective no longer falls ends some digits before Newton's method does.
+        """
+        if self.goal.time_budget is not None:
+            return best
+        begun = best.passes
+        for state in islice(StochasticNewton(aim=self.goal.tol).iterates(self.objective, best.params), POLISHING):
+            best = _better(best, Answer(state.params, self(state), begun + state.passes))
+            if self.goal.met(best.certificate):
+                break
+        return best
+
 
 def _passes(number: float) -> str:
     return f"{number:g} pass{'es' * (number != 1)}"
@@ -334,7 +410,7 @@ def _refuse_undetermined(objective: Objective) -> None:
         )
 
 
-def _stalled(objective: Objective, state: State, history: list[Step]) -> StopReason | None:
+def _stalled(objective: Objective, state: State, best: Answer, history: list[Step]) -> StopReason | None:
     """Why no further step is of use, or None.
 
     Either the expected gap is negligible, and the parameters are too many for a bound. Or F has not fallen for several
@@ -349,16 +425,26 @@ def _stalled(objective: Objective, state: State, history: list[Step]) -> StopRea
         return None  # a dual method: F may rise, and it has converged once its duality gap is small
     if history[-1].objective < history[-1 - STALLED_STEPS].objective:
         return None
-    return StopReason("the objective no longer falls: this is the best that float64 can tell apart")
+    relative = best.certificate.relative_bound
+    resolved = relative is not None and relative <= RESOLVED
+    return StopReason(f"the objective no longer falls{': it is the least that float64 can tell apart' * resolved}")
+
+
+def _remedy(objective: Objective, solver: Solver, goal: Goal, certificate: Certificate, status: Status) -> str:
+    """What would help a fit that did not meet its goal, a sentence without full stop; empty if nothing would."""
+    if status is Status.BUDGET:
+        other = "" if isinstance(solver, StochasticNewton) else ", or use solver='newton'"
+        return f"Give it more passes (max_iter) or time{other}"
+    reached = certificate.relative_bound
+    if reached is not None and goal.tol < reached < 1:
+        return f"The bound that was reached meets tol={1.06 * reached:.1e}"  # two digits, rounded up
+    if features_are_free(objective):
+        return "A small penalty (l2 > 0) on every column would make a bound possible"
+    return ""
 
 
 def _bounded(bound: Bound) -> Certificate:
     return Certificate(Status.BUDGET, bound.objective, bound.value, collinear=bound.collinear)
-
-
-def _achieved(certificate: Certificate) -> Certificate:
-    """The certificate of a fit that met its goal or proved separation."""
-    return certificate if certificate.status is Status.SEPARATED else replace(certificate, status=Status.CERTIFIED)
 
 
 def _separated(state: State, separation: Separation) -> Certificate:

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from torchlogit.collinear import relations
 from torchlogit.conditioning import Conditioning
 from torchlogit.objective import Objective
 from torchlogit.quadratic import factor
-from torchlogit.records import Certificate, Params, Status
+from torchlogit.records import Certificate, Params, Relation, Status
 
 # The largest distance of an answer from the optimum, in standard errors, at which errors are computed. Larger: they are
 # computed for less exact answers.
 CLOSE = 0.05
+# A combination counts as estimable where it differs from one that is by this share of its terms. Larger: more do.
+ESTIMABLE = 1e-10
 DETERMINED = 1e-6  # the data determine a coefficient where its diagonal entry of H^+ H is within this of 1
 MAX_PARAMETERS = 2500  # the most parameters for which the covariance, a square matrix of them, is formed
 
@@ -23,14 +26,20 @@ MAX_PARAMETERS = 2500  # the most parameters for which the covariance, a square 
 class Covariance:
     """The covariance of the coefficients: H^-1 at the optimum, H the Hessian of the negative log-likelihood.
 
-    inverse (n_free p, n_free p): in the free coordinates of objective.py, for the conditioned columns. determined (p,):
-    whether the data determine the coefficients of a column. basis (n_outputs, n_free): of the free coordinates.
-    conditioning: how the conditioned columns follow from the columns as given; None where they are the same.
+    Where columns are collinear, H is singular, and the data determine some combinations of their coefficients only (the
+    *estimable* ones, Searle 1971, section 5.4): those that vanish along every relation among the columns.
+
+    inverse (n_free p, n_free p): in the free coordinates of objective.py, for the conditioned columns; where H is
+    singular, a generalised inverse, zero for the column that each relation expresses by others. determined (p,):
+    whether rounding leaves the coefficients of a column any digits. basis (n_outputs, n_free): of the free coordinates.
+    relations: among the columns as given. conditioning: how the conditioned columns follow from the columns as given;
+    None where they are the same.
     """
 
     inverse: Tensor
     determined: Tensor
     basis: Tensor
+    relations: tuple[Relation, ...] = ()
     conditioning: Conditioning | None = None
 
     def errors_of(self, combinations: Tensor) -> Tensor:
@@ -39,13 +48,42 @@ class Covariance:
         combinations (m, p): the factors of the coefficients of the columns as given, and last that of the intercept. A
         row of X with a 1 at its end gives the standard error of its raw prediction.
         """
+        estimable = self._estimable(combinations)
         combinations = self._conditioned(combinations)
         n_free, p = self.basis.shape[1], combinations.shape[1]
         blocks = self.inverse.reshape(n_free, p, n_free, p)
         middle = torch.einsum("mj,kjli,mi->mkl", combinations, blocks, combinations)
         variance = torch.einsum("ck,mkl,cl->mc", self.basis, middle, self.basis)
-        known = ((combinations != 0) <= self.determined).all(dim=1)
+        known = estimable & ((combinations != 0) <= self.determined).all(dim=1)
         return torch.where(known[:, None], variance.clamp(min=0).sqrt(), torch.nan)
+
+    def contrasts(self) -> list[tuple[int, int]]:
+        """Columns whose coefficients are undetermined, each with the first one whose difference from it is estimable.
+
+        Such columns have the same factors in every relation, as all levels of a one-hot column have.
+        """
+        if not self.relations:
+            return []
+        directions = self._undetermined(len(self.determined))
+        groups: dict[tuple[float, ...], list[int]] = {}
+        for j, factors in enumerate(directions.T.tolist()):
+            groups.setdefault(tuple(factors), []).append(j)
+        return [(j, first) for factors, (first, *others) in groups.items() if any(factors) for j in others]
+
+    def _estimable(self, combinations: Tensor) -> Tensor:
+        """Whether each combination has one value for all coefficients of the same raw predictions: booleans."""
+        directions = self._undetermined(combinations.shape[1]).to(combinations)
+        size = combinations.abs() @ directions.abs().T
+        return ((combinations @ directions.T).abs() <= ESTIMABLE * size).all(dim=1)
+
+    def _undetermined(self, p: int) -> Tensor:
+        """The directions along which coefficients can move and no raw prediction changes: (relations, p)."""
+        directions = torch.zeros(len(self.relations), p, dtype=torch.float64)
+        for direction, relation in zip(directions, self.relations, strict=True):
+            direction[relation.column] = -1.0
+            for j, share in relation.others:
+                direction[j] = share
+        return directions
 
     def _conditioned(self, combinations: Tensor) -> Tensor:
         """The same combinations in terms of the coefficients of the conditioned columns."""
@@ -65,8 +103,13 @@ class Refusal:
     reason: str
 
 
+CLASS_WEIGHTED = Refusal(
+    "class weights are not counts of rows, so the inverse Hessian is not the coefficients' covariance; fit without them"
+)
+
+
 def covariance(objective: Objective, params: Params, certificate: Certificate) -> Covariance | Refusal:
-    """The covariance of a maximum-likelihood answer, or why there is none; X is read once.
+    """The covariance of a maximum-likelihood answer, or why there is none; X is read once, more often if H is singular.
 
     It is the inverse of the observed information (McCullagh and Nelder 1989, section 4.4). That is valid without a
     penalty only, which would bias the answer, for classes that are not separated, and close to the optimum.
@@ -75,10 +118,20 @@ def covariance(objective: Objective, params: Params, certificate: Certificate) -
     if reason:
         return Refusal(reason)
     hessian = objective.hessian(objective.residual(objective.raw(objective.theta(params))))
-    factored = factor(hessian)
-    entries = (factored.solve(hessian).diagonal() - 1).abs() < DETERMINED
-    determined = entries.reshape(-1, objective.design.shape[1]).all(dim=0)
-    return Covariance(factored.inverse(), determined, objective.basis(), objective.conditioning)
+    factored, found = factor(hessian), tuple[Relation, ...]()
+    kept = torch.ones(objective.design.shape[1], dtype=torch.bool, device=hessian.device)
+    if not factored.triangular:
+        found = relations(objective)
+        kept[[relation.column for relation in found]] = False
+    every = kept.repeat(objective.n_free)
+    hessian = hessian[every][:, every]
+    factored = factor(hessian) if found else factored
+    inverse = torch.zeros(len(every), len(every), dtype=hessian.dtype, device=hessian.device)
+    inverse[torch.outer(every, every)] = factored.inverse().reshape(-1)
+    determined = torch.ones_like(every)
+    determined[every] = (factored.solve(hessian).diagonal() - 1).abs() < DETERMINED
+    determined = determined.reshape(-1, len(kept)).all(dim=0)
+    return Covariance(inverse, determined, objective.basis(), found, objective.conditioning)
 
 
 def _refusal(objective: Objective, certificate: Certificate) -> str:

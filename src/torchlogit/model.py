@@ -51,7 +51,8 @@ class Facts:
     target: the name of the target column, or None. penalty: l1 and l2, and if they were given, factors, lower and upper
     bounds per column. solver: name, passes and tol. certificate: status, objective and bound in nats, relative_bound,
     standard_errors, message, separation. training_data: rows, weight, fingerprint. standard_errors: lists of those of
-    coef and intercept, or the reason why there are none. versions: the versions of the libraries that were used.
+    coef and intercept, or the reason why there are none; where columns are collinear, also their relations and the
+    errors of contrasts. versions: the versions of the libraries that were used.
     """
 
     target: str | None
@@ -68,7 +69,9 @@ class Coefficient:
     """A feature's coefficient for one output in the table's own units, with its odds ratio and standard error.
 
     The coefficient of a numeric column is per unit of the column; that of a level or a missing value is for its
-    presence.
+    presence. odds_ratio: e^coefficient. With more than two classes it is a ratio for the class's probability relative
+    to the geometric mean of all classes', since only differences between classes are determined: e^(coefficient - the
+    mean over classes).
     """
 
     feature: str
@@ -170,23 +173,49 @@ class LogisticModel:
 
     def in_original_units(self) -> tuple[list[Coefficient], list[Coefficient]]:
         """The intercepts and the coefficients in the table's own units, with odds ratios and standard errors."""
-        units, zero = np.ones(len(self.coef)), np.zeros(len(self.coef))
-        if self.encoder is not None:
-            units, zero = np.array(self.encoder.schema.units), features_of_zeros(self.encoder)
+        units, zero = self.units_and_zero()
         coef, intercept = self.coef * units[:, None], self.intercept + zero @ self.coef
         errors = self.facts.standard_errors
         coef_errors = _errors(errors.get("coef"), coef.shape) * units[:, None]
         intercept_errors = _errors(errors.get("intercept"), intercept.shape)
         coefficients = [
-            _coefficient(name, output, coef[j, k], coef_errors[j, k])
-            for j, name in enumerate(self.feature_names)
-            for k, output in enumerate(self.outputs)
+            line
+            for name, *values in zip(self.feature_names, coef, coef_errors, strict=True)
+            for line in self._coefficients(name, *values)
         ]
-        intercepts = [
-            _coefficient("(intercept)", output, intercept[k], intercept_errors[k])
-            for k, output in enumerate(self.outputs)
+        return self._coefficients("(intercept)", intercept, intercept_errors), coefficients
+
+    def contrasts(self) -> list[Coefficient]:
+        """Differences that the data determine between coefficients that they do not determine: those of levels.
+
+        Each level of a one-hot column is compared with the first one, where the columns of all levels are collinear
+        with the intercept. Empty if there are no standard errors.
+        """
+        units, _ = self.units_and_zero()
+        return [
+            line
+            for j, first, errors in self.facts.standard_errors.get("contrasts", ())
+            for line in self._coefficients(
+                f"{self.feature_names[j]} - {self.feature_names[first]}",
+                units[j] * (self.coef[j] - self.coef[first]),
+                units[j] * _errors(errors, self.intercept.shape),
+            )
         ]
-        return intercepts, coefficients
+
+    def units_and_zero(self) -> tuple[Array, Array]:
+        """The change of each feature per unit of its column, and the features of a row of zeros, (n_features,) each."""
+        if self.encoder is None:
+            return np.ones(len(self.coef)), np.zeros(len(self.coef))
+        return np.array(self.encoder.schema.units), features_of_zeros(self.encoder)
+
+    def _coefficients(self, feature: str, values: Array, errors: Array) -> list[Coefficient]:
+        """The lines of one feature, one for each output."""
+        with np.errstate(over="ignore"):
+            ratios = np.exp(values - (values.mean() if len(values) > 1 else 0.0))
+        return [
+            Coefficient(feature, output, float(value), float(ratio), None if np.isnan(error) else float(error))
+            for output, value, ratio, error in zip(self.outputs, values, ratios, errors, strict=True)
+        ]
 
     def save(self, path: str | Path) -> None:
         """Write the model file, either completely or not at all. The same model gives the same bytes.
@@ -340,12 +369,6 @@ def _errors(values: object, shape: tuple[int, ...]) -> Array:
         return np.full(shape, np.nan)
     filled: Array = np.array(values, dtype=np.float64).reshape(shape)
     return filled
-
-
-def _coefficient(feature: str, output: Label, value: float, error: float) -> Coefficient:
-    with np.errstate(over="ignore"):
-        odds = float(np.exp(value))
-    return Coefficient(feature, output, float(value), odds, None if np.isnan(error) else float(error))
 
 
 def load(path: str | Path) -> LogisticModel:

@@ -127,7 +127,7 @@ class Objective:
 
     @cached_property
     def total_weight(self) -> float:
-        """sum_i s_i. Divided by it, F is a mean, as it is printed."""
+        """sum_i s_i."""
         return float(self.weight.sum())
 
     @cached_property

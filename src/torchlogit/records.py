@@ -77,12 +77,14 @@ class StopReason:
     """Why a fit ended before its goal was met, in phrases that `Certificate.message` joins; empty ones are left out.
 
     cause: what ended the fit. answer: which step's coefficients are returned, where they are not the last step's.
-    known: what is known of the answer where no bound was sought, such as a stream's log loss.
+    known: what is known of the answer where no bound was sought, such as a stream's log loss. remedy: what would help,
+    which is not part of the message.
     """
 
     cause: str = ""
     answer: str = ""
     known: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +135,10 @@ class Certificate:
             return ""
         if self.status is Status.CERTIFIED:
             equal = ", taking columns that agree to rounding as equal" if self.collinear else ""
-            return f"proven within {self.relative_bound:.1e} of the minimum, relative to it{equal}"
-        return "no bound yet" if self.bound is None else f"at most {self.bound:.3g} nats above the minimum"
+            return f"at most {self.bound:.1e} nats above the minimum, proven ({self.relative_bound:.1e} of it){equal}"
+        if self.bound is not None:
+            return f"at most {self.bound:.3g} nats above the minimum"
+        return "no bound yet" if self.status is Status.BUDGET else "no bound is known"
 
     @property
     def relative_bound(self) -> float | None:
@@ -189,6 +193,15 @@ class State:
     dual_residual: torch.Tensor | None = field(default=None, repr=False)
     expected_bound: float | None = None
     snapshot: Callable[[], Snapshot] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Parameters, their certificate, and the passes after which they were reached."""
+
+    params: Params
+    certificate: Certificate
+    passes: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from torchlogit.model import Coefficient, LogisticModel
 
+Array = NDArray[np.float64]
+
 MAX_SHOWN = 500  # the most coefficients that are shown
+MAX_RELATIONS, MAX_TERMS = 3, 4  # the most relations among columns that a line shows, and the most terms of each
+NEGLIGIBLE = 1e-6  # a constant of at most this share of the terms that it is the sum of is rounding, and not shown
+UNDETERMINED = "the data determine only combinations of their coefficients: those shown are one choice of many"
 
 
 def summary(model: LogisticModel, *, elsewhere: str) -> str:
     """The facts of the fit, then one line per coefficient; if there are more than MAX_SHOWN, only the largest.
+
+    Where columns are collinear, a second table has the differences between coefficients that the data determine.
 
     elsewhere: who has all coefficients, as the beginning of a sentence that ends in "them all", such as "coef_ holds".
     """
@@ -19,33 +30,68 @@ def summary(model: LogisticModel, *, elsewhere: str) -> str:
     if len(coefficients) > MAX_SHOWN:
         shown = sorted(coefficients, key=lambda line: abs(line.value), reverse=True)[:MAX_SHOWN]
         more = f"\n... the largest {MAX_SHOWN} of {len(coefficients):,} coefficients; {elsewhere} them all"
-    return f"{_facts(model)}\n\n{_table(model, [*intercepts, *shown])}{more}"
+    contrasts = model.contrasts()
+    second = f"\n\n{_table(model, contrasts[:MAX_SHOWN], 'difference')}" if contrasts else ""
+    return f"{_facts(model)}\n\n{_table(model, [*intercepts, *shown], 'feature')}{more}{second}"
+
+
+def collinear(model: LogisticModel) -> str:
+    """Which columns are combinations of others, in the table's own units, in one line; "" where none are."""
+    found = model.facts.standard_errors.get("collinear", ())
+    units, zero = (np.append(part, end) for part, end in zip(model.units_and_zero(), (1.0, 0.0), strict=True))
+    names = [*model.feature_names, ""]
+    shown = [_relation(names, units, zero, column, dict(others)) for column, others, _ in found[:MAX_RELATIONS]]
+    more = [f"and {len(found) - MAX_RELATIONS} more"] if len(found) > MAX_RELATIONS else []
+    return "; ".join([*shown, *more])
+
+
+def _relation(names: list[str], units: Array, zero: Array, column: int, others: dict[int, float]) -> str:
+    """column = factor * other + ... as text; the last of the names stands for the constant column of the intercept."""
+    last = len(names) - 1
+    terms = {j: factor * units[j] / units[column] for j, factor in others.items() if j != last}
+    parts = [*(factor * zero[j] for j, factor in others.items()), others.get(last, 0.0), -zero[column]]
+    constant, size = math.fsum(parts), math.fsum(map(abs, parts))
+    shown = [_term(factor, names[j]) for j, factor in list(terms.items())[:MAX_TERMS]]
+    shown += [f"... ({len(terms)} columns)"] if len(terms) > MAX_TERMS else []
+    if abs(constant) > NEGLIGIBLE * size:
+        shown.insert(0, _term(constant / units[column], ""))
+    return f"{names[column]} = {' '.join(shown).removeprefix('+ ') or '0'}".replace("= - ", "= -")
+
+
+def _term(factor: float, name: str) -> str:
+    """A term with its sign before it."""
+    number = "" if name and f"{abs(factor):.6g}" == "1" else f"{abs(factor):.6g}"
+    return f"{'-' if factor < 0 else '+'} {' '.join(part for part in (number, name) if part)}"
 
 
 def _facts(model: LogisticModel) -> str:
     facts = model.facts
-    weight, n_features = facts.training_data["weight"], len(model.feature_names)
+    n_features = len(model.feature_names)
     reason = facts.standard_errors.get("reason")
     lines = [
         f"target       {'' if facts.target is None else f'{facts.target}: '}{', '.join(map(str, model.classes))}",
         f"trained on   {facts.training_data['rows']:,} rows, {n_features} feature{'s' * (n_features != 1)}",
         f"penalty      l1 = {facts.penalty['l1']:g}, l2 = {facts.penalty['l2']:g}",
         f"solver       {facts.solver['name']}, {facts.solver['passes']:.1f} passes",
-        f"objective    {facts.certificate['objective'] / weight:.8f} a row",
+        f"objective    {facts.certificate['objective']:.10g} nats",
         f"status       {facts.certificate['status']}: {facts.certificate['message']}",
         f"errors       {'not computed: ' + reason if reason else 'standard errors of maximum likelihood'}",
     ]
+    if relations := collinear(model):
+        lines += [f"collinear    {relations}", f"{'':<12} {UNDETERMINED}"]
+    if len(model.outputs) > 1:
+        lines.append("odds         e^coefficient: of a class against the geometric mean of all classes")
     if model.encoder is not None:
         dropped = [f"{column.name} ({column.reason})" for column in model.encoder.schema.dropped]
         lines += [f"left out     {', '.join(dropped)}"] if dropped else []
     return "\n".join(lines)
 
 
-def _table(model: LogisticModel, lines: list[Coefficient]) -> str:
+def _table(model: LogisticModel, lines: list[Coefficient], first: str) -> str:
     """One line per coefficient; columns of standard errors, z and p only if any standard error is valid."""
     several = len(model.outputs) > 1
     with_errors = any(line.standard_error is not None for line in lines)
-    heads = ["feature", *(["class"] if several else []), "coefficient", "odds ratio"]
+    heads = [first, *(["class"] if several else []), "coefficient", "odds to mean" if several else "odds ratio"]
     heads += ["std. error", "z", "p"] if with_errors else []
     rows = [_cells(line, several, with_errors) for line in lines]
     by_column = enumerate(zip(heads, *rows, strict=True))
@@ -59,7 +105,8 @@ def _aligned(cells: Sequence[str], *, left: bool) -> list[str]:
 
 
 def _cells(line: Coefficient, several: bool, with_errors: bool) -> list[str]:
-    cells = [line.feature, *([str(line.output)] if several else []), f"{line.value:.6g}", f"{line.odds_ratio:.4g}"]
+    value = line.value or 0.0  # not -0.0
+    cells = [line.feature, *([str(line.output)] if several else []), f"{value:.6g}", f"{line.odds_ratio:.4g}"]
     if not with_errors:
         return cells
     if line.standard_error is None or line.standard_error == 0:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 BITS = 400  # of the arithmetic: enough for columns that agree to 1e-15 of deviations that are 1e-15 of their mean
 SINGULAR = mpf(2) ** -300  # a pivot below this share of its diagonal entry is zero: the column is a combination
+SAME = mpf(2) ** -350  # F may rise by that, by rounding, where a step ends at a kink that is next to its start
 FLAT = 1e6  # a logit beyond this has e^-|z| < 1e-434294: it is taken as zero
 MAX_STEPS = 80  # of Newton's method; with a line search, it reaches the minimum within about 20
 
@@ -223,10 +224,11 @@ class Exact:
             theta = [list(own) for own in point.theta]
             for (k, j), d in direction.items():
                 theta[k][j] += share * d
-            if share == longest and at is not None:
+            stopped = share == longest and at is not None
+            if stopped:
                 theta[at[0]][at[1]] = end
             moved = self.point(theta)
-            if moved.value < point.value:
+            if moved.value < point.value + (SAME if stopped else 0):
                 return moved
             share /= 4
         return None

@@ -481,3 +481,81 @@ def gradient_steps(rng: Generator) -> Problem:
     method = pick(rng, SGD(learning_rate=rate, n_epochs=steps), DoG(), ImplicitSGD(), SAGA())
     made = finished(rng, Z * units, labels(rng, Z), l2=pick(rng, 0.0, 1.0))
     return replace(made, settings={**made.settings, "solver": method, "max_iter": steps})
+
+
+# -- anything ----------------------------------------------------------------------------------------------
+
+
+@kind
+def mixed(rng: Generator) -> Problem:
+    """Each column is of another kind."""
+    n = int(rng.integers(10, 45))
+    Z = normal(rng, n=n, p=int(rng.integers(2, 5)))
+    columns: list[Array] = []
+    for z in Z.T:
+        unit = power(rng, -9, 9)
+        last = columns[-1] if columns else z
+        columns.append(
+            pick(
+                rng, z * unit, (z + power(rng, 3, 12)) * unit, np.full(n, unit), last + power(rng, -15, -3) * z,
+                last * unit, np.where(np.arange(n) == 1, power(rng, 3, 11), z), (z > 1) * 1.0, np.exp(3 * z) * unit,
+                np.round(1.7e9 + 1e5 * z), np.zeros(n),
+            )
+        )  # fmt: skip
+    settings = pick(rng, any_penalty(rng, len(columns)), {"l2": 0.0}, {"l2": power(rng, -10, 2)})
+    return finished(rng, np.stack(columns, axis=1), labels(rng, Z), **settings)
+
+
+@kind
+def rows_without_weight(rng: Generator) -> Problem:
+    """Rows of weight 0 that hold anything."""
+    Z = normal(rng)
+    y, weight = labels(rng, Z), rng.integers(1, 4, size=len(Z)).astype(float)
+    some = rng.choice(len(Z), len(Z) // 3, replace=False)
+    X = Z.copy()
+    X[some] *= power(rng, -20, 20)
+    weight[some] = 0
+    kept = np.setdiff1d(np.arange(len(Z)), some)
+    y[kept[: y.max() + 1]] = np.arange(y.max() + 1)
+    return replace(finished(rng, X, y, **any_penalty(rng, Z.shape[1])), weight=weight)
+
+
+@kind
+def shares_near_the_ends(rng: Generator) -> Problem:
+    """Shares of 1e-300 to 1e-3, and 1 less such."""
+    Z = normal(rng)
+    p = 10 ** -rng.uniform(3, pick(rng, 6, 17, 300), size=len(Z))
+    y = np.where(rng.random(len(Z)) < 0.5, p, 1 - p)
+    if rng.random() < 0.3:
+        y = np.where(rng.random(len(Z)) < 0.5, rng.random(len(Z)), y)
+    y[0] = 0.5
+    if rng.random() < 0.3:
+        y = np.column_stack([y / 2, y / 2, 1 - y])
+    return finished(rng, Z, y, **any_penalty(rng, Z.shape[1]))
+
+
+@kind
+def warm_started(rng: Generator) -> Problem:
+    """A start at the answer for other labels, which may be far away."""
+    Z = normal(rng)
+    X, y = Z * power(rng, -6, 6) + pick(rng, 0.0, power(rng, 0, 9)), labels(rng, Z, strength=pick(rng, 1.0, 5.0))
+    return finished(rng, X, y, warm_start=True, **any_penalty(rng, Z.shape[1]))
+
+
+@kind
+def paths(rng: Generator) -> Problem:
+    """All penalties of a path."""
+    Z = normal(rng)
+    X = Z * 10 ** rng.uniform(-3, 3, size=Z.shape[1]) + pick(rng, 0.0, power(rng, 0, 10))
+    l2s = 10 ** np.sort(rng.uniform(-6, 4, size=5))[::-1]
+    made = finished(rng, X, labels(rng, Z))
+    return replace(made, settings={"l2s": l2s, "tol": 1e-8, "choose": "alo"})
+
+
+@kind
+def chosen_penalty(rng: Generator) -> Problem:
+    """l2="auto"."""
+    Z = normal(rng, n=40)
+    X = Z * power(rng, -6, 6) + pick(rng, 0.0, power(rng, 0, 9))
+    made = finished(rng, X, labels(rng, Z))
+    return replace(made, settings={"l2": "auto", "fit_intercept": bool(rng.random() < 0.8)})

@@ -20,8 +20,10 @@ KNOWN = {  # kinds with a claim that does not hold yet, and why
     "outliers": "overlapping classes are called separated beside a row of 1e11",
     "collinear_to_rounding": "columns that agree to rounding are certified as if they were equal",
     "collinear_nearly": "columns that agree to rounding are certified as if they were equal",
-    "large_offsets": "all curvatures underflow at the start, and the answer is nan",
     "nearly_separated": "overlapping classes are called separated where rows are 1e-9 apart",
+    "warm_started": "the objective of separated classes is that of another point",
+    "mixed": "overlapping classes are called separated",
+    "paths": "the chosen point of path_ has the bound of the certified fit, and the coefficients of the path",
 }
 
 

@@ -132,6 +132,7 @@ class Transcript:
 
 TRAIN = "torchlogit train people.csv --target bought"
 MLE = f"{TRAIN} --l2 0 --drop job -o mle.safetensors"
+ALL_LEVELS = f"{TRAIN} --l2 0 --drop job --categorical member -o levels.safetensors"
 PETS_MLE = "torchlogit train pets.csv --target pet --l2 0"
 SEPARATED = "torchlogit train separated.csv --target alive --l2 0"
 SVMLIGHT = "torchlogit train mushrooms.svm"
@@ -159,6 +160,7 @@ TRANSCRIPTS = {
     "train-class-weight": Transcript(f"{TRAIN} --class-weight balanced"),
     "train-kinds": Transcript(f"{TRAIN} --categorical visits --drop member,job"),
     "train-budget": Transcript(f"{TRAIN} --max-iter 1"),
+    "train-all-levels": Transcript(ALL_LEVELS),
     "train-separated": Transcript(f"{SEPARATED} --require-certificate"),
     "train-separated-json": Transcript(f"{SEPARATED} --json"),
     "train-separated-penalty": Transcript("torchlogit train separated.csv --target alive --require-certificate"),
@@ -177,6 +179,7 @@ TRANSCRIPTS = {
     "evaluate-unknown-labels": Transcript("torchlogit evaluate people.safetensors typed.csv", (TRAIN,)),
     "inspect": Transcript("torchlogit inspect people.safetensors", (TRAIN,)),
     "inspect-maximum-likelihood": Transcript("torchlogit inspect mle.safetensors", (MLE,)),
+    "inspect-all-levels": Transcript("torchlogit inspect levels.safetensors", (ALL_LEVELS,)),
     "inspect-several-classes": Transcript("torchlogit inspect pets.safetensors", (PETS_MLE,)),
     "inspect-separated": Transcript("torchlogit inspect separated.safetensors", (SEPARATED,)),
     "inspect-json": Transcript("torchlogit inspect mle.safetensors --json", (MLE,)),

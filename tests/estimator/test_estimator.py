@@ -432,11 +432,22 @@ def test_columns_that_separate_are_counted_where_they_are_many() -> None:
 
 
 def test_an_answer_at_the_edge_of_rounding_says_so() -> None:
-    certificate = Certificate(Status.UNCERTIFIABLE, 1.0, None, reason=StopReason("the objective no longer falls"))
-    assert explain(certificate, [], []) == (
-        "not certified: the objective no longer falls; no bound yet. "
-        "A larger tol, or a small penalty (l2 > 0) where columns are nearly collinear, helps"
+    reason = StopReason("the objective no longer falls", remedy="The bound that was reached meets tol=1.1e-01")
+    assert explain(Certificate(Status.UNCERTIFIABLE, 1.0, 0.1, reason=reason), [], []) == (
+        "not certified: the objective no longer falls; at most 0.1 nats above the minimum. "
+        "The bound that was reached meets tol=1.1e-01"
     )
+    assert explain(Certificate(Status.UNCERTIFIABLE, 1.0, None), [], []) == "not certified: no bound is known"
+
+
+def test_what_would_help_is_true() -> None:
+    """A tolerance that the bound meets; a penalty only where there is none."""
+    X, y = rows()
+    with pytest.warns(ConvergenceWarning, match=r"meets tol=(\S+)$") as caught:
+        LogisticRegression(tol=1e-17).fit(X, y)
+    advised = float(str(caught[0].message).rpartition("=")[2])
+    assert LogisticRegression(tol=advised).fit(X, y).certificate_.status == "certified"
+    assert advised < 1e-12
 
 
 def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:

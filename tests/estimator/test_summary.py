@@ -10,11 +10,14 @@ import pytest
 import torch
 from scipy.stats import norm
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
 
 import torchlogit
 from classification import coefficients, rows
 from commands import torchlogit as command
-from torchlogit import InputError, LogisticRegression
+from torchlogit import InputError, LogisticRegression, TableEncoder
+from torchlogit.estimator import to_model
+from torchlogit.summary import summary
 
 
 def lines_of(text: str) -> dict[str, list[str]]:
@@ -91,3 +94,54 @@ def test_there_is_nothing_to_tell_of_before_a_fit(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^taken over from torch, and not fitted"):
         LogisticRegression.from_torch(torch.nn.Linear(2, 1)).summary()
     assert list(tmp_path.iterdir()) == []
+
+
+def one_hot() -> tuple[pd.DataFrame, np.ndarray]:
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame({"age": rng.uniform(20, 60, 300).round(1), "job": rng.choice(["clerk", "cook", "smith"], 300)})
+    return table, (table["age"] / 10 + (table["job"] == "cook") + rng.logistic(size=300) > 4).astype(int).to_numpy()
+
+
+def test_with_all_levels_it_shows_the_differences_between_levels() -> None:
+    table, y = one_hot()
+    every = pd.get_dummies(table, dtype=float)
+    text = LogisticRegression(l2=0).fit(every, y).summary()
+    assert "collinear    job_smith = 1 - job_clerk - job_cook\n" in text
+    assert "the data determine only combinations of their coefficients: those shown are one choice of many" in text
+    lines = lines_of(text)
+    assert [lines[name][2:] for name in ("(intercept)", "job_clerk", "job_cook", "job_smith")] == [["-"] * 3] * 4
+    treatment = LogisticRegression(l2=0).fit(every.drop(columns="job_clerk"), y).summary()
+    assert lines["age"] == lines_of(treatment)["age"]
+    differences = {line.split("  ")[0]: line.split()[3:] for line in text.split("\n\n")[2].splitlines()}
+    assert differences["job_cook - job_clerk"] == lines_of(treatment)["job_cook"]
+    assert differences["job_smith - job_clerk"] == lines_of(treatment)["job_smith"]
+
+
+def test_relations_are_in_the_tables_units() -> None:
+    table, y = one_hot()
+    table = table.assign(fahrenheit=table["age"] * 1.8 + 32, constant=3.7)
+    pipeline = make_pipeline(TableEncoder(), LogisticRegression(l2=0)).fit(table[["age", "job"]], y)
+    text = summary(to_model(pipeline), elsewhere="")
+    assert "collinear    job=smith = 1 - job=clerk - job=cook\n" in text
+    assert "job=cook - job=clerk" in text
+    both = LogisticRegression(l2=0).fit(table[["age", "fahrenheit", "constant"]], y)
+    assert "collinear    fahrenheit = 32 + 1.8 age; constant = 3.7\n" in both.summary()
+
+
+def test_long_and_many_relations_are_shortened() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 3, (200, 6)).astype(float)
+    copies = np.column_stack([X, X.sum(axis=1), X[:, 0], -2 * X[:, 1], X[:, 2] + X[:, 3]])
+    text = LogisticRegression(l2=0).fit(copies, rng.integers(0, 2, 200)).summary()
+    line = next(line for line in text.splitlines() if line.startswith("collinear"))
+    assert line == "collinear    x6 = x0 + x1 + x2 + x3 ... (6 columns); x7 = x0; x8 = -2 x1; and 1 more"
+
+
+def test_odds_of_several_classes_are_against_their_geometric_mean() -> None:
+    X, y = rows(3, n=90)
+    model = LogisticRegression(l1=0.5, l2=0).fit(X, y)
+    _, coefficients = to_model(model).in_original_units()
+    ratios = np.array([line.odds_ratio for line in coefficients]).reshape(-1, 3)
+    np.testing.assert_allclose(ratios, np.exp(model.coef_ - model.coef_.mean(axis=0)).T)
+    assert "odds to mean" in model.summary()
+    assert "e^coefficient: of a class against the geometric mean of all classes" in model.summary()

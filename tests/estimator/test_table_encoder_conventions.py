@@ -125,6 +125,7 @@ def test_settings_go_through_get_and_set() -> None:
         "text": [],
         "crosses": [],
         "hash_bits": 3,
+        "standardize": False,
     }
     assert TableEncoder().set_params(**settings).get_params() == settings
     fitted = TableEncoder(**settings).fit(PEOPLE)

@@ -73,7 +73,8 @@ def _distance(run: Experiment, best: Fitted) -> str:
     reached, optimum = _total_loss(run, run.weight, run.bias) / n, certificate.objective / n
     return (
         f"The exact fit of the same rows, without a penalty, took {best.passes:.0f} passes and is "
-        f"{certificate.status}:\n{certificate.message}. Its mean loss is {optimum:.6f}.\n"
+        f"{certificate.status}:\n"
+        f"its mean loss of {optimum:.6f} is proven within {certificate.relative_bound:.1e} of the least.\n"
         f"The {run.settings.n_epochs} epochs ended at {reached:.6f}, {(reached - optimum) / optimum:.0%} above it, "
         f"with weight {run.weight:.2f} where {weight:.2f} is best."
     )

@@ -22,7 +22,9 @@ def command(model: str, as_json: bool) -> None:
     """Show MODEL: its certificate, its columns, and its coefficients in the table's own units.
 
     A numeric column's coefficient is per unit of the column; a level's is for its presence. The odds ratio is
-    e^coefficient. Standard errors are shown where they are valid: without a penalty, certified, not separated.
+    e^coefficient; with several classes it is for a class against the geometric mean of all. Standard errors are shown
+    where they are valid: without a penalty and class weights, certified, not separated. Where all levels of a column
+    have coefficients, the data determine the differences between levels only, which are shown with their errors.
 
     Example: torchlogit inspect people.safetensors
     """
@@ -45,6 +47,7 @@ def _as_json(model: LogisticModel) -> dict[str, Any]:
         "facts": asdict(model.facts),
         "schema": None if model.encoder is None else schema_to_json(model.encoder.schema),
         "coefficients": [_finite(asdict(line)) for line in [*intercepts, *coefficients]],
+        "contrasts": [_finite(asdict(line)) for line in model.contrasts()],
     }
 
 

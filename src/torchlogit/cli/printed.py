@@ -14,6 +14,7 @@ from torchlogit.data.encoding.text import HashedTextColumn, TextColumn
 from torchlogit.data.encoding.vectors import VectorColumn
 from torchlogit.model import LogisticModel
 from torchlogit.records import Status
+from torchlogit.summary import UNDETERMINED, collinear
 
 if TYPE_CHECKING:
     from torchlogit.metrics import Metrics
@@ -118,26 +119,23 @@ def _some(names: list[str]) -> str:
 
 
 def _answer(report: TrainReport) -> str:
-    certificate, weight = report.fitted.certificate, report.model.facts.training_data["weight"]
-    l1, l2 = report.model.facts.penalty["l1"], report.model.facts.penalty["l2"]
-    first = f" + {l1:g} / {weight:g} |coef|" if l1 else ""
-    second = f" + {l2:g} / (2 * {weight:g}) |coef|^2" if l2 else ""
-    penalty = f"mean log loss{first}{second}" if first or second else "mean log loss, no penalty"
+    from torchlogit.inference import CLASS_WEIGHTED
+
+    certificate, penalty = report.fitted.certificate, report.model.facts.penalty
+    first = f" + {penalty['l1']:g} |coef|" if penalty["l1"] else ""
+    second = f" + {penalty['l2']:g} / 2 |coef|^2" if penalty["l2"] else ""
+    formula = f"sum of log losses{first}{second}" if first or second else "sum of log losses, no penalty"
     lines = _l2_choice(report.fitted)
-    lines += [f"objective    {certificate.objective / weight:.8f}  ({penalty})"]
-    if certificate.status is Status.CERTIFIED:
-        assert certificate.bound is not None
-        assert certificate.relative_bound is not None
-        lines.append(
-            f"certified    at most {certificate.bound / weight:.1e} above the minimum, proven "
-            f"({certificate.relative_bound:.1e} of it);"
-        )
+    lines.append(f"objective    {certificate.objective:.10g} nats  ({formula})")
+    lines.append(f"{certificate.status:<{NAME}} {certificate.message}")
+    if certificate.status is Status.CERTIFIED and report.fitted.covariance != CLASS_WEIGHTED:
+        lines[-1] += ";"
         lines.append(
             f"{'':<{NAME}} no coefficient is further than {certificate.standard_errors:.2g} of its standard error "
             f"from its optimum"
         )
-    else:
-        lines.append(f"{certificate.status:<{NAME}} {certificate.message}")
+    if relations := collinear(report.model):
+        lines += [f"collinear    {relations}", f"{'':<{NAME}} {UNDETERMINED}"]
     fitted = report.fitted
     effort = f"{fitted.passes:.1f} passes over the rows, {fitted.seconds:.2f} s ({fitted.solver_name})"
     lines.append(f"effort       {effort}")

@@ -131,13 +131,12 @@ def _train(options: TrainOptions) -> TrainReport:
 
 
 def _as_json(report: TrainReport) -> dict[str, Any]:
-    """The object that --json prints; objective and bound are per unit of weight, in nats."""
+    """The object that --json prints; objective and bound are sums over the rows, in nats."""
     certificate, facts = report.fitted.certificate, report.model.facts
-    weight = facts.training_data["weight"]
     return {
         "status": str(certificate.status),
-        "objective": certificate.objective / weight,
-        "bound": None if certificate.bound is None else certificate.bound / weight,
+        "objective": certificate.objective,
+        "bound": certificate.bound,
         "relative_bound": certificate.relative_bound,
         "l2": facts.penalty["l2"],
         "passes": report.fitted.passes,

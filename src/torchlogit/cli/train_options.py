@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from torchlogit.data.reading.source import Source
     from torchlogit.training.settings import Settings
 
+# The solvers for which numbers are encoded as they are where there is no penalty; the others need columns of one scale.
+AS_GIVEN = ("auto", "newton")
+
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
@@ -111,10 +114,15 @@ class TrainOptions:
         return Plan(target, self.positive, self.weight, self.holdout, self.seed, self.sample_rows)
 
     def encoder_options(self) -> EncoderOptions:
-        """The options of the encoder."""
+        """The options of the encoder.
+
+        Without a penalty numbers are encoded as they are: the scale of a column then makes no difference, and columns
+        that are combinations of others stay so.
+        """
         from torchlogit.data.encoding.learn_encoder import EncoderOptions
 
-        return EncoderOptions(**self.roles, crosses=self.cross, hash_bits=self.hash_bits)
+        no_penalty = not self.l1 and self.l2 == 0 and self.solver in AS_GIVEN
+        return EncoderOptions(**self.roles, crosses=self.cross, hash_bits=self.hash_bits, standardize=not no_penalty)
 
     def settings(self) -> Settings:
         """The settings of the fit."""

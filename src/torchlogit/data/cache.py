@@ -106,7 +106,8 @@ def _prepared(facts: dict[str, Any], arrays: SavedArrays, plan: Plan) -> Prepare
     encoder = Encoder(schema_from_json(facts["schema"]), facts["columns"])
 
     def rows(name: str) -> EncodedRows:
-        return StoredRows(arrays, name, encoder.n_features, encoder.is_sparse, plan.weight is not None).rows()
+        weighted, dtype = plan.weight is not None, encoder.schema.dtype
+        return StoredRows(arrays, name, encoder.n_features, encoder.is_sparse, weighted, dtype).rows()
 
     totals = ClassTotals(tuple(facts["classes"]), np.array(facts["counts"]), np.array(facts["weight"]))
     held_out = None if plan.holdout is None else rows("held_out")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from torchlogit.data.encoding.features import Matrix, stacked
+from torchlogit.data.encoding.features import Matrix, Real, stacked
 from torchlogit.storage import NamedArrays
 
 Floats = NDArray[np.float64]
@@ -22,10 +22,19 @@ MAX_INT32 = int(np.iinfo(np.int32).max)
 
 @dataclass(frozen=True, slots=True)
 class RereadFeatures:
-    """Features that are not stored. Each call of `read` reads and encodes the source again, in blocks of any size."""
+    """Features that are not stored. Each call of `read` reads and encodes the source again, in blocks of any size.
+
+    dtype: their type.
+    """
 
     read: Read
     shape: tuple[int, int]
+    dtype: Real = np.float32
+
+    @property
+    def standardized(self) -> bool:
+        """Whether numbers are encoded as (x - mean) / scale; see `Schema.dtype`."""
+        return self.dtype is np.float32
 
     def __getitem__(self, some: slice) -> Matrix:
         """Rows 0, step, 2 step, ..., in one reading; start and stop of the slice are ignored."""
@@ -62,12 +71,12 @@ class EncodedRows:
 
     @property
     def nbytes(self) -> int:
-        """Size of the features in bytes; for features that are not stored, their size as a dense float32 matrix."""
+        """Size of the features in bytes; for features that are not stored, their size as a dense matrix."""
         features = self.features
         if isinstance(features, np.ndarray):
             return int(features.nbytes)
         if isinstance(features, RereadFeatures):
-            return 4 * math.prod(features.shape)
+            return np.dtype(features.dtype).itemsize * math.prod(features.shape)
         return int(features.data.nbytes + features.indices.nbytes + features.indptr.nbytes)
 
     def blocks(self, rows: int) -> Iterator[EncodedRows]:
@@ -82,6 +91,8 @@ class EncodedRows:
 @dataclass(slots=True)
 class StoredRows:
     """Encoded rows in named arrays: NAME-values, NAME-codes, ... If `sparse`, features are stored in CSR form.
+
+    dtype: of the features.
 
     To read saved arrays in a later process, make a new object with the same arguments and call `rows`.
 
@@ -99,18 +110,19 @@ class StoredRows:
     width: int
     sparse: bool
     weighted: bool
+    dtype: Real = np.float32
     n_nonzero: int = 0
 
     def append(self, rows: EncodedRows) -> None:
         """Adds rows."""
         features: Any = rows.features
         if self.sparse:
-            self._append("values", features.data, np.float32)
+            self._append("values", features.data, self.dtype)
             self._append("indices", features.indices, np.int32)
             self._append("ends", features.indptr[1:].astype(np.int64) + self.n_nonzero, np.int64)
             self.n_nonzero += int(features.indptr[-1])
         else:
-            self._append("values", features, np.float32)
+            self._append("values", features, self.dtype)
         self._append("codes", rows.codes, np.int16)
         if self.weighted:
             assert rows.weight is not None
@@ -118,7 +130,7 @@ class StoredRows:
 
     def rows(self) -> EncodedRows:
         """All rows that were added."""
-        features = self._csr() if self.sparse else self._array("values", np.float32).reshape(-1, self.width)
+        features = self._csr() if self.sparse else self._array("values", self.dtype).reshape(-1, self.width)
         weight = self._array("weights", np.float64) if self.weighted else None
         return EncodedRows(features, self._array("codes", np.int16), weight)
 
@@ -129,7 +141,7 @@ class StoredRows:
         return self.arrays.array(f"{self.name}-{part}", dtype)
 
     def _csr(self) -> csr_array:
-        values, indices = self._array("values", np.float32), self._array("indices", np.int32)
+        values, indices = self._array("values", self.dtype), self._array("indices", np.int32)
         ends, storage = self._array("ends", np.int64), self.arrays.storage
         # scipy needs both index arrays to have the same type, and would otherwise convert them in RAM.
         dtype = np.int32 if len(values) <= MAX_INT32 else np.int64
@@ -151,6 +163,7 @@ class RereadRows:
     read: Read
     width: int
     weighted: bool
+    dtype: Real = np.float32
     codes: list[Codes] = field(default_factory=list)
     weights: list[Floats] = field(default_factory=list)
 
@@ -165,7 +178,7 @@ class RereadRows:
         """All rows that were added."""
         codes = np.concatenate([np.empty(0, np.int16), *self.codes])
         weight = np.concatenate([np.empty(0), *self.weights]) if self.weighted else None
-        return EncodedRows(RereadFeatures(self.read, (len(codes), self.width)), codes, weight)
+        return EncodedRows(RereadFeatures(self.read, (len(codes), self.width), self.dtype), codes, weight)
 
 
 RowWriter: TypeAlias = StoredRows | RereadRows

@@ -137,9 +137,9 @@ def encode(
 def _row_writer(
     source: Source, encoder: Encoder, plan: Plan, arrays: NamedArrays | None, name: str, mask: TrainingMask | None
 ) -> RowWriter:
-    weighted = plan.weight is not None
+    weighted, dtype = plan.weight is not None, encoder.schema.dtype
     if arrays is not None:
-        return StoredRows(arrays, name, encoder.n_features, encoder.is_sparse, weighted)
+        return StoredRows(arrays, name, encoder.n_features, encoder.is_sparse, weighted, dtype)
 
     def read() -> Iterator[Matrix]:
         for block in prefetched(blocks_of(source, encoder, ())):
@@ -147,7 +147,7 @@ def _row_writer(
             if len(part):
                 yield encoder.encode(part.table).values
 
-    return RereadRows(read, encoder.n_features, weighted)
+    return RereadRows(read, encoder.n_features, weighted, dtype)
 
 
 def blocks_of(source: Source, encoder: Encoder, also: Sequence[str], rows: int = BLOCK_ROWS) -> Iterator[Block]:

@@ -17,7 +17,7 @@ from torchlogit.design.sparse import Sparse, SparseRows, sparse_blocks
 from torchlogit.errors import InputError
 from torchlogit.kernels import csr as kernels
 
-Part: TypeAlias = Any  # NDArray[np.float32] | scipy.sparse.csr_array, which knows no types
+Part: TypeAlias = Any  # NDArray of float32 or float64 | scipy.sparse.csr_array, which knows no types
 Read: TypeAlias = Callable[[], Iterator[Part]]
 
 
@@ -25,9 +25,10 @@ Read: TypeAlias = Callable[[], Iterator[Part]]
 class Streamed:
     """The n rows of d features that `read` yields, in parts of any size, the same rows at every call.
 
-    The rows are float32. Blocks, and so all sums, are bit for bit those of a `Dense` or `Sparse` design of these rows.
-    n_values: the stored values. edges: None for dense rows; for sparse ones, the ends of ranges of columns with about
-    as many stored values each. compiled: whether dense rows are read by the compiled loops.
+    The rows are float32 or float64. Blocks, and so all sums, are bit for bit those of a `Dense` or `Sparse` design of
+    these rows. n_values: the stored values, of item_bytes bytes each. edges: None for dense rows; for sparse ones, the
+    ends of ranges of columns with about as many stored values each. compiled: whether dense rows are read by the
+    compiled loops.
 
     >>> parts = [np.array([[1.0], [2.0]], np.float32), np.array([[3.0]], np.float32)]
     >>> design = Streamed.of(lambda: iter(parts), intercept=True)
@@ -42,19 +43,20 @@ class Streamed:
     has_intercept: bool
     edges: tuple[int, ...] | None
     compiled: bool = False
+    item_bytes: int = 4
 
     @classmethod
     def of(cls, read: Read, *, intercept: bool) -> Streamed:
         """The design of these rows, which are read once to count them; InputError where there are none."""
-        n, d, n_values, edges = 0, 0, 0, None
+        n, d, n_values, edges, item_bytes = 0, 0, 0, None, 4
         for part in read():
-            n, d = n + part.shape[0], part.shape[1]
+            n, d, item_bytes = n + part.shape[0], part.shape[1], part.dtype.itemsize
             n_values += part.nnz if scipy.sparse.issparse(part) else part.size
             if edges is None and scipy.sparse.issparse(part):
                 edges = kernels.edges(part.indices, d)
         if not n:
             raise InputError("X has no rows: expected at least one of each class")
-        return cls(read, n, d, n_values, intercept, edges, worth_compiling(n_values))
+        return cls(read, n, d, n_values, intercept, edges, worth_compiling(n_values), item_bytes)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -62,7 +64,7 @@ class Streamed:
 
     def blocks(self) -> Iterator[tuple[slice, Rows]]:
         if self.edges is None:
-            for rows, part in self._cut(dense_blocks(self.n, self.shape[1], 4, compiled=self.compiled)):
+            for rows, part in self._cut(dense_blocks(self.n, self.shape[1], self.item_bytes, compiled=self.compiled)):
                 ((_, block),) = self._dense(part).blocks()
                 yield rows, block
             return
@@ -110,13 +112,23 @@ class Streamed:
         return Sparse.of(rows, intercept=self.has_intercept)
 
     def can_center(self) -> Tensor:
-        """No feature: an encoded table has no columns far from zero."""
-        return torch.zeros(self.d, dtype=torch.bool)
+        """All features of dense rows; of sparse ones, those without implicit zeros: all rows are read."""
+        if self.edges is None:
+            return torch.ones(self.d, dtype=torch.bool)
+        counts = sum(np.bincount(part.indices, minlength=self.d) for part in self.read())
+        return torch.from_numpy(counts == self.n)
 
     def conditioned(self, center: Tensor, scale: Tensor) -> Streamed:
-        """These rows as they are: an encoded table has no columns that need it."""
-        assert bool(((center == 0) & (scale == 1)).all()), "see can_center"
-        return self
+        """These rows, conditioned at every reading."""
+        read = self.read
+
+        def read_conditioned() -> Iterator[Part]:
+            for part in read():
+                design = Dense(torch.from_numpy(part), False) if self.edges is None else Sparse(part, False, self.edges)
+                values = design.conditioned(center, scale).values
+                yield values.numpy() if isinstance(values, Tensor) else values
+
+        return replace(self, read=read_conditioned, item_bytes=8)
 
     def columns(self, indices: Tensor) -> Streamed:
         """These features, selected at every reading."""

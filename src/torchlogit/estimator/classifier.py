@@ -75,7 +75,8 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
     time_budget : float, optional
         The fit stops after this many seconds.
     class_weight : dict or "balanced", optional
-        A weight for each class, 1 for classes that are left out; "balanced" gives all classes the same total weight.
+        A weight for each class, 1 for classes that are left out; "balanced" gives all classes the same total weight. A
+        class weight is not a count, so there are no standard errors.
     warm_start : bool, default False
         Whether `fit` begins at the last answer. The new answer then has no larger objective than the last one.
     device : str or torch.device, default "auto"
@@ -104,7 +105,8 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
     eval_history_ : list
         The log loss on eval_set after each step, if eval_set was given.
     covariance_ : Covariance or Refusal
-        The covariance of the coefficients, or the reason why there is none.
+        The covariance of the coefficients, or the reason why there is none. `errors_of(combinations)` gives the
+        standard errors of combinations of the coefficients and the intercept.
     l2_ : float
         The l2 that was used.
     path_, chosen_by_ : tuple of PathPoint, str
@@ -196,7 +198,8 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
             at least one is strictly between; classes_ is then [0, 1]. Or probabilities of every class, (n, n_classes),
             whose rows sum to 1. A str names a column of X. None: X contains y, as a Dataset of pairs (x, y) does.
         sample_weight : array-like of shape (n,), optional
-            Weights, not negative; a row of weight 2 counts as two rows.
+            Weights, not negative: a weight is a count of identical rows, in F and in the standard errors. If weights
+            are multiplied by 100, the standard errors are a tenth.
         offset : array-like of shape (n,), or (n, n_classes) for more than two classes, optional
             A constant that is added to every row's raw prediction in `fit`; predictions do not use it.
         eval_set : tuple (X, y) or (X, y, sample_weight), optional
@@ -330,8 +333,10 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
     def summary(self) -> str:
         """A text about the fit: penalty, solver, objective, status and bound; then up to 500 coefficients.
 
-        Each coefficient is shown per unit of its column, with the odds ratio e^coefficient and, if they are valid, its
-        standard error, z and p; if they are not, the reason is given. Raises InputError if the model was not fitted.
+        Each coefficient is shown per unit of its column, with the odds ratio e^coefficient (for more than two classes,
+        against the geometric mean of all classes) and, if they are valid, its standard error, z and p; if they are not,
+        the reason is given. Where columns are collinear, their relations are shown, and the differences between levels
+        that the data determine. Raises InputError if the model was not fitted.
 
         Examples
         --------

@@ -23,7 +23,7 @@ from torchlogit.errors import DataError, TorchlogitWarning
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Encodes a table of numbers, booleans, categories and texts as float32 features.
+    """Encodes a table of numbers, booleans, categories and texts as features.
 
     Parameters
     ----------
@@ -36,6 +36,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     hash_bits : int, optional
         If given, all levels of categorical columns share 2^hash_bits features, and in each column of text, all words
         share 2^hash_bits features. By default every level and every word has its own feature.
+    standardize : bool, default True
+        Whether numbers are encoded as (x - mean) / standard deviation, and all features are float32. If False, numbers
+        are encoded as they are, and features are float64: for models without a penalty (l2=0), which do not depend on
+        the scale of a column, but on whether columns are exact combinations of others.
 
     Attributes
     ----------
@@ -73,6 +77,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         text: Sequence[str] = (),
         crosses: Sequence[str] = (),
         hash_bits: int | None = None,
+        standardize: bool = True,
     ) -> None:
         self.numeric = numeric
         self.categorical = categorical
@@ -80,6 +85,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.text = text
         self.crosses = crosses
         self.hash_bits = hash_bits
+        self.standardize = standardize
 
     @classmethod
     def from_schema(cls, schema: Schema) -> TableEncoder:
@@ -98,7 +104,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         table = table_from(X)
         if table.num_rows == 0:
             raise DataError("the table has no rows; give at least one")
-        options = EncoderOptions(self.numeric, self.categorical, self.drop, self.text, self.crosses, self.hash_bits)
+        options = EncoderOptions(
+            self.numeric, self.categorical, self.drop, self.text, self.crosses, self.hash_bits, bool(self.standardize)
+        )
 
         def read(names: Sequence[str]) -> Iterator[Block]:
             return recut([as_block(table.select(names))])
@@ -107,7 +115,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, X: object) -> Matrix:
-        """The features of a table, (n, n_features), float32; warns of levels and missing values new since training."""
+        """The features of a table, (n, n_features); warns of levels and missing values new since training."""
         encoded = self.encode(X)
         if encoded.messages:
             warnings.warn("; ".join(encoded.messages), TorchlogitWarning, stacklevel=3)

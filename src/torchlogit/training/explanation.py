@@ -15,7 +15,7 @@ def explain(certificate: Certificate, names: Sequence[str], outputs: Sequence[ob
     names: names of the features. outputs: the class of each output.
 
     >>> from torchlogit.records import StopReason
-    >>> spent = StopReason("the budget of 3 passes is spent")
+    >>> spent = StopReason("the budget of 3 passes is spent", remedy="Give it more passes (max_iter) or time")
     >>> explain(Certificate(Status.BUDGET, 1.0, None, reason=spent), [], [])
     'not certified: the budget of 3 passes is spent; no bound yet. Give it more passes (max_iter) or time'
     """
@@ -29,11 +29,8 @@ def explain(certificate: Certificate, names: Sequence[str], outputs: Sequence[ob
         )
     if certificate.status is Status.DIVERGED:
         return f"diverged: {certificate.message}"
-    remedy = {
-        Status.BUDGET: "Give it more passes (max_iter) or time",
-        Status.UNCERTIFIABLE: "A larger tol, or a small penalty (l2 > 0) where columns are nearly collinear, helps",
-    }[certificate.status]
-    return f"not certified: {certificate.message}. {remedy}"
+    remedy = "" if certificate.reason is None else certificate.reason.remedy
+    return f"not certified: {certificate.message}{'. ' * bool(remedy)}{remedy}"
 
 
 def _columns_that_separate(separation: Separation, names: Sequence[str], outputs: Sequence[object]) -> str:

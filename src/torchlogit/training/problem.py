@@ -39,8 +39,8 @@ class Problem:
     ) -> Problem:
         """The objective for these rows; arrays with an entry per row are allocated in `storage`."""
         objective = objective_of(rows, penalty, intercept=intercept, device=device, storage=storage)
-        if isinstance(rows.features, RereadFeatures):  # encoded columns are near zero; means would take a pass
-            return cls(rows, objective)
+        if isinstance(rows.features, RereadFeatures) and rows.features.standardized:
+            return cls(rows, objective)  # its columns are near zero; means would take a pass
         return cls(rows, objective.conditioned())
 
     def losses_of(self, others: LabelledRows) -> Objective:

@@ -102,16 +102,32 @@ def _penalty_facts(penalty: ElasticNet) -> dict[str, Any]:
 
 
 def _standard_errors(fitted: Fitted, encoder: Encoder | None) -> dict[str, Any]:
-    """Standard errors as lists, or the reason why there are none; those of the intercept are for a row of zeros."""
+    """Standard errors as lists, or the reason why there are none; those of the intercept are for a row of zeros.
+
+    Where columns are collinear, also their relations, and the errors of contrasts: differences of two coefficients.
+    """
     covariance, n_features = fitted.covariance, len(fitted.coef)
     if not isinstance(covariance, Covariance):
         return {"reason": covariance.reason}
-    combinations = torch.eye(n_features + int(fitted.has_intercept), dtype=torch.float64)
+    one = torch.eye(n_features + int(fitted.has_intercept), dtype=torch.float64)
+    contrasts = _contrasts(covariance, encoder)
+    combinations = torch.cat([one, *(one[[j]] - one[[first]] for j, first in contrasts)])
     if fitted.has_intercept:
         zeros = np.zeros(n_features) if encoder is None else features_of_zeros(encoder)
-        combinations[-1, :-1] = torch.from_numpy(zeros)
+        combinations[n_features, :-1] = torch.from_numpy(zeros)
     errors = covariance.errors_of(combinations)
     listed = [[None if np.isnan(value) else value for value in row] for row in errors.tolist()]
-    if not fitted.has_intercept:
-        return {"coef": listed, "intercept": [None] * errors.shape[1]}
-    return {"coef": listed[:-1], "intercept": listed[-1]}
+    facts = {"coef": listed[:n_features], "intercept": [None] * errors.shape[1]}
+    if fitted.has_intercept:
+        facts["intercept"] = listed[n_features]
+    if covariance.relations:
+        facts["collinear"] = [[each.column, [list(term) for term in each.others], each.exact]
+                              for each in covariance.relations]  # fmt: skip
+        facts["contrasts"] = [[j, first, row] for (j, first), row in zip(contrasts, listed[len(one) :], strict=True)]
+    return facts
+
+
+def _contrasts(covariance: Covariance, encoder: Encoder | None) -> list[tuple[int, int]]:
+    """Pairs of features of the same unit, of which the data determine the difference of the coefficients only."""
+    units = None if encoder is None else encoder.schema.units
+    return [(j, first) for j, first in covariance.contrasts() if units is None or units[j] == units[first]]

@@ -11,14 +11,14 @@ import torch
 
 from torchlogit.checkpoints import Checkpoints
 from torchlogit.fit import fit
-from torchlogit.inference import covariance
+from torchlogit.inference import CLASS_WEIGHTED, covariance
 from torchlogit.path import PenaltyPath, certified, with_l2
 from torchlogit.records import FitProgress, Monitor, Params
 from torchlogit.storage import IN_MEMORY, Storage
 from torchlogit.training.fitted import Fitted, StartingPoint
 from torchlogit.training.l2_choice import choose_l2, number_or_choice
 from torchlogit.training.problem import Problem
-from torchlogit.training.progress import progress_line
+from torchlogit.training.progress import show_progress
 from torchlogit.training.rows import LabelledRows
 from torchlogit.training.settings import Settings
 from torchlogit.training.validation import Validation, no_worse, value_at
@@ -71,7 +71,7 @@ def train(
     >>> fitted.coef.round(2).tolist(), str(fitted.certificate.status)
     ([[0.45]], 'certified')
     """
-    rows = rows.class_weighted(settings.class_weight)
+    rows, counted = rows.class_weighted(settings.class_weight), settings.class_weight is None
     if settings.one_pass:
         from torchlogit.training.one_pass import train_rows_once  # takes .1 s to import
 
@@ -82,7 +82,7 @@ def train(
     begin = None if start is None else _begin(problem, start)
     validator = None if validation is None else Validation(problem, validation)
     watching: list[Monitor[FitProgress]] = [] if validator is None else [validator]
-    watching += [progress_line(objective.total_weight)] if settings.verbose else []
+    watching += [show_progress] if settings.verbose else []
     watching += monitors
     result = fit(objective, solver, settings.goal(), start=begin, monitors=watching, checkpoints=checkpoints)
     if settings.verbose:
@@ -108,7 +108,7 @@ def train(
         tol=settings.tol,
         solver=solver,
         rows=rows.summary(),
-        covariance=covariance(objective, result.params, result.certificate),
+        covariance=covariance(objective, result.params, result.certificate) if counted else CLASS_WEIGHTED,
         path=None if path is None else certified(path.points, path.l2, result.certificate),
         chosen_by=None if path is None else path.by,
         validation_history=None if validator is None else validator.history,

@@ -394,14 +394,16 @@ def test_wrong_levels_and_wrong_keys_in_the_json_are_refused() -> None:
         with pytest.raises(ModelFileError, match="as its levels; the file is damaged"):
             schema_from_json(data)
     short = [{"kind": "numeric"}]
-    for change in ({"extra": 1}, {"columns": 3}, {"dropped": None}, {"columns": [3]}, {"columns": short}):
+    wrong = ({"extra": 1}, {"columns": 3}, {"dropped": None}, {"columns": [3]}, {"columns": short}, {"standardized": 1})
+    for change in wrong:
         with pytest.raises(ModelFileError, match="the file is damaged"):
             schema_from_json(a_schema() | change)
     with pytest.raises(ModelFileError) as error:
         schema_from_json({"columns": []})
     assert (
         str(error.value)
-        == "the schema holds columns, where columns, dropped, crosses, hash_bits were expected; the file is damaged"
+        == "the schema holds columns, where columns, dropped, crosses, hash_bits, standardized were expected; "
+        "the file is damaged"
     )
     with pytest.raises(ModelFileError):
         schema_from_json([])
@@ -422,7 +424,7 @@ FRAME = pd.DataFrame({"age": [20, 30, 40, 50], "job": ["a", "b", "a", None]}, in
 
 def test_parameters_are_stored_as_given_and_cloned() -> None:
     encoder = TableEncoder(numeric=["age"], drop="job")
-    rest = {"text": (), "crosses": (), "hash_bits": None}
+    rest = {"text": (), "crosses": (), "hash_bits": None, "standardize": True}
     assert encoder.get_params() == {"numeric": ["age"], "categorical": (), "drop": "job", **rest}
     assert clone(encoder).get_params() == encoder.get_params()
     assert clone(encoder.fit(FRAME)).fit(FRAME).get_feature_names_out().tolist() == ["age"]

@@ -1,6 +1,6 @@
 """The encoder of tables: turns rows into features, with what was learned about each column (learn_encoder.py).
 
-    numeric       (x - mean) / scale, scale being the standard deviation (ddof 0); missing becomes the mean
+    numeric       (x - mean) / scale, scale being the standard deviation (ddof 0), or x; missing becomes the mean
     boolean       1 and 0; missing becomes the share of true
     categorical   one-hot: a feature of 0 and 1 per level, named COLUMN=level, levels in the order of their text
     hashed        all levels of all categorical columns share 2^hash_bits features, named hash[INDEX] (hashing.py)
@@ -9,6 +9,9 @@
 
 If a numeric, boolean or categorical column had missing values in training, it has one more feature, COLUMN=NA, which is
 1 if the value is missing. No level has that name, since the text NA itself stands for a missing value.
+
+Features are float32, or float64 where numbers are encoded as they are (`Schema.standardized`): in float32, columns that
+are combinations of others would no longer be. The values of texts and vectors are always rounded to float32.
 
 The features are a CSR matrix if there are more than MAX_DENSE_FEATURES of them and CSR takes less memory; else a dense
 matrix. Both hold the same numbers.
@@ -20,6 +23,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +36,7 @@ from torchlogit.data.encoding.crosses import with_crosses
 from torchlogit.data.encoding.features import (
     EncodedColumn,
     Matrix,
+    Real,
     as_sparse,
     in_threads,
     merged,
@@ -52,7 +57,7 @@ MAX_DENSE_FEATURES = 128  # up to this number of features the matrix is dense, s
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Encoded rows: values (n, n_features), float32, dense in C order or CSR; and warnings about their values."""
+    """Encoded rows: values (n, n_features), dense in C order or CSR; and warnings about their values."""
 
     values: Matrix
     warnings: RowWarnings
@@ -64,7 +69,7 @@ class Encoded:
 
 
 class Encoder:
-    """Encodes tables as float32 features, according to a schema.
+    """Encodes tables as features, according to a schema.
 
     schema: what was learned about each column. columns: names of all columns of the training table, in its order.
 
@@ -85,7 +90,7 @@ class Encoder:
         self.schema = schema
         self.columns = tuple(_columns_of(schema) if columns is None else columns)
         self.n_features = schema.n_features
-        # A feature takes 4 bytes in a dense matrix; a nonzero feature and its index take 8 bytes in CSR.
+        # A float32 feature takes 4 bytes in a dense matrix; a nonzero feature and its index take 8 bytes in CSR.
         self.is_sparse = self.n_features > max_dense_features and 2 * schema.filled < self.n_features
         self._encoders: dict[str, ColumnEncoder] = {}
         start = 0
@@ -103,7 +108,8 @@ class Encoder:
         """
         _refuse_lacking(self.schema, table.column_names)
         n_rows, n_features = table.num_rows, self.n_features
-        values = None if self.is_sparse else _zeros(n_rows, n_features)
+        dtype = self.schema.dtype
+        values = None if self.is_sparse else _zeros(n_rows, n_features, dtype)
         matrices: list[csr_array] = []
         warnings: RowWarnings = ()
         with threads(n_rows) as pool:
@@ -112,7 +118,7 @@ class Encoder:
                     columns, more = self._encode(block.table, pool)
                 warnings = added(warnings, more)
                 if values is None:
-                    matrices.append(as_sparse(columns, (len(block), n_features), pool))
+                    matrices.append(as_sparse(columns, (len(block), n_features), pool, dtype))
                 else:
                     put_dense(columns, values[block.first : block.first + len(block)], pool)
         return Encoded(stacked(matrices) if values is None else values, warnings)
@@ -151,11 +157,11 @@ def _refuse_lacking(schema: Schema, given: Sequence[str]) -> None:
         )
 
 
-def _zeros(n_rows: int, n_features: int) -> NDArray[np.float32]:
+def _zeros(n_rows: int, n_features: int, dtype: Real) -> NDArray[Any]:
     try:
-        return np.zeros((n_rows, n_features), np.float32)
+        return np.zeros((n_rows, n_features), dtype)
     except MemoryError:
-        size = n_rows * n_features * 4 / 2**30
+        size = n_rows * n_features * np.dtype(dtype).itemsize / 2**30
         raise DataError(
             f"{n_rows} rows of {n_features} features take {size:.0f} GiB, more memory than there is; "
             f"leave out the columns with the most levels (drop or --drop)"

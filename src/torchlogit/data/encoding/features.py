@@ -13,7 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse, vstack
 
-Matrix: TypeAlias = NDArray[np.float32] | csr_array
+Matrix: TypeAlias = NDArray[np.float32] | NDArray[np.float64] | csr_array
+Real: TypeAlias = type[np.float32] | type[np.float64]
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -29,7 +30,7 @@ class OneHotColumn:
     """
 
     places: NDArray[np.int32] | int
-    values: NDArray[np.float32] | None = None
+    values: NDArray[np.float32] | NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def in_threads(
 
 
 def put_dense(
-    columns: Sequence[EncodedColumn], out: NDArray[np.float32], pool: ThreadPoolExecutor | None = None
+    columns: Sequence[EncodedColumn], out: NDArray[Any], pool: ThreadPoolExecutor | None = None
 ) -> None:
     """Writes columns into a matrix of zeros; no two columns may have a feature in common.
 
@@ -103,9 +104,14 @@ def put_dense(
 
 
 def as_sparse(
-    columns: Sequence[EncodedColumn], shape: tuple[int, int], pool: ThreadPoolExecutor | None = None
+    columns: Sequence[EncodedColumn],
+    shape: tuple[int, int],
+    pool: ThreadPoolExecutor | None = None,
+    dtype: Real = np.float32,
 ) -> csr_array:
     """Columns as one CSR matrix; in every row, each column's features must come after those of the columns before it.
+
+    dtype: of its values.
 
     >>> columns = [OneHotColumn(0, np.array([5, 6], np.float32)), OneHotColumn(np.array([2, -1], np.int32))]
     >>> as_sparse(columns, (2, 3)).toarray().tolist()
@@ -114,14 +120,14 @@ def as_sparse(
     n_rows, n_features = shape
     match columns:
         case [SparseBlock(matrix, start=0)] if matrix.shape == shape:
-            return matrix
+            return matrix.astype(dtype, copy=False)
     indptr = np.zeros(n_rows + 1, np.int64)
     for column in columns:
         indptr[1:] += _n_nonzero(column)
     np.cumsum(indptr, out=indptr)
     index_type = np.int32 if max(indptr[-1], n_features) < 2**31 else np.int64
-    indices, data = np.empty(indptr[-1], index_type), np.empty(indptr[-1], np.float32)
-    groups = [group if isinstance(group, SparseBlock) else _stacked(group, n_rows) for group in _groups(columns)]
+    indices, data = np.empty(indptr[-1], index_type), np.empty(indptr[-1], dtype)
+    groups = [group if isinstance(group, SparseBlock) else _stacked(group, n_rows, dtype) for group in _groups(columns)]
 
     def fill(rows: slice) -> None:
         next_entry = indptr[rows].copy()
@@ -158,7 +164,7 @@ def _put_sparse(
     rows: slice,
     next_entry: NDArray[np.int64],
     indices: NDArray[Any],
-    data: NDArray[np.float32],
+    data: NDArray[Any],
 ) -> None:
     """Writes the features of some rows at each row's `next_entry`, and advances `next_entry` by their number."""
     if isinstance(group, SparseBlock):
@@ -182,10 +188,10 @@ class _OneHotColumns:
     place_of: NDArray[np.int64]
     places: NDArray[np.int32]
     value_of: NDArray[np.int64]
-    values: NDArray[np.float32]
+    values: NDArray[Any]
 
 
-def _stacked(columns: Sequence[OneHotColumn], n_rows: int) -> _OneHotColumns:
+def _stacked(columns: Sequence[OneHotColumn], n_rows: int, dtype: Real) -> _OneHotColumns:
     fixed = [column.places if isinstance(column.places, int) else -1 for column in columns]
     places = [column.places for column in columns if not isinstance(column.places, int)]
     values = [column.values for column in columns if column.values is not None]
@@ -196,7 +202,7 @@ def _stacked(columns: Sequence[OneHotColumn], n_rows: int) -> _OneHotColumns:
         np.where(has_places, np.cumsum(has_places) - 1, -1),
         _padded(places, n_rows, np.int32),
         np.where(has_values, np.cumsum(has_values) - 1, -1),
-        _padded(values, n_rows, np.float32),
+        _padded(values, n_rows, dtype),
     )
 
 

@@ -29,6 +29,7 @@ from torchlogit.data.encoding.encoder import Encoder
 from torchlogit.data.encoding.features import FEW_ROWS, in_threads
 from torchlogit.data.encoding.hashing import HashedColumn
 from torchlogit.data.encoding.kinds import learner_of
+from torchlogit.data.encoding.numeric import NumericColumn, as_given
 from torchlogit.data.encoding.numeric_or_categorical import NumericOrCategoricalLearner
 from torchlogit.data.encoding.schema import Schema
 from torchlogit.data.wording import suggestion
@@ -45,7 +46,8 @@ class EncoderOptions:
     """The user's choices about columns: the parameters of `TableEncoder`. Values decide the kind of the other columns.
 
     numeric, categorical, text: names of the columns of each kind. drop: names of the columns to leave out. crosses:
-    pairs of columns, "A:B". hash_bits: all levels share 2^hash_bits features; None: one feature per level.
+    pairs of columns, "A:B". hash_bits: all levels share 2^hash_bits features; None: one feature per level. standardize:
+    whether numbers are encoded as (x - mean) / scale in float32; otherwise as they are, in float64.
     """
 
     numeric: Sequence[str] = ()
@@ -54,6 +56,7 @@ class EncoderOptions:
     text: Sequence[str] = ()
     crosses: Sequence[str] = ()
     hash_bits: int | None = None
+    standardize: bool = True
 
     def roles(self, columns: Sequence[str]) -> dict[str, str]:
         """The role of every named column; DataError for a name that is not a column, or that has two roles."""
@@ -113,9 +116,11 @@ def learn_encoder(
         for name in every
     ]
     columns = [result.column for result in results if not isinstance(result.column, DroppedColumn | ConstantColumn)]
+    if not options.standardize:
+        columns = [as_given(column) if isinstance(column, NumericColumn) else column for column in columns]
     dropped = [result.column for result in results if isinstance(result.column, DroppedColumn)]
-    encoder = Encoder(Schema(tuple(columns), tuple(dropped), crosses, hash_bits), names)
-    return encoder, tuple(warning for result in results for warning in result.warnings)
+    schema = Schema(tuple(columns), tuple(dropped), crosses, hash_bits, options.standardize)
+    return Encoder(schema, names), tuple(warning for result in results for warning in result.warnings)
 
 
 def _listed(names: str | Sequence[str]) -> Sequence[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from torchlogit.data.block import Locate
 from torchlogit.data.columns import Floats, as_levels, as_numbers, first_not_number
@@ -68,7 +69,13 @@ class NumericColumn:
 
 def boolean_column(name: str, share_of_true: float, has_missing: bool) -> NumericColumn:
     """The record of a column of booleans that holds both true and false."""
-    return NumericColumn(name, ColumnKind.BOOLEAN, mean=0.0, scale=1.0, fill=share_of_true, has_missing=has_missing)
+    fill = float(share_of_true)
+    return NumericColumn(name, ColumnKind.BOOLEAN, mean=0.0, scale=1.0, fill=fill, has_missing=has_missing)
+
+
+def as_given(column: NumericColumn) -> NumericColumn:
+    """The record of the same column, encoded without a change; a missing value still becomes the mean."""
+    return replace(column, mean=0.0, scale=1.0)
 
 
 class NumericLearner:
@@ -160,10 +167,13 @@ class NumericEncoder:
         n_missing = 0 if missing is None else int(np.count_nonzero(missing))
         return features, (MissingValues(column.name, n_missing, "the share of true" if is_boolean else "the mean"),)
 
-    def _scaled(self, filled: Floats, values: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    def _scaled(self, filled: Floats, values: pa.ChunkedArray) -> Floats | NDArray[np.float32]:
+        """(x - mean) / scale, rounded to float32 unless it is x itself."""
         column = self.column
         if filled.size and (error := out_of_range(column.name, values, filled, filled)):
             raise error
+        if column.mean == 0 and column.scale == 1:
+            return filled
         with np.errstate(over="ignore"):
             scaled = filled - column.mean
             scaled /= column.scale

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar, cast
 
+import numpy as np
+
 from torchlogit.data.encoding.column_kind import Column, ColumnKind, DroppedColumn, HasUnits
+from torchlogit.data.encoding.features import Real
 from torchlogit.data.encoding.hashing import HashedColumn
 from torchlogit.data.encoding.kinds import KINDS
 from torchlogit.data.wording import excerpt
@@ -24,13 +27,20 @@ class Schema:
     """What an encoder learned: the records of the columns, in table order, and of the columns that are left out.
 
     crosses: the pairs of columns of which columns A:B are made. hash_bits: hashed columns share the last 2^hash_bits
-    features.
+    features. standardized: whether numbers are encoded as (x - mean) / scale, in float32; otherwise they are encoded as
+    they are, in float64, and mean is 0 and scale 1.
     """
 
     columns: tuple[Column, ...]
     dropped: tuple[DroppedColumn, ...] = ()
     crosses: tuple[tuple[str, str], ...] = ()
     hash_bits: int | None = None
+    standardized: bool = True
+
+    @property
+    def dtype(self) -> Real:
+        """The type of the features."""
+        return np.float32 if self.standardized else np.float64
 
     @property
     def hashed(self) -> tuple[HashedColumn, ...]:
@@ -102,28 +112,35 @@ def schema_to_json(schema: Schema) -> dict[str, Any]:
         "dropped": [_as_json(column) for column in schema.dropped],
         "crosses": [list(pair) for pair in schema.crosses],
         "hash_bits": schema.hash_bits,
+        "standardized": schema.standardized,
     }
 
 
 def schema_from_json(data: object) -> Schema:
-    """The schema that `schema_to_json` wrote, also in its first version, which had neither crosses nor hash_bits.
+    """The schema that `schema_to_json` wrote, also in earlier versions.
+
+    The first one had neither crosses nor hash_bits, and both it and the second one had only standardized numbers.
 
     Raises ModelFileError for an unexpected or missing key, and for a value of the wrong type or out of range.
     """
     if isinstance(data, dict) and {*data} == {"columns", "dropped"}:
         data = data | {"crosses": [], "hash_bits": None}
-    values = _checked_keys("the schema", data, ["columns", "dropped", "crosses", "hash_bits"])
+    if isinstance(data, dict) and {*data} == {"columns", "dropped", "crosses", "hash_bits"}:
+        data = data | {"standardized": True}
+    values = _checked_keys("the schema", data, ["columns", "dropped", "crosses", "hash_bits", "standardized"])
     for key in ("columns", "dropped", "crosses"):
         _check(isinstance(values[key], list), "the schema", key, values[key])
     for pair in values["crosses"]:
         _check(_are_texts(pair) and len(pair) == 2, "the schema", "crosses", pair)
     bits = values["hash_bits"]
     _check(bits is None or (_is_count(bits) and 1 <= bits < 32), "the schema", "hash_bits", bits)
+    _check(type(values["standardized"]) is bool, "the schema", "standardized", values["standardized"])
     return Schema(
         columns=tuple(_column_from_json(column) for column in values["columns"]),
         dropped=tuple(_record_from_json(DroppedColumn, column) for column in values["dropped"]),
         crosses=tuple((first, second) for first, second in values["crosses"]),
         hash_bits=bits,
+        standardized=values["standardized"],
     )
 
 
