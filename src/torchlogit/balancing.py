@@ -67,6 +67,11 @@ class DualPoint:
     slope: Tensor | None = None
 
 
+def variances(residual: Tensor, target: Tensor) -> Tensor:
+    """q_k (1 - q_k) of every class, (n, n_outputs), without cancellation where q_k is nearly certain."""
+    return (target + residual) * ((1 - target) - residual)
+
+
 def rounding_of_terms(objective: Objective, residual: Tensor) -> Tensor:
     """`rounding_of_dual` from the sums of absolute terms themselves: half a pass more, and smaller where x_ij is large
     only in rows with small residuals."""
@@ -184,14 +189,12 @@ def balanced(
         The bound that is asked for, in nats. Rounding errors that are small compared with it are bounded roughly.
     """
     rounding_of, negligible = rounding_of_dual, math.sqrt(ROUGH * enough)
-    mask: Tensor | None = None
-    factored, trust = None, 1.0
+    demanded, mask, factored, trust = torch.zeros_like(dual, dtype=torch.bool), torch.empty(0), None, 1.0
     for _ in range(MAX_REPAIRS):
-        wanted = _coordinates(objective, demand(residual, dual))
-        if mask is None or bool((wanted & ~mask).any()):
-            mask = wanted if mask is None else wanted | mask
-            mask, factored = _factored(objective, residual, mask, equal)
-            trust = 1.0
+        more = demand(residual, dual) & ~demanded
+        if factored is None or bool(more.any()):
+            demanded, trust = demanded | more, 1.0
+            mask, factored = _factored(objective, residual, _coordinates(objective, demanded), equal)
         if factored is None:
             return None
         imbalance = objective.to_free(dual - slope)[mask]
@@ -322,8 +325,7 @@ def _largest_move(
     moved, every, unmoved = 0.0, 0.0, 0.0
     for rows, block in objective.design.blocks():
         h = block.quadratic(matrix).clamp_(min=0)
-        q = (objective.target[rows] + residual[rows]).clamp(0, 1)
-        leverage = objective.weight[rows] * (q * (1 - q)).sum(dim=1) * h
+        leverage = objective.weight[rows] * variances(residual[rows], objective.target[rows]).sum(dim=1) * h
         stays = leverage <= UNMOVED / n * trust
         every, unmoved = max(every, float(h.max())), unmoved + float(leverage[stays].sum())
         moved = max(moved, float(h[~stays].max()) if not bool(stays.all()) else 0.0)

@@ -40,6 +40,7 @@ from torchlogit.balancing import (
     balanced,
     balanced_intercept,
     rounding_of_dual,
+    variances,
 )
 from torchlogit.collinear import relations
 from torchlogit.design import Rows
@@ -273,8 +274,7 @@ class _Gap:
         objective = self.objective
 
         def squared_variance(rows: slice) -> list[Tensor]:
-            q = objective.target[rows] + point.residual[rows]
-            return [(q * (1 - q)).square_()]
+            return [variances(point.residual[rows], objective.target[rows]).square_()]
 
         size = float(objective.total(squared_variance))
         growth, error = math.exp(point.log_odds_error), math.expm1(point.log_odds_error)

@@ -7,6 +7,7 @@ import time
 import warnings
 from dataclasses import replace
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -430,7 +431,7 @@ def test_certifying_takes_part_in_the_time(monkeypatch: pytest.MonkeyPatch) -> N
     def slow(*args: Any, **options: Any) -> object:
         time.sleep(0.05)
         slept.append(1)
-        return certify(*args)  # type: ignore[arg-type]
+        return certify(*args, **options)
 
     monkeypatch.setattr(torchlogit.fit, "newton_dual_bound", slow)
     result = fit(PLAIN.objective(), StochasticNewton(), Goal(tol=1e-9))
