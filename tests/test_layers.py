@@ -32,7 +32,7 @@ LADDERS = {
         ["checkpoints"],
         ["fingerprint"],
         ["solvers"],
-        ["certificate", "separation", "inference", "summary"],
+        ["certificate", "separation", "pure_columns", "inference", "summary"],
         ["collinear", "quadratic", "metrics", "model"],
         ["objective", "prediction"],
         ["losses", "penalties", "design", "data"],

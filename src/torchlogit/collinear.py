@@ -18,18 +18,22 @@ its place, and the search goes on in the digits below.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from torchlogit.design import Entries, Rows
+from torchlogit.design import Rows
 from torchlogit.objective import Objective
 from torchlogit.records import Relation
+
+Array = NDArray[np.float64]
 
 EPS = torch.finfo(torch.float64).eps
 COLLINEAR = 64 * EPS  # relations hold up to this share of the sum of their absolute terms; larger: more columns count
@@ -42,6 +46,7 @@ DENOMINATOR = 64  # the largest common denominator of factors that are tried as 
 NEAR_FRACTION = 1e-6  # factors are tried as fractions where that changes no term by more than this share of the column
 SMALL = 1e-9  # terms of at most this share of the column are left out at first
 SPLITTER = 2.0**27 + 1  # splits a float64 into two of 26 bits each
+WHOLE = 2.0**53  # sums of whole numbers are exact up to this size
 UNDERFLOW = 1e-250  # products below this may have lost digits to underflow: no relation counts as exact with them
 
 
@@ -129,8 +134,7 @@ class _Search:
         places, basis, gram = torch.arange(len(some)), some[:, :0], self.gram
         noise = torch.zeros(len(some), dtype=torch.float64)
         while len(places):
-            kept = _independent(gram, noise)
-            root = torch.linalg.cholesky(gram[kept][:, kept])
+            kept, root = _independent(gram, noise)
             new = torch.linalg.solve_triangular(root, some[:, kept].T, upper=False).T
             along = torch.linalg.solve_triangular(root, gram[kept][:, ~kept], upper=False)
             basis = torch.cat([basis, new], dim=1)
@@ -199,22 +203,24 @@ class _Search:
             involved = sorted({column for test in running for column, _ in test.terms})
             if not involved:
                 return
-            entries = dict(zip(involved, block.entries(involved), strict=True))
-            for test in running:
-                test.update(entries, self.objective.weight[rows] > 0)
+            values = {j: _Values.of(*each) for j, each in zip(involved, block.entries(involved), strict=True)}
+            counted = (self.objective.weight[rows] > 0).cpu().numpy()
+            with np.errstate(all="ignore"):  # a test in which a number overflows fails
+                for test in running:
+                    test.update(values, counted)
 
 
-def _independent(gram: Tensor, noise: Tensor) -> Tensor:
-    """Which columns are clearly independent of those kept before them, from a Gram matrix of unit diagonal: booleans.
+def _independent(gram: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Which columns are clearly independent of those kept before them, booleans, and the Cholesky factor of the kept.
 
-    A Cholesky factorisation, PANEL columns at a time, that leaves out columns with a small pivot. noise (k,): the
-    length of the part of each column that may be rounding.
+    gram (k, k): of unit diagonal. noise (k,): the length of the part of each column that may be rounding. A Cholesky
+    factorisation, PANEL columns at a time, that leaves out columns with a small pivot.
     """
     k = len(gram)
     least = noise.square().clamp(SUSPECT, NOISIEST).tolist()
     root, info = torch.linalg.cholesky_ex(gram)
     if int(info) == 0 and bool((root.diagonal().square() > torch.tensor(least)).all()):
-        return torch.ones(k, dtype=torch.bool)
+        return torch.ones(k, dtype=torch.bool), root
     root, kept = torch.zeros_like(gram), torch.zeros(k, dtype=torch.bool)
     for start in range(0, k, PANEL):
         stop = min(k, start + PANEL)
@@ -225,7 +231,7 @@ def _independent(gram: Tensor, noise: Tensor) -> Tensor:
                 column = left[:, j] / left[j, j].sqrt()
                 root[start:, start + j] = column
                 left[:, j + 1 :] -= column[:, None] * column[j + 1 : stop - start]
-    return kept
+    return kept, root[kept][:, kept].tril()
 
 
 def _fractions(place: int, one: Tensor, scale: Tensor) -> Tensor | None:
@@ -294,51 +300,80 @@ class _Test:
         """The relation that this test has confirmed."""
         return Relation(self.column, tuple((j, -factor / self.factor) for j, factor in self.others), self.exact)
 
-    def update(self, entries: dict[int, Entries], counted: Tensor) -> None:
-        """Test the rows of a block; entries: the values of each column, counted: rows of positive weight."""
-        total, error, size = (torch.zeros(len(counted), dtype=torch.float64, device=counted.device) for _ in range(3))
-        rounded = torch.zeros_like(counted)
-        for column, factor in self.terms:
-            at, values = entries[column]
-            term, lost = _product(factor, values)
-            total[at], more = _sum(total[at], term)
-            error[at] += more + lost
-            size[at] += term.abs() + abs(factor) * self.shifts[column]
-            rounded[at] |= (more != 0) | (lost != 0) | ((term.abs() < UNDERFLOW) & (values != 0))
-            if self.shifts[column]:
-                rounded[at] |= values.abs() > 0.5 * self.shifts[column]  # else x - center is exact (Sterbenz 1974)
-        self.holds = bool(((total + error).abs() <= COLLINEAR * size)[counted].all())
-        self.exact = self.exact and self.holds and not bool((rounded | (total != 0))[counted].any())
+    def update(self, columns: dict[int, _Values], counted: NDArray[np.bool_]) -> None:
+        """Test the rows of a block; counted: rows of positive weight."""
+        total, error, lost, size = np.zeros((4, len(counted)))
+        if sum(abs(factor) * columns[j].whole(factor, self.shifts[j]) for j, factor in self.terms) < WHOLE:
+            for j, factor in self.terms:  # no sum of these whole numbers is rounded, in any order
+                total[columns[j].rows] += factor * columns[j].values
+            if not total[counted].any():
+                return
+            total[:] = 0
+        for j, factor in self.terms:
+            rows, values = columns[j].rows, columns[j].values
+            term, first = _product(factor, values)
+            total[rows], second = _sum(total[rows], term)
+            error[rows] += first + second
+            lost[rows] += np.abs(first) + np.abs(second) + columns[j].may_be_lost(term, self.shifts[j])
+            size[rows] += np.abs(term) + abs(factor) * self.shifts[j]
+        self.holds = bool((np.abs(total + error) <= COLLINEAR * size)[counted].all())
+        self.exact = self.exact and self.holds and not (np.abs(total) + lost)[counted].any()
         if self.ratio is None and len(self.others) == 1:
-            self.ratio = _ratio(entries[self.column], entries[self.others[0][0]], counted)
+            self.ratio = _ratio(columns[self.column], columns[self.others[0][0]], counted)
 
 
-def _ratio(column: Entries, other: Entries, counted: Tensor) -> float | None:
+@dataclass(slots=True)
+class _Values:
+    """The stored values of a column in a block, and the rows that they are in. size: the largest, inf unless whole."""
+
+    rows: slice | NDArray[np.int64]
+    values: Array
+    size: float | None = None
+
+    @classmethod
+    def of(cls, rows: slice | Tensor, values: Tensor) -> _Values:
+        """numpy computes on one thread: torch's threads would wait for each other at every operation."""
+        return cls(rows if isinstance(rows, slice) else rows.cpu().numpy(), values.cpu().numpy())
+
+    def whole(self, factor: float, shift: float) -> float:
+        """The largest absolute value if all values and the factor are whole numbers and exact; otherwise inf."""
+        if self.size is None:
+            is_whole = bool((self.values == np.rint(self.values)).all())
+            self.size = float(np.abs(self.values).max(initial=0.0)) if is_whole else math.inf
+        return self.size if factor.is_integer() and (not shift or self.size <= 0.5 * shift) else math.inf
+
+    def may_be_lost(self, term: Array, shift: float) -> NDArray[np.bool_]:
+        """Whether a digit of a term may be lost without a trace: to underflow, or in x - center (Sterbenz 1974)."""
+        lost: NDArray[np.bool_] = (np.abs(term) < UNDERFLOW) & (self.values != 0)
+        return lost | (np.abs(self.values) > 0.5 * shift) if shift else lost
+
+
+def _ratio(column: _Values, other: _Values, counted: NDArray[np.bool_]) -> float | None:
     """column / other in the first row of positive weight where the other is not zero."""
-    first, second = (torch.zeros(len(counted), dtype=torch.float64, device=counted.device) for _ in range(2))
-    first[column[0]], second[other[0]] = column[1], other[1]
-    usable = ((second != 0) & counted).nonzero()[:1, 0]
-    return float(first[usable] / second[usable]) if len(usable) else None
+    first, second = np.zeros((2, len(counted)))
+    first[column.rows], second[other.rows] = column.values, other.values
+    usable = np.flatnonzero((second != 0) & counted)[:1]
+    return float(first[usable[0]] / second[usable[0]]) if len(usable) else None
 
 
-def _sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def _sum(a: Array, b: Array) -> tuple[Array, Array]:
     """a + b rounded, and what rounding took away, exactly."""
     total = a + b
     part = total - a
     return total, (a - (total - part)) + (b - part)
 
 
-def _product(factor: float, values: Tensor) -> tuple[Tensor, Tensor]:
+def _product(factor: float, values: Array) -> tuple[Array, Array]:
     """factor * values rounded, and what rounding took away, exactly unless it underflows."""
     if abs(factor) == 1:
-        return factor * values, torch.zeros_like(values)
+        return factor * values, np.zeros_like(values)
     product = factor * values
     high, low = _halves(values)
-    (first, second) = _halves(torch.tensor(factor, dtype=values.dtype, device=values.device))
+    first, second = _halves(np.float64(factor))
     return product, low * second - (((product - high * first) - low * first) - high * second)
 
 
-def _halves(values: Tensor) -> tuple[Tensor, Tensor]:
+def _halves(values: Any) -> tuple[Any, Any]:
     """Two numbers of 26 bits each, whose sum is the value."""
     scaled = SPLITTER * values
     high = scaled - (scaled - values)

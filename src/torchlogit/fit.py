@@ -22,6 +22,7 @@ from torchlogit.collinear import relations
 from torchlogit.errors import DivergedError, InputError
 from torchlogit.inference import MAX_PARAMETERS
 from torchlogit.objective import Objective
+from torchlogit.pure_columns import pure_columns
 from torchlogit.records import (
     Answer,
     Certificate,
@@ -286,18 +287,20 @@ class _Certifier:
     """Certifies states: computes a dual bound, or proves separation.
 
     The linear program that finds separation is solved at most once, unless a state classifies every row. If it finds
-    none, `may_be_separated` becomes False, and it is not solved again.
+    none, `may_be_separated` becomes False, and it is not solved again. Where the parameters are too many for it, the
+    first state is looked at for columns that separate the classes alone.
     """
 
     def __init__(self, objective: Objective, goal: Goal, may_be_separated: bool | None) -> None:
         self.objective, self.goal = objective, goal
+        self._wide = may_be_separated is None and too_many_free(objective)
         if may_be_separated is None:
             may_be_separated = features_are_free(objective) and not too_many_free(objective)
         self.may_be_separated = may_be_separated
 
     def __call__(self, state: State) -> Certificate:
         """The state's certificate, without a bound where none would be small enough yet."""
-        if separation := self._complete_separation(state):
+        if separation := self._complete_separation(state) or self._pure_columns():
             return _separated(state, separation)
         if state.dual_residual is None or not self._worth_a_bound(state):
             return Certificate(Status.BUDGET, state.objective, None)
@@ -350,6 +353,11 @@ class _Certifier:
         if not self.may_be_separated or state.raw is None or not all_classified(self.objective, state.raw):
             return None
         return find_separation(self.objective, state.raw)
+
+    def _pure_columns(self) -> Separation | None:
+        """The columns that separate the classes alone; they are looked for once, where there are too many for more."""
+        wide, self._wide = self._wide, False
+        return pure_columns(self.objective) if wide else None
 
     def _separation(self, state: State) -> Separation | None:
         """The separation of the classes, or None. It is looked for where a state has no bound."""

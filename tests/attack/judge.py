@@ -59,7 +59,7 @@ class Verdict:
 
     status: of the estimator; or the name of the error that refused the problem, or "crash". bound, gap: in nats, of the
     claim with the largest gap less its bound; None where none can be compared. undecided: whether a bound holds was
-    neither shown nor refuted. seconds: of fitting.
+    neither shown nor refuted. seconds: of fitting, of this process.
     """
 
     problem: Problem
@@ -73,17 +73,17 @@ class Verdict:
 
 def judged(problem: Problem) -> Verdict:
     """The verdict on the fit of this problem."""
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             claims = _claims(problem)
     except TorchlogitError as error:
-        return Verdict(problem, type(error).__name__, time.perf_counter() - start)
+        return Verdict(problem, type(error).__name__, time.process_time() - start)
     except Exception as error:
         fault = Fault("crash", f"{type(error).__name__}: {str(error)[:80]}")
-        return Verdict(problem, "crash", time.perf_counter() - start, faults=(fault,))
-    seconds = time.perf_counter() - start
+        return Verdict(problem, "crash", time.process_time() - start, faults=(fault,))
+    seconds = time.process_time() - start
     with mp.workprec(BITS):
         judges = [_Judge(problem, claim) for claim in claims]
         faults = tuple(fault for judge in judges for fault in judge.faults())

@@ -5,6 +5,8 @@ A few of each kind here; thousands among the slow tests. `python scripts/attack.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 from mpmath import mp, mpf
@@ -14,11 +16,34 @@ from attack.judge import MISSED, judged
 from attack.overlap import overlap
 from attack.problems import KINDS, problem
 
-FEW, MANY = 3, 125  # problems of each kind, here and among the slow tests
+FEW = {  # seeds of each kind; those given had a false claim once
+    "far_means": (0, 8, 1),
+    "counted_from_far": (2, 18, 1),
+    "since_1970": (10, 34, 0),
+    "tiny_spread": (0, 2, 15),
+    "constant_column": (0, 3, 1),
+    "tiny_columns": (21, 39, 0),
+    "outliers": (11, 18, 10),
+    "collinear_to_rounding": (0, 1, 2),
+    "collinear_nearly": (0, 1, 2),
+    "large_offsets": (3, 10, 0),
+    "shares_with_empty_cells": (53, 85, 0),
+    "nearly_separated": (11, 43, 4),
+    "l1_on_raw_columns": (3, 50, 0),
+    "free_and_penalised": (8, 9, 1),
+    "gradient_steps": (34, 0, 1),
+    "mixed": (2, 4, 15),
+    "warm_started": (1, 5, 0),
+    "paths": (0, 39, 2),
+    "chosen_penalty": (57, 22),
+}
+OTHERWISE = (0, 1)
+MANY = range(1000, 1110)  # the seeds of each kind among the slow tests
 KNOWN = {  # kinds with a claim that does not hold yet, and why
     "tiny_spread": "a column of two neighbouring floats is certified at another point",
     "outliers": "overlapping classes are called separated beside a row of 1e11",
     "collinear_to_rounding": "columns that agree to rounding are certified as if they were equal",
+    "shares_with_empty_cells": "separation is not searched where targets are shares",
     "collinear_nearly": "columns that agree to rounding are certified as if they were equal",
     "nearly_separated": "overlapping classes are called separated where rows are 1e-9 apart",
     "warm_started": "the objective of separated classes is that of another point",
@@ -36,16 +61,16 @@ def kinds() -> list[object]:
 
 @pytest.mark.parametrize("kind", kinds())
 def test_no_claim_is_false(kind: str) -> None:
-    assert faults(kind, range(FEW)) == []
+    assert faults(kind, FEW.get(kind, OTHERWISE)) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", kinds())
 def test_no_claim_is_false_in_many_problems(kind: str) -> None:
-    assert faults(kind, range(FEW, FEW + MANY)) == []
+    assert faults(kind, MANY) == []
 
 
-def faults(kind: str, seeds: range) -> list[str]:
+def faults(kind: str, seeds: Iterable[int]) -> list[str]:
     verdicts = [judged(problem(kind, seed)) for seed in seeds]
     assert not any(verdict.undecided for verdict in verdicts)
     return [

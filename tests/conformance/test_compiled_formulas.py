@@ -99,8 +99,8 @@ def _compiled_losses(raw: Array, target: Array) -> Array:
 
 
 def _compiled_likelihoods(raw: Array, target: Array) -> Array:
-    out = np.empty((2, len(raw)))
-    likelihoods(np.stack([raw, np.zeros_like(raw)]), target, np.ones(len(raw)), out)
+    out = np.stack([_compiled_losses(raw, target), _compiled_losses(np.zeros_like(raw), target)])
+    likelihoods(out, np.ones(len(raw)))
     return out
 
 

@@ -60,31 +60,83 @@ class NewtonModel:
 
 @dataclass
 class Follower:
-    """One expert that goes row by row, with the running mean and variance of the columns, of two classes."""
+    """One expert that goes row by row, of two classes.
+
+    Its coefficients are per standard deviation of a column, about its mean, both of all rows so far and the row that is
+    predicted. The unit of a column stays until the variance is 1.1 times that at which it was last set.
+    """
 
     rate: float
     coef: Array
     intercept: float = 0.0
     rows: list[Array] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
+    unit: Array = field(default_factory=lambda: np.zeros(0))
+    mean: Array = field(default_factory=lambda: np.zeros(0))
 
-    def predict(self, x: Array) -> float:
-        return float(self.coef @ x + self.intercept)
+    def predict(self, x: Array, weight: float) -> float:
+        if len(self.unit) == 0:
+            self.unit, self.mean = np.zeros(len(x)), np.zeros(len(x))
+        if weight > 0:
+            self.rows.append(x)
+            self.weights.append(weight)
+            X, w = np.array(self.rows), np.array(self.weights)
+            self.mean = w @ X / w.sum()
+            variance = w @ (X - self.mean) ** 2 / w.sum()
+            self.unit = np.where(variance > 1.1 * self.unit**2, np.sqrt(variance), self.unit)
+        return float(self.coef @ self.standardised(x) + self.intercept)
+
+    def standardised(self, x: Array) -> Array:
+        return np.divide(x - self.mean, self.unit, out=np.zeros_like(x), where=self.unit > 1e-150)
 
     def learn(self, x: Array, y: float, weight: float) -> None:
         """The t with the least s loss(t) + |change|^2 / (2 rate), in units of the columns' spread."""
-        self.rows.append(x)
-        self.weights.append(weight)
-        X, w = np.array(self.rows), np.array(self.weights)
-        mean = w @ X / w.sum()
-        variance = w @ (X - mean) ** 2 / w.sum()
-        direction = np.divide(x - mean, variance, out=np.zeros_like(x), where=variance > 1e-300)
-        size, z = 1 + direction @ (x - mean), self.predict(x)
+        u = self.standardised(x)
+        size, z = 1 + u @ u, float(self.coef @ u + self.intercept)
         pull = self.rate * weight * size
         end = brentq(lambda t: t - z + pull * (sigma(t) - y), z - pull - 1, z + pull + 1, xtol=1e-13, rtol=1e-14)
         move = -self.rate * weight * float(sigma(end) - y)
-        self.coef = self.coef + move * direction
-        self.intercept += move - move * float(direction @ mean)
+        self.coef = self.coef + move * u
+        self.intercept += move
+
+    def own_units(self) -> tuple[Array, float]:
+        """The coefficients per unit of the columns, and the intercept."""
+        coef = np.divide(self.coef, self.unit, out=np.zeros_like(self.coef), where=self.unit > 1e-150)
+        return coef, self.intercept - float(coef @ self.mean)
+
+
+@dataclass
+class Share:
+    """The class share of K classes, and its mixture with another prediction: probabilities by Bayes' rule."""
+
+    counts: Array
+    prior: float
+    stay: int
+    largest: float = 0.0
+    ahead: float = 0.0  # by how many nats the other one's loss exceeds the share's, with all switches
+    rows: int = 0
+
+    def predict(self, other: Array, weight: float) -> tuple[Array, Array]:
+        """The probabilities of the mixture and of the share, from those of the other prediction."""
+        self.largest = max(self.largest, weight)
+        half = self.largest / 2 if self.largest > 0 else 0.5
+        share = (self.counts + half) / (self.counts + half).sum()
+        own = self.weight()
+        return own * share + (1 - own) * other, share
+
+    def weight(self) -> float:
+        odds = np.log(self.prior / (1 - self.prior))
+        return float(sigma(odds + (self.ahead / self.largest if self.largest > 0 else 0.0)))
+
+    def learn(self, share: Array, other: Array, target: Array, weight: float) -> None:
+        self.counts = self.counts + weight * target
+        if weight > 0:
+            self.rows += 1
+            self.ahead += weight * float(target @ (np.log(share) - np.log(other)))
+            own, moved = self.weight(), 1 / (self.stay + self.rows) ** 2
+            own += moved * (1 - 2 * own)
+            odds = np.log(self.prior / (1 - self.prior))
+            self.ahead = self.largest * float(np.log(own / (1 - own)) - odds)
 
 
 def scale_free(

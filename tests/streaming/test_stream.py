@@ -83,7 +83,7 @@ def summed(loss: Array, raw: Array, y: Array, weight: Array, unit: int = 50) -> 
     sums = ProgressiveSums()
     for start in range(0, len(loss), unit):
         part = slice(start, start + unit)
-        sums.add(raw[part], y[part], weight[part], loss[part])
+        sums.add(y[part], weight[part], raw[part], loss[part], loss[part] + 0.25)
     return sums
 
 

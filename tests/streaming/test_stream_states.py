@@ -12,9 +12,11 @@ from torchlogit.streaming.stream import Start
 
 PROGRESSIVE = {f"progressive_{name}" for name in ("batches", "histogram", "totals", "waiting")}
 EXPERTS = {"belief", "trust", "recent"}
+EXPERTS |= {f"share_{name}" for name in ("batches", "belief", "counts", "seen", "totals", "waiting")}
 NEWTON = {"A", "b", "theta", "mean", "mean_weight", "effective", "typical", "trace", "seen", "center"}
-NEWTON |= {"coef", "intercept", "moment", "X", "target", "weight", "offset", "precision"}
+NEWTON |= {"coef", "intercept", "moment", "moment_weight", "X", "target", "weight", "offset", "precision"}
 SCALE_FREE = {"totals", "scale", "squares", "coef", "drawn", "said", "wanted", "weight", "lost", "precision"}
+SCALE_FREE |= {"lost_by_share"}
 START = {"start_coef", "start_intercept"}
 
 

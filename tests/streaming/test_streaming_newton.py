@@ -129,7 +129,8 @@ def follow(X: Array, y: Array, weight: Array, rates: Array, switching_rates: Arr
     steps = {"coef": np.zeros((f, m, d)), "intercept": np.zeros((f, m)), "raws": np.empty((f, n, m))}
     mixed = {"of_experts": np.full((mixtures, f), 1 / f), "of_mixtures": np.full(mixtures, 1 / mixtures)}
     mixed |= {"recent": np.zeros(f), "raw": np.empty((n, m)), "loss": np.empty(n)}
-    follower_loops.follow(X, y, weight, np.zeros((n, m)), rates, True, 0.0, *np.zeros((2, d)), *steps.values())
+    moments = np.zeros(1), *np.zeros((2, d))
+    follower_loops.follow(X, y, weight, np.zeros((n, m)), rates, True, *moments, *steps.values())
     expert_loops.mix(steps["raws"], y, weight, switching_rates, 0.0, *mixed.values())
     return steps | mixed
 
@@ -155,7 +156,7 @@ def test_followers_and_expert_weights_are_the_reference_s() -> None:
     experts = [Follower(rate, np.zeros(3)) for rate in rates]
     belief, trust, raws, weights = np.full((2, 2), 0.5), np.full(2, 0.5), [], [np.zeros(2)]
     for i, (x, (target,), s) in enumerate(zip(X, y, weight, strict=True)):
-        own = np.array([expert.predict(x) for expert in experts])
+        own = np.array([expert.predict(x, s) for expert in experts])
         means = belief @ own
         raws.append(trust @ means)
         if s == 0:
@@ -170,8 +171,9 @@ def test_followers_and_expert_weights_are_the_reference_s() -> None:
             expert.learn(x, target, s)
     np.testing.assert_allclose(found["raw"][:, 0], raws, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found["loss"], loss(np.array(raws), y[:, 0]), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found["coef"][:, 0], [expert.coef for expert in experts], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found["intercept"][:, 0], [e.intercept for e in experts], rtol=1e-5, atol=1e-6)
+    coef, intercept = zip(*(expert.own_units() for expert in experts), strict=True)
+    np.testing.assert_allclose(found["coef"][:, 0], coef, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found["intercept"][:, 0], intercept, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found["of_experts"], belief, rtol=1e-5)
     np.testing.assert_allclose(found["of_mixtures"], trust, rtol=1e-5)
     np.testing.assert_allclose(found["recent"], weights[-1], rtol=1e-5)

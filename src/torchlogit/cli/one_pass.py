@@ -81,7 +81,8 @@ def _train(
     fitted = train_one_pass(settings, blocks(), encoder.n_features, labels, start=start, monitors=monitors)
     model = to_model(fitted, encoder, target=plan.target)
     model.save(options.model_path)
-    warnings = (*warnings, *source.warnings, *messages(row_encoder.warnings))
+    own = () if fitted.stream_warning is None else (fitted.stream_warning,)
+    warnings = (*warnings, *source.warnings, *messages(row_encoder.warnings), *own)
     return TrainReport(source.files, model, fitted, counts.tolist(), {}, str(options.model_path), warnings)
 
 

@@ -167,10 +167,12 @@ def _stream(report: TrainReport) -> str:
         f"log loss     {losses.log_loss:.4f}{error} over all of them, {losses.recent_log_loss:.4f} over recent ones; "
         f"accuracy {losses.accuracy:.4f}{auc}",
     ]
+    if losses.gain is not None:
+        lines.append(f"class share  {losses.against_share}")
     if excess is not None:
         lines += [
-            f"expected     about {excess:.1e} nats a row above the best linear model, if the rows come in no",
-            f"{'':<{NAME}} particular order: statistical, not proven",
+            f"expected     about {excess:.1e} nats per unit of weight above the best linear model, if the rows came in",
+            f"{'':<{NAME}} random order, which was not checked: statistical, not proven",
         ]
     return "\n".join(lines)
 

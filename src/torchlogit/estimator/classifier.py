@@ -16,7 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from torchlogit.data.encoding.encoder import Encoder
-from torchlogit.errors import InputError
+from torchlogit.errors import InputError, TorchlogitWarning
 from torchlogit.estimator.callbacks import CallbackSupportMixin, Tasks, with_callbacks
 from torchlogit.estimator.inputs import read
 from torchlogit.estimator.predictions import LinearClassifier
@@ -214,6 +214,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
         """
         if not self._fit(X, y, sample_weight, offset, eval_set):
             self._warn_unless_certified()
+        self._warn_of_stream()
         return self
 
     @with_callbacks  # type: ignore[untyped-decorator]
@@ -359,7 +360,8 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
         """Learn from further rows, each read once and in order.
 
         The result does not depend on how the rows are divided among calls. After `fit`, learning continues from the
-        fitted coefficients. The method does not exist if l1 or bounds are set. See docs/streams.md.
+        fitted coefficients. The method does not exist if l1 or bounds are set. Warns if the rows were predicted no
+        better than by the class share of the rows before them. See docs/streams.md.
 
         Parameters
         ----------
@@ -392,7 +394,12 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):  # type: ignor
         """
         rows = further_rows(self, X, y, classes, sample_weight)
         self._remember(train_further(self._settings(), rows, self._starting_point()))
+        self._warn_of_stream()
         return self
+
+    def _warn_of_stream(self) -> None:
+        if self._fitted.stream_warning is not None:
+            warnings.warn(self._fitted.stream_warning, TorchlogitWarning, stacklevel=3)
 
     def _warn_unless_certified(self) -> None:
         if self.certificate_.status is not Status.CERTIFIED:

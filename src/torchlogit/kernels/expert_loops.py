@@ -48,17 +48,41 @@ def losses(raw, target, out):  # type: ignore[no-untyped-def]
 
 
 @_exact
-def likelihoods(raws, target, weight, out):  # type: ignore[no-untyped-def]
-    """out (e, n) = exp(-weight * loss) of e predictions (e, n, outputs), divided by the largest in each row."""
+def likelihoods(loss, weight):  # type: ignore[no-untyped-def]
+    """Replace the losses (e, n) of e predictions by exp(-weight * loss), divided by the largest in each row."""
     n = len(weight)
     least = np.full(n, np.inf)
-    for e in range(len(raws)):
-        losses(raws[e], target, out[e])
+    for e in range(len(loss)):
         for i in range(n):
-            least[i] = min(least[i], out[e, i])
-    for e in range(len(raws)):
+            least[i] = min(least[i], loss[e, i])
+    for e in range(len(loss)):
         for i in range(n):
-            out[e, i] = exp_below(-weight[i] * (out[e, i] - least[i]))
+            loss[e, i] = exp_below(-weight[i] * (loss[e, i] - least[i]))
+
+
+@_exact
+def limit(raws, weight, rows_before, weight_before):  # type: ignore[no-untyped-def]
+    """Limit the log-odds that raw predictions (e, n, outputs) hold to +-log(2 t + 1) after t rows, or weight t.
+
+    These are the log-odds of the Krichevsky-Trofimov estimate after t rows of one class: t rows are no evidence for
+    more. Where larger log-odds are right, the limit costs at most 1/(2 t) nats a row. Not a number is replaced by 0.
+    """
+    experts, n, outputs = raws.shape
+    for i in range(n):
+        most = math.log(2.0 * max(rows_before + i, weight_before) + 1.0)
+        weight_before += weight[i]
+        for e in range(experts):
+            if outputs == 1:
+                z = raws[e, i, 0]
+                raws[e, i, 0] = min(max(z, -most), most) if z == z else 0.0
+                continue
+            top = -math.inf
+            for k in range(outputs):
+                z = raws[e, i, k]
+                raws[e, i, k] = min(max(z, -1e300), 1e300) if z == z else 0.0
+                top = max(top, raws[e, i, k])
+            for k in range(outputs):
+                raws[e, i, k] = max(raws[e, i, k], top - most)
 
 
 @_compiled
@@ -89,7 +113,9 @@ def mix(  # type: ignore[no-untyped-def]
     mixtures = len(switching_rates)
     by_expert = np.empty((experts, n))
     mixed, by_mixture = np.zeros((mixtures, n, outputs)), np.empty((mixtures, n))
-    likelihoods(raws, target, weight, by_expert)
+    for e in range(experts):
+        losses(raws[e], target, by_expert[e])
+    likelihoods(by_expert, weight)
     weights_after = np.empty((mixtures, n, experts))
     for m in range(mixtures):
         for i in range(n):
@@ -103,7 +129,9 @@ def mix(  # type: ignore[no-untyped-def]
                 _update(expert_weights[m], by_expert, i, switching)
             for e in range(experts):
                 weights_after[m, i, e] = expert_weights[m, e]
-    likelihoods(mixed, target, weight, by_mixture)
+    for m in range(mixtures):
+        losses(mixed[m], target, by_mixture[m])
+    likelihoods(by_mixture, weight)
     for i in range(n):
         for k in range(outputs):
             z = 0.0

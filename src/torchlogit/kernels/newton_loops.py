@@ -17,7 +17,9 @@ from torchlogit.kernels.fast_math import exp_below
 _compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
 
 SHORT_STEP = 1e-6  # steps of up to this many log-odds are not damped: log(1 + r) / r is 1 to six digits
-JITTER = 1e-11  # added to the Hessian's diagonal, scaled to 1, so that a singular Hessian has a Cholesky factor
+# Added to the Hessian's diagonal, scaled to 1, so that a singular Hessian has a Cholesky factor; ten times as much, and
+# more, where rounding has left it indefinite, as with columns that grow by many orders of magnitude.
+JITTER = 1e-11
 
 
 @_compiled
@@ -118,6 +120,20 @@ def _product(X, theta, basis, out):  # type: ignore[no-untyped-def]
 
 
 @_compiled
+def _factor(scaled):  # type: ignore[no-untyped-def]
+    """The Cholesky factor of a symmetric matrix whose diagonal is set to 1 and a jitter: the least that suffices."""
+    jitter = JITTER
+    while jitter < 1.0:
+        for i in range(len(scaled)):
+            scaled[i, i] = 1.0 + jitter
+        try:
+            return np.linalg.cholesky(scaled)
+        except Exception:  # numba catches no other class
+            jitter *= 10.0
+    return np.eye(len(scaled))
+
+
+@_compiled
 def _solve(lower, scale, right):  # type: ignore[no-untyped-def]
     """The solution x of (S L L' S) x = right, with S = diag(scale) and L lower triangular."""
     size = len(right)
@@ -197,8 +213,7 @@ def join(  # type: ignore[no-untyped-def]
                 by = 1.0 / scale[i]
                 for j in range(size):
                     scaled[i, j] = (A[i, j] + block[i, j]) * by / scale[j]
-                scaled[i, i] = 1.0 + JITTER
-            lower = np.linalg.cholesky(scaled)  # type: ignore[assignment]
+            lower = _factor(scaled)
         step = _solve(lower, scale, -gradient)
         _product(X, step, basis, raw_step)
         reach = _distance(raw_step, zeros, weight)[1]

@@ -11,6 +11,8 @@ from torchlogit.errors import InputError
 
 Array = NDArray[np.float64]
 
+SHARE = "share_"  # the names in model files of the class share's arrays, which earlier versions lack, begin with this
+
 
 class RowQueue:
     """Rows that wait until there are enough of them: parallel arrays with one entry per row, in a fixed order.
@@ -47,6 +49,15 @@ class RowQueue:
         """Take the first n rows away."""
         for name, array in self._arrays.items():
             self._arrays[name] = array[n:]
+
+
+def without_share(recorded: Mapping[str, Array]) -> bool:
+    """Whether a record is of an earlier version, which kept no class share.
+
+    >>> without_share({"A": np.zeros(1)}), without_share({"A": np.zeros(1), "share_seen": np.zeros(3)})
+    (True, False)
+    """
+    return not any(name.startswith(SHARE) for name in recorded)
 
 
 def put_back(recorded: Mapping[str, Array], arrays: Mapping[str, Array], queue: RowQueue) -> None:

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torchlogit.errors import InputError
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import StreamState
-from torchlogit.streaming.arrays import RowQueue, put_back
+from torchlogit.streaming.arrays import RowQueue, put_back, without_share
 from torchlogit.streaming.experts import ExpertWeights
 from torchlogit.streaming.followers import Followers
 from torchlogit.streaming.free_coordinates import FreeCoordinates
 from torchlogit.streaming.newton_models import CentredRows, NewtonModels
-from torchlogit.streaming.progressive import ProgressiveSums
+from torchlogit.streaming.progressive import Progressive, ProgressiveSums
 from torchlogit.streaming.stream import Answer, Start, StreamProblem
 
 Array = NDArray[np.float64]
@@ -96,7 +96,10 @@ class StreamingNewton:
     def resume(self, state: StreamState) -> NewtonStream:
         """The stream that goes on from a record; InputError where the record is damaged."""
         stream = NewtonStream(self, StreamProblem.of_state(state))
-        put_back(state.arrays, stream.arrays(), stream.queue)
+        recorded = dict(state.arrays)
+        if without_share(recorded) and "seen" in recorded:  # the followers' moments were of all rows
+            recorded |= stream.experts.fresh_share(stream.progressive) | {"moment_weight": recorded["seen"][1:2]}
+        put_back(recorded, stream.arrays(), stream.queue)
         return stream
 
 
@@ -120,7 +123,9 @@ class NewtonStream:
         self.counts, self.center = np.zeros(3), np.zeros(d)
         self.models = NewtonModels(coordinates, learner.kappas, learner.windows, problem.precision, start_weight)
         self.followers = Followers(np.array(learner.rates) / coordinates.p, outputs, d)
-        self.experts = ExpertWeights(len(self.models) + len(learner.rates))
+        self.experts = ExpertWeights(len(self.models) + len(learner.rates), outputs, problem.intercept)
+        if problem.start is not None:
+            self.experts.share.keep_linear()
         self.progressive = ProgressiveSums()
         self.queue = RowQueue({"X": (d,), "target": (outputs,), "weight": (), "offset": (outputs,)})
 
@@ -150,14 +155,15 @@ class NewtonStream:
             stream = copy.deepcopy(self)
             stream._learn_block()
             return stream.answer()
-        weight = self.counts[1] + self.models.start_weight
-        trace, counted = self.models.trace
-        excess = trace / counted / (2 * weight) if counted > 0 and weight > 0 else None
-        start = self.problem.start if self.counts[2] == 0 else None
+        progressive, by_name = self.progressive.result(), self.experts.by_name(self._names())
+        if self.counts[2] == 0 and self.problem.start is not None:
+            return Answer(self.problem.start.params, progressive, None, by_name)
+        if self.experts.share.leads:
+            return Answer(self.experts.share.params(len(self.problem.precision)), progressive, None, by_name)
         followers = self.coordinates.of_followers(self.followers.coef, self.followers.intercept)
         mean = self.experts.recent @ np.concatenate([self.models.mean, followers])
-        params = self.coordinates.params(mean, self.center) if start is None else start.params
-        return Answer(params, self.progressive.result(), excess, self.experts.by_name(self._names()))
+        params = self.coordinates.params(mean, self.center)
+        return Answer(params, progressive, self._excess(progressive), by_name)
 
     def record(self) -> StreamState:
         """A copy of everything that is needed to resume the stream."""
@@ -169,6 +175,17 @@ class NewtonStream:
         own = {"seen": self.counts, "center": self.center}
         experts = self.models.arrays() | self.followers.arrays() | self.experts.arrays()
         return own | experts | self.progressive.arrays()
+
+    def _excess(self, progressive: Progressive) -> float | None:
+        """trace(H^-1 S) / (2 weight); None where the stream itself tells against it.
+
+        It is valid for rows in random order. If that was so, predictions were better than the class share, and the
+        models of all rows lost no weight to those that forget the rows before, or follow single ones.
+        """
+        weight, (trace, counted) = self.counts[1] + self.models.start_weight, self.models.trace
+        steady = self.experts.recent[: len(self.learner.kappas)].mean() > 0.5 * self.experts.recent.mean()
+        better = progressive.gain is not None and progressive.gain > 0
+        return float(trace / counted / (2 * weight)) if counted > 0 and weight > 0 and steady and better else None
 
     def _block_rows(self) -> int:
         """The number of rows that the next block has."""
@@ -189,7 +206,7 @@ class NewtonStream:
             coef = np.ascontiguousarray(params.coef.numpy())  # else its layout in memory could change the last bits
             intercept = params.intercept.numpy() + self.center @ coef
             self.models.go_on_from(coef, intercept, rows)
-            self.followers.go_on_from(coef, intercept)
+            self.followers.go_on_from(coef, intercept, X[:, : len(coef)], weight, self.problem.start.weight)
         self._predict_and_follow(rows)
         if total > 0:
             self.models.join(rows, self.counts[1], int(self.counts[2]))
@@ -200,12 +217,16 @@ class NewtonStream:
         """Predict the rows by all experts, update the weights by the losses, and let the followers learn."""
         X, target, weight, offset = rows
         n_models, features = len(self.models), X[:, : len(self.center)]
+        shares = self.experts.share.predict_and_learn(target, weight, offset)
         raws = np.empty((len(self.experts.recent), *target.shape))
-        raws[:n_models] = self.coordinates.raw_predictions(X, self.models.mean) + offset
-        fixed = self.problem.intercept, self.counts[1]
-        self.followers.predict_and_learn(features, target, weight, offset, *fixed, raws[n_models:])
-        raw, loss = self.experts.mix(raws, target, weight, self.counts[0])
-        self.progressive.add(raw, target, weight, loss)
+        if self.counts[2] == 0 and self.problem.start is None and not offset.any():
+            raws[:n_models] = shares.raw  # the models know nothing yet
+        else:
+            raws[:n_models] = self.coordinates.raw_predictions(X, self.models.mean) + offset
+        self.followers.predict_and_learn(features, target, weight, offset, self.problem.intercept, raws[n_models:])
+        before = self.counts[0], self.counts[1] + self.models.start_weight
+        judged = self.experts.mix(raws, target, weight, shares, *before)
+        self.progressive.add(target, weight, *judged)
 
     def _names(self) -> list[str]:
         """The experts' names, in their order."""

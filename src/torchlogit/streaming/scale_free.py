@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, StreamState
-from torchlogit.streaming.arrays import RowQueue, put_back
+from torchlogit.streaming.arrays import RowQueue, put_back, without_share
 from torchlogit.streaming.experts import ExpertWeights
 from torchlogit.streaming.progressive import ProgressiveSums
 from torchlogit.streaming.stream import Answer, Start, StreamProblem
@@ -80,12 +80,17 @@ class ScaleFree:
         stream = ScaleFreeStream(self, StreamProblem.of(n_features, n_classes, penalty, intercept))
         if start is not None:
             stream.models.go_on_from(start)
+            stream.experts.share.keep_linear()
         return stream
 
     def resume(self, state: StreamState) -> ScaleFreeStream:
         """The stream that goes on from a record; InputError where the record is damaged."""
         stream = ScaleFreeStream(self, StreamProblem.of_state(state))
-        put_back(state.arrays, stream.arrays(), stream.queue)
+        recorded = dict(state.arrays)
+        if without_share(recorded) and {"wanted", "weight"} <= set(recorded):
+            lost = stream.experts.share_losses(recorded["wanted"], recorded["weight"])
+            recorded |= stream.experts.fresh_share(stream.progressive) | {"lost_by_share": lost}
+        put_back(recorded, stream.arrays(), stream.queue)
         return stream
 
 
@@ -122,16 +127,16 @@ class ScaleFreeModels:
 class ScaleFreeStream:
     """A ScaleFree stream under way; see `Stream`.
 
-    queue: predictions, targets, weights and losses of rows whose losses are not summed yet.
+    queue: targets, weights, predictions and losses of rows whose losses are not summed yet.
     """
 
     def __init__(self, learner: ScaleFree, problem: StreamProblem) -> None:
         outputs, rates = problem.loss.n_outputs, learner.rates
         self.learner, self.problem = learner, problem
         self.models = ScaleFreeModels(len(problem.precision) + 1, len(rates), outputs)
-        self.experts = ExpertWeights(2 * len(rates))
+        self.experts = ExpertWeights(2 * len(rates), outputs, problem.intercept)
         self.progressive = ProgressiveSums()
-        self.queue = RowQueue({"said": (outputs,), "wanted": (outputs,), "weight": (), "lost": ()})
+        self.queue = RowQueue({"wanted": (outputs,), "weight": (), "said": (outputs,), "lost": (), "lost_by_share": ()})
 
     @property
     def rows(self) -> int:
@@ -145,10 +150,10 @@ class ScaleFreeStream:
         target = np.ascontiguousarray(target, dtype=np.float64)
         weight = np.ones(len(target)) if weight is None else np.ascontiguousarray(weight, dtype=np.float64)
         offset = np.zeros_like(target) if offset is None else np.ascontiguousarray(offset, dtype=np.float64)
-        rows_before = self.models.totals[0]
+        before = self.models.totals[0], self.models.totals[1]
         raws = self._step(rows, target, weight, offset)
-        raw, loss = self.experts.mix(raws, target, weight, rows_before)
-        self.queue.append(raw, target, weight, loss)
+        shares = self.experts.share.predict_and_learn(target, weight, offset)
+        self.queue.append(target, weight, *self.experts.mix(raws, target, weight, shares, *before))
         while len(self.queue) >= SUM_ROWS:
             self.progressive.add(*self.queue.first(SUM_ROWS))
             self.queue.drop(SUM_ROWS)
@@ -159,14 +164,17 @@ class ScaleFreeStream:
         if len(self.queue):
             progressive = copy.deepcopy(progressive)
             progressive.add(*self.queue.first(len(self.queue)))
-        models, rates = self.models, self.learner.rates
+        names = [f"{kind} {rate:g}" for kind in ("rate", "mean, rate") for rate in self.learner.rates]
+        by_name = self.experts.by_name(names)
+        if self.experts.share.leads:
+            params = self.experts.share.params(len(self.problem.precision))
+            return Answer(params, progressive.result(), None, by_name)
+        models = self.models
         lag = models.lag / models.totals[3] if models.totals[3] > 0 else models.lag
         of_experts = np.concatenate([models.coef, models.coef - lag], axis=1)
         theta = np.einsum("e,pem->pm", self.experts.recent, of_experts)
         coef = torch.from_numpy(np.ascontiguousarray(theta[:-1]))
-        params = Params(coef, torch.from_numpy(theta[-1].copy()))
-        names = [f"{kind} {rate:g}" for kind in ("rate", "mean, rate") for rate in rates]
-        return Answer(params, progressive.result(), None, self.experts.by_name(names))
+        return Answer(Params(coef, torch.from_numpy(theta[-1].copy())), progressive.result(), None, by_name)
 
     def record(self) -> StreamState:
         """A copy of everything that is needed to resume the stream."""

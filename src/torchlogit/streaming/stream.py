@@ -13,9 +13,11 @@ from torchlogit.errors import InputError
 from torchlogit.losses import Loss, loss_for
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Certificate, Params, Status, StopReason, StreamState
-from torchlogit.streaming.progressive import Progressive
+from torchlogit.streaming.progressive import Progressive, plus_minus
 
 Array = NDArray[np.float64]
+
+REMEDY = "see whether a column grows with time, or whether the target can be predicted by these columns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,10 @@ class Answer:
     """The current model of a stream and what is known of its quality.
 
     progressive: the losses on rows that had not been learned from yet. excess: by how much the log loss per unit of
-    weight is expected to exceed that of the best linear model, trace(H^-1 S) / (2 weight), in nats: a statistical
-    estimate and not a bound; None where the method cannot tell. expert_weights: the share of each expert in the answer,
-    by name.
+    weight is expected to exceed that of the best linear model, trace(H^-1 S) / (2 weight), in nats, if the rows came in
+    random order: a statistical estimate and not a bound; None where the method cannot tell, or where the progressive
+    losses contradict it. expert_weights: the share of each expert in the answer, by name. "class share" is 1 if the
+    answer predicts the class share for every row, since nothing predicted better, else 0.
     """
 
     params: Params
@@ -42,20 +45,33 @@ class Answer:
     expert_weights: dict[str, float]
 
     @property
+    def warning(self) -> str | None:
+        """That the stream predicted no better than the class share, and what the model therefore is; else None."""
+        share = "always predicting the class share of the rows so far"
+        if self.expert_weights["class share"] == 1:
+            return f"predictions by the columns were no better than {share}, so all coefficients are 0; {REMEDY}"
+        if self.progressive.no_better:
+            return f"the stream's predictions were no better than {share}; {REMEDY}"
+        return None
+
+    @property
     def certificate(self) -> Certificate:
-        """A certificate without a bound: it reports the log loss on rows not learned from yet, and the excess.
+        """A certificate without a bound: it reports what was measured on rows not learned from yet, and the excess.
 
         Its status is `uncertifiable`, and its objective the progressive log loss times the weight.
         """
         losses = self.progressive
-        error = "" if losses.log_loss_error is None else f" +- {losses.log_loss_error:.2g}"
         rows = f"{losses.rows:,} rows, each read once and predicted before that"
-        known = f"log loss {losses.log_loss:.5g}{error} on {rows}"
+        known = f"log loss {losses.log_loss:.5g}{plus_minus(losses.log_loss_error)} on {rows}"
+        if losses.gain is not None:
+            known += f"; {losses.against_share}"
         if self.excess is not None:
             known += (
-                f"; expected to be about {self.excess:.1e} nats a row above the best linear model, "
-                "if the rows come in no particular order (statistical, not proven)"
+                "; if the rows came in random order, which was not checked, the model is expected to be about "
+                f"{self.excess:.1e} nats per unit of weight above the best linear model (statistical, not proven)"
             )
+        if self.warning is not None:
+            known += f". {self.warning}"
         return Certificate(Status.UNCERTIFIABLE, losses.log_loss * losses.weight, None, reason=StopReason(known=known))
 
 

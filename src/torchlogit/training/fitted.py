@@ -79,10 +79,10 @@ class Fitted:
         If l2 was chosen: the penalties that were tried, and the measure by which they were compared; else None.
     validation_history, stopped_early
         If there were validation rows: their log loss after each step, and whether it ended the fit.
-    stream, progressive, expected_excess
+    stream, progressive, expected_excess, stream_warning
         After training in one pass: the stream, which can learn from further rows; the losses of predictions made for
-        each row before learning from it; and the expected excess of the log loss over that of the best linear model,
-        in nats per unit of weight, None if unknown.
+        each row before learning from it; the expected excess of the log loss over that of the best linear model, in
+        nats per unit of weight, None if unknown; and a warning if the predictions were no better than the class share.
     """
 
     coef: Array
@@ -105,6 +105,7 @@ class Fitted:
     stream: RunningStream | None = None
     progressive: Progressive | None = None
     expected_excess: float | None = None
+    stream_warning: str | None = None
 
     @property
     def seconds(self) -> float:

@@ -132,4 +132,5 @@ def _fitted(
         stream=running,
         progressive=answer.progressive,
         expected_excess=answer.excess,
+        stream_warning=answer.warning,
     )
