@@ -33,6 +33,7 @@ LADDERS = {
         ["fingerprint"],
         ["solvers"],
         ["certificate", "separation", "pure_columns", "inference", "summary"],
+        ["balancing"],
         ["collinear", "quadratic", "metrics", "model"],
         ["objective", "prediction"],
         ["losses", "penalties", "design", "data"],

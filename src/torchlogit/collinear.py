@@ -134,8 +134,7 @@ class _Search:
         places, basis, gram = torch.arange(len(some)), some[:, :0], self.gram
         noise = torch.zeros(len(some), dtype=torch.float64)
         while len(places):
-            kept = _independent(gram, noise)
-            root = torch.linalg.cholesky(gram[kept][:, kept])
+            kept, root = _independent(gram, noise)
             new = torch.linalg.solve_triangular(root, some[:, kept].T, upper=False).T
             along = torch.linalg.solve_triangular(root, gram[kept][:, ~kept], upper=False)
             basis = torch.cat([basis, new], dim=1)
@@ -211,17 +210,17 @@ class _Search:
                     test.update(values, counted)
 
 
-def _independent(gram: Tensor, noise: Tensor) -> Tensor:
-    """Which columns are clearly independent of those kept before them, from a Gram matrix of unit diagonal: booleans.
+def _independent(gram: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Which columns are clearly independent of those kept before them, booleans, and the Cholesky factor of the kept.
 
-    A Cholesky factorisation, PANEL columns at a time, that leaves out columns with a small pivot. noise (k,): the
-    length of the part of each column that may be rounding.
+    gram (k, k): of unit diagonal. noise (k,): the length of the part of each column that may be rounding. A Cholesky
+    factorisation, PANEL columns at a time, that leaves out columns with a small pivot.
     """
     k = len(gram)
     least = noise.square().clamp(SUSPECT, NOISIEST).tolist()
     root, info = torch.linalg.cholesky_ex(gram)
     if int(info) == 0 and bool((root.diagonal().square() > torch.tensor(least)).all()):
-        return torch.ones(k, dtype=torch.bool)
+        return torch.ones(k, dtype=torch.bool), root
     root, kept = torch.zeros_like(gram), torch.zeros(k, dtype=torch.bool)
     for start in range(0, k, PANEL):
         stop = min(k, start + PANEL)
@@ -232,7 +231,7 @@ def _independent(gram: Tensor, noise: Tensor) -> Tensor:
                 column = left[:, j] / left[j, j].sqrt()
                 root[start:, start + j] = column
                 left[:, j + 1 :] -= column[:, None] * column[j + 1 : stop - start]
-    return kept
+    return kept, root[kept][:, kept].tril()
 
 
 def _fractions(place: int, one: Tensor, scale: Tensor) -> Tensor | None:

@@ -21,6 +21,7 @@ from torch import Tensor
 # A dual probability is at least this share of the model's probability, so that it stays inside the simplex. Smaller: it
 # may be nearer to 0.
 INSIDE = 1 / 16
+EPS = torch.finfo(torch.float64).eps
 TINY = 1e-300  # replaces smaller probabilities in logarithms that only have to be finite
 
 
@@ -83,6 +84,13 @@ class Loss(Protocol):
         """The residual of p + variance * raw_step, p the probability in `residual`; moved inside the simplex."""
         ...
 
+    def inside(self, residual: Tensor, target: Tensor) -> Tensor:
+        """The residual of the nearest probabilities that are none of them negative, also without rounding.
+
+        Those of a row sum to one: with several classes, the likeliest class's is one less all others'.
+        """
+        ...
+
     def spread(self, raw_step: Tensor) -> Tensor:
         """The largest change of the log-odds of two classes by this step in the raw prediction, (n,)."""
         ...
@@ -98,6 +106,11 @@ class Loss(Protocol):
     def shared(self, target: Tensor) -> Tensor:
         """Booleans (n, m): whether the other class of a contrast has a positive probability in the target, too."""
         ...
+
+
+def is_soft(target: Tensor) -> Tensor:
+    """Booleans (n,): whether a target is no label, but has probabilities between 0 and 1."""
+    return ((target > 0) & (target < 1)).any(dim=1)
 
 
 def _q_log_q(residual: Tensor, target: Tensor) -> Tensor:
@@ -177,6 +190,11 @@ class Logistic:
         p, other = target + residual, (1 - target) - residual
         moved = residual + p * other * raw_step
         return torch.minimum(torch.maximum(moved, INSIDE * p - target), (1 - target) - INSIDE * other)
+
+    def inside(self, residual: Tensor, target: Tensor) -> Tensor:
+        """-y <= q - y <= 1 - y. Where 1 - y is rounded, q stays four units in the last place below 1."""
+        highest = (1 - target) - torch.where(is_soft(target)[:, None], 4 * EPS, 0.0)
+        return torch.minimum(torch.maximum(residual, -target), highest)
 
     def spread(self, raw_step: Tensor) -> Tensor:
         """|step|."""
@@ -296,6 +314,10 @@ class Softmax:
         lifted = torch.maximum(moved, floor)
         excess = (lifted - moved).sum(dim=1, keepdim=True)  # q sums to 1 + excess: all are divided by that
         return torch.where(excess > 0, (lifted - excess * target) / (1 + excess), lifted)
+
+    def inside(self, residual: Tensor, target: Tensor) -> Tensor:
+        """q_k - y_k >= -y_k."""
+        return torch.maximum(residual, -target)
 
     def spread(self, raw_step: Tensor) -> Tensor:
         """max_k step_k - min_k step_k."""

@@ -109,6 +109,8 @@ class Certificate:
         The proof that F has no finite minimum.
     reason : StopReason or None
         Why the fit ended; None if it met its goal, or if the classes are separated.
+    collinear : tuple of Relation
+        The relations among columns that the bound takes as exact although they hold only up to rounding.
 
     Examples
     --------
@@ -121,6 +123,7 @@ class Certificate:
     bound: float | None
     separation: Separation | None = None
     reason: StopReason | None = None
+    collinear: tuple[Relation, ...] = ()
 
     @property
     def message(self) -> str:
@@ -137,7 +140,8 @@ class Certificate:
         if self.status is Status.DIVERGED:
             return ""
         if self.status is Status.CERTIFIED:
-            return f"at most {self.bound:.1e} nats above the minimum, proven ({self.relative_bound:.1e} of it)"
+            equal = ", taking columns that agree to rounding as equal" if self.collinear else ""
+            return f"at most {self.bound:.1e} nats above the minimum, proven ({self.relative_bound:.1e} of it){equal}"
         if self.bound is not None:
             return f"at most {self.bound:.3g} nats above the minimum"
         return "no bound yet" if self.status is Status.BUDGET else "no bound is known"

@@ -107,6 +107,15 @@ def test_a_model_without_a_penalty_can_be_updated(folder: Path) -> None:
     assert accuracy > 0.55
 
 
+def test_with_class_weights_there_are_no_errors(folder: Path) -> None:
+    text = run(folder, f"{COMMAND} --drop seconds,paid --class-weight balanced")
+    assert "certified" in text
+    assert "standard error" not in text
+    text = run(folder, "inspect model.safetensors")
+    assert "errors       not computed: class weights are not counts of rows" in text
+    assert "std. error" not in text
+
+
 @pytest.mark.data
 @pytest.mark.skipif(not STATS.is_dir(), reason="the shared data folder beside the project is not there")
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -201,3 +203,69 @@ def test_relations_of_whole_numbers_are_exact() -> None:
     for relation in found:
         combination = sum(factor * x[:, j] for j, factor in relation.others)
         np.testing.assert_array_equal(combination, mixed[:, relation.column - 30])
+
+
+# In exact arithmetic
+
+
+def rank(columns: Iterable[Array]) -> int:
+    """The rank of these columns over the rationals."""
+    rows, found = [list(map(Fraction, column)) for column in columns], 0
+    for j in range(len(rows[0])):
+        pivot = next((i for i in range(found, len(rows)) if rows[i][j]), None)
+        if pivot is None:
+            continue
+        rows[found], rows[pivot] = rows[pivot], rows[found]
+        for i in range(found + 1, len(rows)):
+            if rows[i][j]:
+                share = rows[i][j] / rows[found][j]
+                rows[i] = [a - share * b for a, b in zip(rows[i], rows[found], strict=True)]
+        found += 1
+        if found == len(rows):
+            break
+    return found
+
+
+def some_columns(rng: np.random.Generator) -> Array:
+    """Columns of one of several kinds, combinations of them that are exact, rounded or nearly so, and constants."""
+    n, p = int(rng.integers(8, 30)), int(rng.integers(1, 6))
+    base = [
+        lambda: rng.standard_normal((n, p)),
+        lambda: rng.integers(-3, 4, (n, p)).astype(float),
+        lambda: rng.standard_normal((n, p)) * 10.0 ** rng.uniform(-12, 12, p),
+        lambda: 1e9 * (1 + 1e-6 * rng.standard_normal((n, p))),
+        lambda: np.exp(5 * rng.standard_normal((n, p))),
+        lambda: rng.uniform(0, 1, (n, p)).round(2),
+    ][rng.integers(0, 6)]()
+    columns = [*base.T]
+    for _ in range(int(rng.integers(0, 4))):
+        factors = rng.integers(-2, 3, p).astype(float) if rng.random() < 0.6 else rng.standard_normal(p)
+        noise = rng.choice([0, 0, 1e-16, 1e-13, 1e-10, 1e-7]) * rng.standard_normal(n)
+        columns.append((base @ factors + rng.choice([0, 0, 1.0, 3.7, 100.0])) * (1 + noise))
+    columns += [np.full(n, rng.choice([3.7, 1e9 / 3, 2.0]))] if rng.random() < 0.3 else []
+    columns += [base[:, 0]] if rng.random() < 0.3 else []
+    return np.column_stack(columns)[:, rng.permutation(len(columns))]
+
+
+@pytest.mark.parametrize("first", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in range(100, 3000, 100))])
+def test_relations_hold_in_exact_arithmetic(first: int) -> None:
+    for seed in range(first, first + (40 if first == 0 else 100)):
+        rng = np.random.default_rng(seed)
+        x = some_columns(rng)
+        y = torch.from_numpy((np.arange(len(x)) % 2.0)[:, None])
+        kind = rng.choice(["dense", "sparse"])
+        design = Dense.of(torch.from_numpy(x)) if kind == "dense" else Sparse.of(scipy.sparse.csr_array(x))
+        given = Objective.of(design, y, loss=Logistic(), penalty=ElasticNet())
+        found = relations(given.conditioned() if rng.random() < 0.5 else given)
+        columns = [*x.T, np.ones(len(x))]
+        for relation in found:
+            terms = [[Fraction(factor) * Fraction(v) for v in columns[j]] for j, factor in relation.others]
+            for i, value in enumerate(columns[relation.column]):
+                parts = [term[i] for term in terms]
+                size = abs(Fraction(value)) + sum(map(abs, parts))
+                allowed = Fraction(1.5 * COLLINEAR) * size  # factors for the columns as given are rounded once more
+                assert abs(Fraction(value) - sum(parts)) <= allowed, (seed, relation)
+            if relation.exact:
+                others = [columns[j] for j, _ in relation.others]
+                assert not others or rank(others) == rank([*others, columns[relation.column]]), (seed, relation)
+        assert len(found) >= len(columns) - rank(columns), seed

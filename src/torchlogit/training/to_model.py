@@ -84,6 +84,7 @@ def _certificate_facts(certificate: Certificate) -> dict[str, Any]:
         "relative_bound": certificate.relative_bound,
         "standard_errors": certificate.standard_errors,
         "message": certificate.message,
+        "collinear": [[r.column, [list(part) for part in r.others]] for r in certificate.collinear],
         "separation": None
         if separation is None
         else {
