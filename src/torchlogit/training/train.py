@@ -91,6 +91,9 @@ def train(
         result = validator.best_of(result)
     if start is not None:  # if `begin` is None, coefficients 0 are at least as good as the given start
         result = no_worse(result, objective, begin or objective.params(objective.feasible(objective.start())))
+    if objective.conditioning is not None:  # the last step's parameters were rounded to those for the columns as given
+        at_params = replace(result.certificate, objective=value_at(objective, result.params))
+        result = replace(result, certificate=at_params)
 
     return Fitted(
         coef=result.params.coef.cpu().numpy(),
