@@ -37,7 +37,7 @@ LADDERS = {
         ["collinear", "quadratic", "metrics", "model"],
         ["objective", "prediction"],
         ["losses", "penalties", "design", "data"],
-        ["kernels", "conditioning"],
+        ["kernels", "conditioning", "exact"],
         ["records", "storage", "atomic"],
         ["errors", "pictures"],
     ],

@@ -208,7 +208,7 @@ def _run(
     assert best is not None, "the latest, or one before it"
     can_continue = reason is not None and status is Status.BUDGET
     reason = reason or StopReason(f"the solver ended after {_passes(latest[0].passes)}")
-    at_once = reason in (INTERRUPTED, BY_MONITOR)
+    at_once = reason is INTERRUPTED
     best = certify.last(*latest, best, at_once=at_once)
     if status is Status.UNCERTIFIABLE and not isinstance(solver, StochasticNewton):
         best = certify.polished(best)
@@ -307,7 +307,7 @@ class _Certifier:
         return self._bound(state)
 
     def last(self, state: State, certificate: Certificate, best: Answer, *, at_once: bool) -> Answer:
-        """The best answer once the steps have ended, with the bound that was not computed on the way, if there is one.
+        """The best answer once the steps have ended, with the bound or separation that was not looked for on the way.
 
         Where the solver does not estimate its distance from the optimum, a few Newton steps bound it, unless there is a
         time budget, or the fit has to end `at_once`.
@@ -316,6 +316,10 @@ class _Certifier:
             certificate = self._measured(state)
         if state.expected_bound is not None and state.dual_residual is not None and certificate.bound is None:
             certificate = self._bound(state)
+        unknown = best.certificate.bound is None and certificate.bound is None
+        if unknown and self.goal.time_budget is None and not at_once:
+            separation = certificate.separation or self._separation(state)
+            certificate = _separated(state, separation) if separation else certificate
         return _better(best, Answer(state.params, certificate, state.passes))
 
     def _worth_a_bound(self, state: State) -> bool:
@@ -444,8 +448,9 @@ def _remedy(objective: Objective, solver: Solver, goal: Goal, certificate: Certi
         other = "" if isinstance(solver, StochasticNewton) else ", or use solver='newton'"
         return f"Give it more passes (max_iter) or time{other}"
     reached = certificate.relative_bound
-    if reached is not None and goal.tol < reached < 1:
-        return f"The bound that was reached meets tol={1.06 * reached:.1e}"  # two digits, rounded up
+    if reached is not None and reached < 1:
+        met = reached <= goal.tol
+        return "" if met else f"The bound that was reached meets tol={1.06 * reached:.1e}"  # two digits, rounded up
     if features_are_free(objective):
         return "A small penalty (l2 > 0) on every column would make a bound possible"
     return ""

@@ -100,7 +100,11 @@ class Loss(Protocol):
         ...
 
     def contrasts(self, target: Tensor) -> Tensor:
-        """The directions of the raw prediction in which the margin of a hard label grows, (n, m, n_outputs)."""
+        """The likeliest class's raw prediction less every other class's, as directions, (n, m, n_outputs)."""
+        ...
+
+    def shared(self, target: Tensor) -> Tensor:
+        """Booleans (n, m): whether the other class of a contrast has a positive probability in the target, too."""
         ...
 
 
@@ -202,8 +206,12 @@ class Logistic:
         return torch.where(between, -raw.abs(), (2 * target - 1) * raw).squeeze(1)
 
     def contrasts(self, target: Tensor) -> Tensor:
-        """[[1]] for class 1, [[-1]] for class 0."""
-        return (2 * target - 1)[:, None, :]
+        """[[1]] for class 1, [[-1]] for class 0; for a target in between, the sign of the likelier one."""
+        return torch.where(target >= 0.5, 1.0, -1.0).to(target)[:, None, :]
+
+    def shared(self, target: Tensor) -> Tensor:
+        """[True] for a target between 0 and 1."""
+        return (target > 0) & (target < 1)
 
 
 def _tanh_ratio(size: Tensor) -> Tensor:
@@ -323,10 +331,18 @@ class Softmax:
         return own - raw.masked_fill(possible & hard, -math.inf).amax(dim=1)
 
     def contrasts(self, target: Tensor) -> Tensor:
-        """e_y - e_k for every other class k."""
+        """e_y - e_k for every other class k, in ascending order."""
         n, k = target.shape
-        others = torch.eye(k, dtype=target.dtype, device=target.device).expand(n, k, k)
-        return (target[:, None, :] - others)[target == 0].reshape(n, k - 1, k)
+        every = torch.eye(k, dtype=target.dtype, device=target.device)
+        likeliest = target.argmax(dim=1)
+        others = torch.arange(k, device=target.device) != likeliest[:, None]
+        return (every[likeliest][:, None, :] - every)[others].reshape(n, k - 1, k)
+
+    def shared(self, target: Tensor) -> Tensor:
+        """Whether y_k > 0 for every other class k, in ascending order."""
+        n, k = target.shape
+        others = torch.arange(k, device=target.device) != target.argmax(dim=1, keepdim=True)
+        return (target > 0)[others].reshape(n, k - 1)
 
 
 def loss_for(n_classes: int) -> Loss:

@@ -41,16 +41,22 @@ class Params:
 class Separation:
     """A proof that the classes are separated, so that F has no finite minimum.
 
+    The coefficients and intercepts named are those that go to infinity however F approaches its infimum. Others may go
+    to infinity too, with a sign that the data do not determine.
+
     Attributes
     ----------
     complete : bool
         Whether some linear predictor has every row strictly on its right side; otherwise some rows lie on the boundary.
     directions : tuple of (feature, output, sign)
         The coefficients that go to sign * infinity.
+    intercepts : tuple of (output, sign)
+        The intercepts that go to sign * infinity.
     """
 
     complete: bool
     directions: tuple[tuple[int, int, int], ...]
+    intercepts: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
