@@ -99,7 +99,8 @@ def _claims(problem: Problem) -> list[Claim]:
     model = estimator(**problem.settings)
     if problem.settings.get("warm_start"):
         model.fit(problem.rows, problem.y[::-1].copy(), **given)
-    model.fit(problem.rows, problem.y, **given)
+    watched = {"eval_set": (problem.rows[::2], problem.y[::2])} if problem.watched else {}
+    model.fit(problem.rows, problem.y, **given, **watched)
     certificate = model.certificate_
     logits = np.asarray(model.decision_function(problem.rows)).reshape(len(problem.X), -1)
     own = Claim(

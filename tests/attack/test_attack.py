@@ -39,26 +39,15 @@ FEW = {  # seeds of each kind; those given had a false claim once
 }
 OTHERWISE = (0, 1)
 MANY = range(1000, 1110)  # the seeds of each kind among the slow tests
-KNOWN = {  # kinds with a claim that does not hold yet, and why
-    "mixed": "F moves by more than the bound where columns that agree to rounding are replaced by others",
-    "paths": "the chosen point of path_ has the bound of the certified fit, and the coefficients of the path",
-}
 
 
-def kinds() -> list[object]:
-    return [
-        pytest.param(name, marks=pytest.mark.xfail(reason=KNOWN[name], strict=False)) if name in KNOWN else name
-        for name in KINDS
-    ]
-
-
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_claim_is_false(kind: str) -> None:
     assert faults(kind, FEW.get(kind, OTHERWISE)) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_claim_is_false_in_many_problems(kind: str) -> None:
     assert faults(kind, MANY) == []
 
