@@ -208,7 +208,7 @@ def _run(
     assert best is not None, "the latest, or one before it"
     can_continue = reason is not None and status is Status.BUDGET
     reason = reason or StopReason(f"the solver ended after {_passes(latest[0].passes)}")
-    at_once = reason in (INTERRUPTED, BY_MONITOR)
+    at_once = reason is INTERRUPTED
     best = certify.last(*latest, best, at_once=at_once)
     if status is Status.UNCERTIFIABLE and not isinstance(solver, StochasticNewton):
         best = certify.polished(best)
@@ -448,8 +448,9 @@ def _remedy(objective: Objective, solver: Solver, goal: Goal, certificate: Certi
         other = "" if isinstance(solver, StochasticNewton) else ", or use solver='newton'"
         return f"Give it more passes (max_iter) or time{other}"
     reached = certificate.relative_bound
-    if reached is not None and goal.tol < reached < 1:
-        return f"The bound that was reached meets tol={1.06 * reached:.1e}"  # two digits, rounded up
+    if reached is not None and reached < 1:
+        met = reached <= goal.tol
+        return "" if met else f"The bound that was reached meets tol={1.06 * reached:.1e}"  # two digits, rounded up
     if features_are_free(objective):
         return "A small penalty (l2 > 0) on every column would make a bound possible"
     return ""
