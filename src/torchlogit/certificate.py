@@ -42,7 +42,7 @@ from torchlogit.balancing import (
     rounding_of_dual,
     variances,
 )
-from torchlogit.collinear import relations
+from torchlogit.collinear import COLLINEAR, relations
 from torchlogit.design import Rows
 from torchlogit.losses import is_soft
 from torchlogit.objective import CHUNK, Objective
@@ -121,6 +121,7 @@ def newton_dual_bound(
         if found is None:
             return Bound(None, value)
         point, dual = found
+        gap.equal_columns = _taken_as_equal(objective, theta, equal.assumed)
     bound = gap.bound(point, dual)
     if not bound <= enough and objective.n_parameters <= MAX_WEAK and gap.from_penalty(point, dual) > bound / 2:
         bound = min(bound, *(_with_weak_balanced(gap, point, dual, equal, share, enough) for share in WEAK_SHARES))
@@ -179,6 +180,7 @@ class _Gap:
         self.row_rounding = (ROW_OPERATIONS + outputs) * UNIT
         self.sum_rounding = INFLATED * (SUM_OPERATIONS + (n * outputs) // CHUNK) * UNIT
         self.margin_rounding = _margin_rounding(objective, theta)
+        self.equal_columns = 0.0  # see `_taken_as_equal`
 
     def bound(self, point: DualPoint, dual: Tensor) -> float:
         """The gap, with all allowances for rounding; infinite or NaN where there is none."""
@@ -192,6 +194,10 @@ class _Gap:
         # most twice the divergence (Pinsker's inequality).
         error = self.margin_rounding
         margins = math.sqrt(2 * (losses.divergence + rounding)) * error + 0.25 * error * error
+        if (error := self.equal_columns) > 0:  # F changes by sum s_i (p_i - y_i) e_i to first order
+            squares = float(self.objective.total(lambda rows: [point.residual[rows].square()]))
+            slope = math.sqrt(squares) + math.sqrt(2 * (losses.divergence + rounding))
+            margins += slope * error + 0.25 * error * error
         allowance = INFLATED * (rounding + margins + self._balance_error(losses, point))
         return (1 + self.sum_rounding) * (losses.divergence + allowance + self.from_penalty(point, dual))
 
@@ -309,6 +315,27 @@ def _margin_rounding(objective: Objective, theta: Tensor) -> float:
     if (offset := objective.offset) is not None:
         size += math.sqrt(float(objective.total(lambda rows: [offset[rows].square()])))
     return INFLATED * (objective.design.shape[1] + 4) * UNIT * size
+
+
+def _taken_as_equal(objective: Objective, theta: Tensor, assumed: tuple[Relation, ...]) -> float:
+    """A bound on sqrt(sum s_i e_i^2), e_i the change of x_i' theta where columns are replaced by their combinations.
+
+    The minimum is that of F with the columns replaced, and F(w~) is that of X as given.
+    """
+    if not assumed:
+        return 0.0
+    root = math.sqrt(objective.total_weight)
+    lengths, coef = objective.coef(objective.moments[1].sqrt()[:, None])[:, 0], objective.coef(theta).abs().sum(dim=1)
+    if (moved := objective.conditioning) is not None:
+        center, scale = (torch.from_numpy(part).to(lengths) for part in (moved.center, moved.scale))
+        lengths = torch.where(scale > 0, lengths / scale, 0.0) + root * center.abs()
+        coef = coef * scale
+    sizes = [*lengths.tolist(), root]
+    terms = (
+        float(coef[r.column]) * (sizes[r.column] + sum(abs(factor) * sizes[j] for j, factor in r.others))
+        for r in assumed
+    )
+    return INFLATED * COLLINEAR * math.fsum(terms)
 
 
 # -- what is balanced -----------------------------------------------------------------------------

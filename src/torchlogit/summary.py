@@ -15,6 +15,7 @@ Array = NDArray[np.float64]
 MAX_SHOWN = 500  # the most coefficients that are shown
 MAX_RELATIONS, MAX_TERMS = 3, 4  # the most relations among columns that a line shows, and the most terms of each
 NEGLIGIBLE = 1e-6  # a constant of at most this share of the terms that it is the sum of is rounding, and not shown
+FAR_NEGLIGIBLE = 1e-11  # the same, as a share of the center of the column
 UNDETERMINED = "the data determine only combinations of their coefficients: those shown are one choice of many"
 
 
@@ -36,21 +37,26 @@ def summary(model: LogisticModel, *, elsewhere: str) -> str:
 
 
 def collinear(model: LogisticModel) -> str:
-    """Which columns are combinations of others, in the table's own units, in one line; "" where none are."""
-    found = model.facts.standard_errors.get("collinear", ())
-    units, zero = (np.append(part, end) for part, end in zip(model.units_and_zero(), (1.0, 0.0), strict=True))
-    names = [*model.feature_names, ""]
-    shown = [_relation(names, units, zero, column, dict(others)) for column, others, _ in found[:MAX_RELATIONS]]
+    """Which columns are combinations of others, in the table's own units, in one line; "" where none are known."""
+    assumed = [[*relation, False] for relation in model.facts.certificate.get("collinear", ())]
+    found = model.facts.standard_errors.get("collinear", assumed)
+    shown = [
+        f"{_relation(model, column, dict(others))}{'' if exact else ' (to rounding)'}"
+        for column, others, exact in found[:MAX_RELATIONS]
+    ]
     more = [f"and {len(found) - MAX_RELATIONS} more"] if len(found) > MAX_RELATIONS else []
     return "; ".join([*shown, *more])
 
 
-def _relation(names: list[str], units: Array, zero: Array, column: int, others: dict[int, float]) -> str:
-    """column = factor * other + ... as text; the last of the names stands for the constant column of the intercept."""
-    last = len(names) - 1
+def _relation(model: LogisticModel, column: int, others: dict[int, float]) -> str:
+    """column = factor * other + ... as text; n_features stands for the constant column of the intercept."""
+    names, last = model.feature_names, len(model.feature_names)
+    units, zero = (np.append(part, end) for part, end in zip(model.units_and_zero(), (1.0, 0.0), strict=True))
     terms = {j: factor * units[j] / units[column] for j, factor in others.items() if j != last}
     parts = [*(factor * zero[j] for j, factor in others.items()), others.get(last, 0.0), -zero[column]]
     constant, size = math.fsum(parts), math.fsum(map(abs, parts))
+    if model.center is not None:  # a constant that makes up for the rounding of factors of columns far from zero
+        size = max(size, FAR_NEGLIGIBLE / NEGLIGIBLE * abs(model.center[column]))
     shown = [_term(factor, names[j]) for j, factor in list(terms.items())[:MAX_TERMS]]
     shown += [f"... ({len(terms)} columns)"] if len(terms) > MAX_TERMS else []
     if abs(constant) > NEGLIGIBLE * size:
@@ -60,7 +66,8 @@ def _relation(names: list[str], units: Array, zero: Array, column: int, others: 
 
 def _term(factor: float, name: str) -> str:
     """A term with its sign before it."""
-    number = "" if name and f"{abs(factor):.6g}" == "1" else f"{abs(factor):.6g}"
+    number = f"{abs(factor):.{10 if abs(factor) >= 1e6 else 6}g}"
+    number = "" if name and number == "1" else number
     return f"{'-' if factor < 0 else '+'} {' '.join(part for part in (number, name) if part)}"
 
 

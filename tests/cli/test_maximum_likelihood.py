@@ -46,9 +46,9 @@ def run(folder: Path, command: str) -> str:
 
 def test_combinations_of_columns_are_named_and_the_fit_is_certified(folder: Path) -> None:
     text = run(folder, f"{COMMAND} --categorical job --require-certificate")
-    assert "collinear    paid = price - rebate; job=2 = 1 - job=0 - job=1\n" in text
+    assert "collinear    paid = price - rebate (to rounding); job=2 = 1 - job=0 - job=1\n" in text
     text = run(folder, "inspect model.safetensors")
-    assert "collinear    paid = price - rebate; job=2 = 1 - job=0 - job=1\n" in text
+    assert "collinear    paid = price - rebate (to rounding); job=2 = 1 - job=0 - job=1\n" in text
     assert "job=1 - job=0" in text
 
 
@@ -121,9 +121,9 @@ def test_with_class_weights_there_are_no_errors(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "target", "relations"),
     [
-        ("islr_oj", "Purchase", "SalePriceMM = PriceMM - DiscMM; SalePriceCH = PriceCH - DiscCH; "),
+        ("islr_oj", "Purchase", "SalePriceMM = PriceMM - DiscMM (to rounding); SalePriceCH = PriceCH - DiscCH"),
         ("hl_myopia", "myopic", "diopterhr = 3 readhr + 2 comphr + 3 studyhr + tvhr; "),
-        ("cells", "class", "perim_ch_1 = 2 fiber_length_ch_1 + 2 fiber_width_ch_1"),
+        ("cells", "class", "perim_ch_1 = 2 fiber_length_ch_1 + 2 fiber_width_ch_1 (to rounding)"),
     ],
 )
 def test_columns_that_r_leaves_out_are_named(name: str, target: str, relations: str, tmp_path: Path) -> None:
