@@ -420,3 +420,16 @@ def test_a_weight_is_a_count_of_identical_rows() -> None:
     np.testing.assert_allclose(all_errors(maximum_likelihood(X, y, count)), all_errors(repeated), rtol=1e-9)
     tenfold = maximum_likelihood(X, y, 100 * count)
     np.testing.assert_allclose(10 * all_errors(tenfold), all_errors(repeated), rtol=1e-9)
+
+
+@pytest.mark.parametrize("near", [1e-3, 1e-4, 1e-5])
+def test_columns_that_are_nearly_collinear_have_their_errors(near: float) -> None:
+    rng = np.random.default_rng(0)
+    a, z = rng.standard_normal((2, 500))
+    y = (a + z + rng.logistic(size=500) > 0).astype(int)
+    other = a + near * z
+    close = known(LogisticRegression(l2=0.0).fit(np.column_stack([a, other]), y))
+    apart = known(LogisticRegression(l2=0.0).fit(np.column_stack([a, (other - a) / near]), y))
+    expected = errors_of(apart, [1, 0, 0], [0, 1 / near, 0], [0, 0, 1], [1, 0.3, 1])
+    found = errors_of(close, [1, 1, 0], [0, 1, 0], [0, 0, 1], [1, 1 + 0.3 * near, 1])
+    np.testing.assert_allclose(found, expected, rtol=3e-6)

@@ -7,50 +7,84 @@ q in the simplex with u = -X'(s (q - y)) zero on the unpenalised columns,
     F(w~) - min F  <=  sum_i s_i KL(q_i || p~_i)  +  Omega(w~) + Omega*(u) - <w~, u>
 
 (the Fenchel-Young gap of the losses plus that of the penalty; both are sums of terms that are not
-negative). Nothing about the step is trusted: q is moved inside the simplex, made to satisfy the
-conditions on the unpenalised columns (`_balanced`), u is summed from it in float64, the margins of w~
-are computed from w~ as returned, and an allowance for rounding is added. In the code q is carried as
-`residual` = q - y, and u is called `dual`; q is *balanced* on a column where u is zero.
+negative). Nothing about the step is trusted: q is moved inside the simplex and made to satisfy the
+conditions (`_balanced`), u is summed from it in float64, and the margins of w~ are computed from w~ as
+returned. In the code q is carried as `residual` = q - y, and u is called `dual`; q is *balanced* on a
+coefficient where u is equal to a target, which is zero for one without a penalty.
 
-With no penalty, accepting q is itself a proof that a finite minimum exists: strictly positive weights
-that balance every column exist if and only if no direction separates the classes (Stiemke 1915).
+Every sum is rounded, so u is never balanced exactly. But an exactly balanced q* exists near q wherever
+Newton's method for the balance provably converges (`_Reach`), and the bound is that of q*. The same serves
+coefficients with a weak penalty, whose own term would magnify rounding by 1 / l2: q is balanced to Omega's
+slope at w~ there, and the term vanishes. All rounding terms are derived in docs/decisions/0027.
+
+With no penalty, an exactly balanced q* whose Hessian is not singular is itself a proof that a finite
+minimum exists: such weights exist if and only if no direction separates the classes (Stiemke 1915).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from torchlogit.balancing import (
+    INFLATED,
+    SUM_OPERATIONS,
+    UNIT,
+    DualPoint,
+    EqualColumns,
+    Relations,
+    balanced,
+    balanced_intercept,
+    rounding_of_dual,
+    variances,
+)
+from torchlogit.collinear import COLLINEAR, relations
 from torchlogit.design import Rows
-from torchlogit.objective import Objective
-from torchlogit.quadratic import Factor, factor
+from torchlogit.losses import is_soft
+from torchlogit.objective import CHUNK, Objective
+from torchlogit.records import Relation
 
-EPS = torch.finfo(torch.float64).eps
-ROUNDING = 16 * EPS  # error of a float64 sum over blocks, relative to the sum of absolute terms; larger: looser bounds
+# Operations behind a term of a row's divergence, its functions included, to which those over the classes are added;
+# torch's exp, log and log1p are right to one unit in the last place. Larger: looser bounds.
+ROW_OPERATIONS = 16
 # Share of the divergence up to which an allowance is bounded roughly; above it, it is summed over the rows. Larger:
 # fewer sums, looser bounds.
 NEGLIGIBLE = 0.01
 # The most parameters with which features without a penalty are balanced, which factors a square matrix of them. Larger:
 # bounds for wider problems, whose matrices take more time and memory.
 MAX_PARAMETERS = 10_000
-MAX_MOVE = 0.5  # log-odds by which balancing may move a dual probability: below 1, so that it stays inside (0, 1)
-MAX_REPAIRS = 4  # the most Newton steps for balancing a dual point; where they are not enough, there is no bound
+MAX_WEAK = 2500  # the most parameters with which weakly penalised ones are balanced too, for the same reason
+# Shares of the penalty's mean gap above which a coefficient counts as weakly penalised, tried in turn. Smaller: more
+# coefficients are balanced, whose Hessian may be singular.
+WEAK_SHARES = (1e-6, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """F(w~) - min F <= value, in nats; None where the dual point could not be made feasible. `objective` is F(w~)."""
+    """F(w~) - min F <= value, in nats; None where the dual point could not be made feasible.
+
+    objective: F(w~). collinear: the relations among columns that the bound takes as exact though they hold only up to
+    rounding.
+    """
 
     value: float | None
     objective: float
+    collinear: tuple[Relation, ...] = ()
 
 
-def newton_dual_bound(objective: Objective, theta: Tensor, dual_residual: Tensor) -> Bound:
-    """The bound at theta from the dual point of a Newton step: one pass, or two where features have no penalty.
+def newton_dual_bound(
+    objective: Objective,
+    theta: Tensor,
+    dual_residual: Tensor,
+    *,
+    enough: float = 0.0,
+    collinear: Relations | None = None,
+) -> Bound:
+    """The bound at theta from the dual point of a Newton step: one pass, and more where coefficients are balanced.
 
     Parameters
     ----------
@@ -60,62 +94,39 @@ def newton_dual_bound(objective: Objective, theta: Tensor, dual_residual: Tensor
         The point to certify, usually the one that the step led to.
     dual_residual : (n, n_outputs)
         q - target, from `Loss.dual_point`. Any other is allowed, and gives a valid bound or none.
+    enough : float
+        A bound, in nats, that need not become smaller at the cost of further passes.
+    collinear : callable, optional
+        Returns the relations among the columns without a penalty; by default `relations`. It is called where their
+        Hessian is singular.
 
     References
     ----------
     Weak duality for generalised linear models: Rockafellar 1970, section 31. The dual point and its use are
     torchlogit's own (docs/certificate.md).
     """
-    point = _balanced_intercept(objective, dual_residual)
+    point = balanced_intercept(objective, dual_residual)
+    raw, dual = _raw_and_dual(objective, theta, dual_residual if point is None else point.residual)
+    value = objective.value(theta, raw)
+    free = features_are_free(objective)
+    if not math.isfinite(value) or (free and (point is None or too_many_free(objective))):
+        return Bound(None, value)
+    gap = _Gap(objective, theta, raw, value)
     if point is None:
-        return Bound(None, objective.value(theta, objective.raw(theta)))
-    raw, dual = _raw_and_dual(objective, theta, point.residual)
-    if too_many_free(objective):
-        return Bound(None, objective.value(theta, raw))
-    if features_are_free(objective):
-        balanced = _balanced(objective, point.residual, dual)
-        if balanced is None:
-            return Bound(None, objective.value(theta, raw))
-        if balanced.residual is not point.residual:
-            dual = objective.dual(balanced.residual)
-        point = balanced
-    rounding = _rounding(objective, point.residual) + _dual_error(objective, point)
-    share = _share_within_range(objective, dual, rounding)
-    if share < 1:
-        point, dual = _DualPoint(share * point.residual, point.log_odds_error), share * dual
-    losses = _losses(objective, raw, point.residual)
-    value = losses.value + objective.penalty.value(objective.coef(theta))
-    penalty = objective.penalty.fenchel_young(*(objective.coef(part) for part in (theta, dual, rounding)))
-    allowance = _margin_rounding(objective, theta, losses) + _divergence_error(objective, raw, losses, point)
-    bound = (1 + ROUNDING) * (losses.divergence + ROUNDING * losses.size + penalty + allowance)
-    return Bound(bound if math.isfinite(bound) else None, value)
-
-
-@dataclass(frozen=True, slots=True)
-class _DualPoint:
-    """A dual point q, as residual = q - target, balanced on the unpenalised columns up to rounding.
-
-    An exactly balanced dual point exists whose log-odds differ from this one's by at most `log_odds_error` in every
-    row. The bound is that of the exactly balanced point.
-    """
-
-    residual: Tensor
-    log_odds_error: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Losses:
-    """Weighted sums over the rows, at raw predictions with probabilities p and a dual point q.
-
-    value: the losses. divergence: KL(q || p). size: the absolute terms that the divergence is made of. entropy: of q.
-    spread: the largest less the smallest raw prediction of a row (the size of the logit for two classes).
-    """
-
-    value: float
-    divergence: float
-    size: float
-    entropy: float
-    spread: float
+        return Bound(gap.trivial(), value)
+    equal = EqualColumns(objective, collinear or partial(relations, objective))
+    if free:
+        zero, demand = torch.zeros_like(theta), partial(_unpenalised, objective)
+        found = balanced(objective, point.residual, dual, demand, zero, equal, enough)
+        if found is None:
+            return Bound(None, value)
+        point, dual = found
+        gap.equal_columns = _taken_as_equal(objective, theta, equal.assumed)
+    bound = gap.bound(point, dual)
+    if not bound <= enough and objective.n_parameters <= MAX_WEAK and gap.from_penalty(point, dual) > bound / 2:
+        bound = min(bound, *(_with_weak_balanced(gap, point, dual, equal, share, enough) for share in WEAK_SHARES))
+    bound = min(bound, gap.trivial())
+    return Bound(bound if math.isfinite(bound) else None, value, equal.assumed)
 
 
 def features_are_free(objective: Objective) -> bool:
@@ -129,85 +140,8 @@ def too_many_free(objective: Objective) -> bool:
     return objective.n_parameters > MAX_PARAMETERS and features_are_free(objective)
 
 
-def _losses(objective: Objective, raw: Tensor, residual: Tensor) -> _Losses:
-    """The sums of `_Losses`.
-
-    KL(q || p) = value(raw, q) + sum q ln q, where value(raw, q) = value(raw, y) - (q - y) raw loses no digits.
-    """
-    loss = objective.loss
-
-    def terms(rows: slice) -> list[Tensor]:
-        z, r, y = raw[rows], residual[rows], objective.target[rows]
-        value, tilt, entropy = loss.value(z, y), r * z, loss.negative_entropy(r, y)
-        divergence = (value - tilt.sum(dim=1) + entropy).clamp(min=0)
-        size = value + tilt.abs().sum(dim=1) + entropy.abs() + r.abs().sum(dim=1)
-        return [value, divergence, size, entropy.abs(), loss.spread(z)]
-
-    return _Losses(*objective.total(terms).tolist())
-
-
-def _margin_rounding(objective: Objective, theta: Tensor, losses: _Losses) -> float:
-    """By how much rounding in the margins x_i' theta, whose terms may cancel, can change the divergence.
-
-    An error e_i in a margin changes the row's divergence by at most |p_i - q_i| |e_i| + e_i^2. sqrt(sum s_i e_i^2) is
-    at most eps sum_j |theta_j| |x_j|, |x_j| the length of column j; sum s_i |p_i - q_i|^2 is at most twice the
-    divergence (Pinsker's inequality).
-    """
-    # error * error, here and below: Python's ** raises OverflowError where the result is infinite
-    error = ROUNDING * float((objective.moments[1].sqrt()[:, None] * theta.abs()).sum())
-    return math.sqrt(2 * (losses.divergence + ROUNDING * losses.size)) * error + error * error
-
-
-def _divergence_error(objective: Objective, raw: Tensor, losses: _Losses, point: _DualPoint) -> float:
-    """By how much the divergence of the exactly balanced point may exceed this point's.
-
-    To first order it is the change in log-odds times the derivative of the divergence by the log-odds l of q, which is
-    C (l - z), C the variance at q. Its absolute value is at most twice the entropy of q, which bounds C l, plus the
-    spread of z. That rough bound is used where it is negligible; elsewhere the derivatives are summed. The
-    second-order term is at most log_odds_error^2 for each unit of weight.
-    """
-    loss, target = objective.loss, objective.target
-
-    def slopes(rows: slice) -> list[Tensor]:
-        z, r, y = raw[rows], point.residual[rows], target[rows]
-        return [loss.curvature_product(r, y, loss.canonical(r, y) - z).abs_()]
-
-    slope = 2 * losses.entropy + losses.spread
-    error = point.log_odds_error
-    if error * slope > NEGLIGIBLE * losses.divergence:
-        slope = float(objective.total(slopes))
-    return error * slope + error * error * objective.total_weight
-
-
-def _dual_error(objective: Objective, point: _DualPoint) -> Tensor:
-    """By how much each entry of the exactly balanced point's dual may differ from this point's: (p, 1)."""
-
-    def squared_variance(rows: slice) -> list[Tensor]:
-        q = objective.target[rows] + point.residual[rows]
-        return [(q * (1 - q)).square_()]
-
-    size = float(objective.total(squared_variance))
-    return point.log_odds_error * math.sqrt(size) * objective.moments[1].sqrt()[:, None]
-
-
-def _share_within_range(objective: Objective, dual: Tensor, rounding: Tensor) -> float:
-    """The largest c <= 1 for which c * dual lies where Omega's conjugate is finite.
-
-    c (q - target) is a dual point too, between the target and q, and is balanced wherever q - target is. Columns whose
-    dual has to be zero are left out: they are balanced.
-    """
-    low, high = objective.dual_range
-    low, high, dual = (objective.coef(part) for part in (low, high, dual))
-    limit = torch.where(dual > 0, high, -low)
-    within = limit - 2 * objective.coef(rounding)
-    outside = (within < dual.abs()) & (limit != 0)
-    if not bool(outside.any()):
-        return 1.0
-    return max(0.0, float((within / dual.abs())[outside].min()))
-
-
 def _raw_and_dual(objective: Objective, theta: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
-    """X theta and -X'(s residual) in one reading of X."""
+    """X theta + offset and -X'(s residual) in one reading of X."""
     raw = objective.empty()
 
     def term(rows: slice, block: Rows) -> Tensor:
@@ -218,119 +152,231 @@ def _raw_and_dual(objective: Objective, theta: Tensor, residual: Tensor) -> tupl
     return raw if objective.offset is None else raw.add_(objective.offset), dual
 
 
-def _rounding(objective: Objective, residual: Tensor) -> Tensor:
-    """A bound on the rounding error of -X'(s residual), (p, 1): 16 eps |x_j| |residual|.
+# -- the gap of a dual point ----------------------------------------------------------------------
 
-    By the Cauchy-Schwarz inequality that is at least 16 eps times the sum of absolute terms.
+
+@dataclass(frozen=True, slots=True)
+class _Losses:
+    """Weighted sums over the rows, at raw predictions with probabilities p and a dual point q.
+
+    divergence: KL(q || p). size: the absolute terms that the divergence is made of. entropy: of q. spread: the largest
+    less the smallest raw prediction of a row (the size of the logit for two classes). soft: the same and that of q's
+    log-odds, over the rows whose target is no label.
     """
-    squares = objective.moments[1]
-    size = float(objective.total(lambda rows: [residual[rows].square()]))
-    return (ROUNDING * squares.sqrt() * math.sqrt(size))[:, None]
+
+    divergence: float
+    size: float
+    entropy: float
+    spread: float
+    soft: float
 
 
-def _balanced_intercept(objective: Objective, residual: Tensor) -> _DualPoint | None:
-    """The dual point whose weighted residuals sum to zero, as an unpenalised intercept requires, or None: no pass."""
-    if not objective.design.has_intercept:
-        return _DualPoint(residual, 0.0)
-    basis, loss, target = objective.basis(), objective.loss, objective.target
-    total = float(objective.total(lambda rows: [residual[rows].abs()]))
+class _Gap:
+    """The duality gap between a point theta, with its raw prediction and F, and dual points."""
 
-    for _ in range(MAX_REPAIRS):
-        variances = (
-            loss.total_variance(residual[rows], target[rows], objective.weight[rows]) for rows in objective.chunks()
-        )
-        factored = factor(basis.T @ torch.stack(list(variances)).sum(dim=0) @ basis)
-        imbalance = objective.total(partial(_by_output, residual)) @ basis
-        if float(imbalance.abs().max()) <= ROUNDING * total:
-            reach = (basis.abs() @ factored.inverse().abs()).sum(dim=1)
-            left = float(imbalance.abs().max()) + ROUNDING * total
-            return _DualPoint(residual, 2 * left * float(reach.max()))
-        shift = (factored.solve(imbalance[:, None])[:, 0] @ basis.T)[None, :]
-        if not float(loss.spread(shift).max()) < MAX_MOVE:
-            return None
-        residual = _moved(objective, residual, -shift.expand_as(residual))
-    return None
+    def __init__(self, objective: Objective, theta: Tensor, raw: Tensor, value: float) -> None:
+        self.objective, self.theta, self.raw, self.value = objective, theta, raw, value
+        n, outputs = objective.target.shape
+        self.row_rounding = (ROW_OPERATIONS + outputs) * UNIT
+        self.sum_rounding = INFLATED * (SUM_OPERATIONS + (n * outputs) // CHUNK) * UNIT
+        self.margin_rounding = _margin_rounding(objective, theta)
+        self.equal_columns = 0.0  # see `_taken_as_equal`
+
+    def bound(self, point: DualPoint, dual: Tensor) -> float:
+        """The gap, with all allowances for rounding; infinite or NaN where there is none."""
+        share = 1.0 if point.balanced is not None else self._share_within_range(point, dual)
+        if share < 1:
+            point, dual = replace(point, residual=share * point.residual), share * dual
+        losses = self._losses(point.residual)
+        rounding = self.row_rounding * losses.size + 4 * self.raw.shape[1] * UNIT * losses.soft
+        # By how much rounding in the margins x_i' theta, whose terms may cancel, can change the divergence: an error
+        # e_i in a margin changes the row's by at most |p_i - q_i| |e_i| + e_i^2 / 4, and sum s_i |p_i - q_i|^2 is at
+        # most twice the divergence (Pinsker's inequality).
+        error = self.margin_rounding
+        margins = math.sqrt(2 * (losses.divergence + rounding)) * error + 0.25 * error * error
+        if (error := self.equal_columns) > 0:  # F changes by sum s_i (p_i - y_i) e_i to first order
+            squares = float(self.objective.total(lambda rows: [point.residual[rows].square()]))
+            slope = math.sqrt(squares) + math.sqrt(2 * (losses.divergence + rounding))
+            margins += slope * error + 0.25 * error * error
+        allowance = INFLATED * (rounding + margins + self._balance_error(losses, point))
+        return (1 + self.sum_rounding) * (losses.divergence + allowance + self.from_penalty(point, dual))
+
+    def trivial(self) -> float:
+        """F and its rounding: a bound, since no loss is negative."""
+        margins = math.sqrt(2 * self.objective.total_weight) * self.margin_rounding
+        return (1 + self.sum_rounding + self.row_rounding) * self.value + INFLATED * margins
+
+    def from_penalty(self, point: DualPoint, dual: Tensor) -> float:
+        """The penalty's part of the gap."""
+        return float(self.parts(point, dual).sum())
+
+    def parts(self, point: DualPoint, dual: Tensor) -> Tensor:
+        """Each coefficient's part, (n_features, n_outputs)."""
+        objective = self.objective
+        rounding = rounding_of_dual(objective, point.residual) + self._dual_error(point)
+        if point.balanced is not None and point.slope is not None:
+            dual = torch.where(point.balanced, point.slope, dual)
+            rounding = torch.where(point.balanced, 0.0, rounding.expand_as(dual))
+        return objective.penalty.fenchel_young_parts(*(objective.coef(part) for part in (self.theta, dual, rounding)))
+
+    def _losses(self, residual: Tensor) -> _Losses:
+        """The sums of `_Losses`.
+
+        KL(q || p) = value(raw, q) + sum q ln q, where value(raw, q) = value(raw, y) - (q - y) raw loses no digits.
+        """
+        objective, loss = self.objective, self.objective.loss
+
+        def terms(rows: slice) -> list[Tensor]:
+            z, r, y = self.raw[rows], residual[rows], objective.target[rows]
+            value, tilt, entropy = loss.value(z, y), r * z, loss.negative_entropy(r, y)
+            divergence = (value - tilt.sum(dim=1) + entropy).clamp(min=0)
+            size = value + tilt.abs().sum(dim=1) + entropy.abs() + r.abs().sum(dim=1)
+            return [divergence, size, entropy.abs(), loss.spread(z)]
+
+        soft = 0.0
+        if objective.soft_weight > 0:
+
+            def spreads(rows: slice) -> list[Tensor]:
+                z, r, y = self.raw[rows], residual[rows], objective.target[rows]
+                return [torch.where(is_soft(y), 1 + loss.spread(z) + loss.spread(loss.canonical(r, y)), 0.0)]
+
+            soft = float(objective.total(spreads))
+        divergence, size, entropy, spread = objective.total(terms).tolist()
+        return _Losses(divergence, size, entropy, spread, soft)
+
+    def _balance_error(self, losses: _Losses, point: DualPoint) -> float:
+        """By how much the divergence of the exactly balanced point q* may exceed this point's.
+
+        KL(q* || p) = KL(q || p) + KL(q* || q) + <q* - q, l - z>, l the log-odds of q. Let d be the largest difference
+        of log-odds, C the variance at q. Variances between q and q* are at most e^d C, so sum KL(q* || q) is at most
+        e^d / 2 times the squared distance, and the last term at most e^d times the distance times the root of
+        sum s (l - z)' C (l - z); also at most (e^d - 1) sum s |C (l - z)|, and |C (l - z)| at most twice the entropy of
+        q plus the spread of z. That rough bound is used where it is negligible; elsewhere the terms are summed.
+        """
+        objective, loss = self.objective, self.objective.loss
+
+        def slopes(rows: slice) -> list[Tensor]:
+            z, r, y = self.raw[rows], point.residual[rows], objective.target[rows]
+            away = loss.canonical(r, y) - z
+            curved = loss.curvature_product(r, y, away)
+            return [curved.abs(), (curved * away).clamp_(min=0)]
+
+        growth, error = math.exp(point.log_odds_error), math.expm1(point.log_odds_error)
+        first = error * (2 * losses.entropy + losses.spread)
+        if first > NEGLIGIBLE * losses.divergence:
+            slope, square = objective.total(slopes).tolist()
+            size = math.sqrt(2 * objective.total_weight)
+            rough = error * (slope + size * self.margin_rounding + self.row_rounding * losses.size)
+            length = math.sqrt(square + self.row_rounding * losses.size) + self.margin_rounding
+            first = min(rough, growth * point.distance * length)
+        return first + 0.5 * growth * point.distance**2
+
+    def _dual_error(self, point: DualPoint) -> Tensor:
+        """By how much each entry of the exactly balanced point's dual may differ from this point's: (p, 1).
+
+        sum s |x_ij| |q* - q| is at most |x_j| times the smaller of (e^d - 1) times the length of the variances, and
+        half of e^d times the distance, see `_balance_error`.
+        """
+        objective = self.objective
+
+        def squared_variance(rows: slice) -> list[Tensor]:
+            return [variances(point.residual[rows], objective.target[rows]).square_()]
+
+        size = float(objective.total(squared_variance))
+        growth, error = math.exp(point.log_odds_error), math.expm1(point.log_odds_error)
+        moved = min(error * math.sqrt(size), 0.5 * growth * point.distance)
+        return INFLATED * moved * objective.moments[1].sqrt()[:, None]
+
+    def _share_within_range(self, point: DualPoint, dual: Tensor) -> float:
+        """The largest c <= 1 for which c * dual lies where Omega's conjugate is finite.
+
+        c (q - target) is a dual point too, between the target and q, and is balanced wherever q - target is. Columns
+        whose dual has to be zero are left out: they are balanced.
+        """
+        objective = self.objective
+        rounding = rounding_of_dual(objective, point.residual) + self._dual_error(point)
+        low, high = objective.dual_range
+        low, high, dual = (objective.coef(part) for part in (low, high, dual))
+        limit = torch.where(dual > 0, high, -low)
+        within = limit - 2 * objective.coef(rounding)
+        outside = (within < dual.abs()) & (limit != 0)
+        if not bool(outside.any()):
+            return 1.0
+        return max(0.0, float((within / dual.abs())[outside].min()))
 
 
-def _by_output(values: Tensor, rows: slice) -> tuple[Tensor, ...]:
-    return values[rows].unbind(dim=1)
+def _margin_rounding(objective: Objective, theta: Tensor) -> float:
+    """A bound on sqrt(sum s_i e_i^2), e_i the rounding error of the raw prediction x_i' theta + o_i.
 
-
-def _moved(objective: Objective, residual: Tensor, shift: Tensor) -> Tensor:
-    """The dual point whose log-odds have moved by `shift`, to first order."""
-    curved, target = objective.loss.curvature_product, objective.target
-    return objective.each(lambda rows: residual[rows] + curved(residual[rows], target[rows], shift[rows]))
-
-
-def _balanced(objective: Objective, residual: Tensor, dual: Tensor) -> _DualPoint | None:
-    """The dual point balanced on every unpenalised column, or None where that cannot be done.
-
-    Solves G t = dual_U, G the Hessian at q on those columns U, and moves q_i by -variance_i x_i' t. Every probability
-    stays strictly inside (0, 1) while |x_i' t| < 1/2. The move that the rounding error of dual_U could require is added
-    to |x_i' t|, so that a q whose small entries are only rounding is refused. A column whose coefficient is free on one
-    side of zero has to be balanced only where its dual is on the wrong side.
+    e_i is at most (p + 4) units times sum_j |x_ij theta_j| + |o_i|, the rounding of conditioned columns and intercepts
+    included.
     """
-    free = _to_be_balanced(objective, residual, dual)
-    factored = _factored(objective, residual, free)
-    for _ in range(MAX_REPAIRS):
-        if factored is None:
-            return None
-        imbalance = objective.to_free(dual)[free]
-        rounding = _rounding(objective, residual).repeat(objective.n_free, 1)[free, 0]
-        step = torch.zeros(len(free), dtype=torch.float64, device=dual.device)
-        step[free] = factored.solve(imbalance[:, None])[:, 0]
-        shift = objective.product(objective.from_free(step))
-        move = float(objective.loss.spread(shift).max())
-        move += _move_by_rounding(objective, factored.inverse(), rounding, free)
-        if not move < MAX_MOVE:
-            return None
-        more = _to_be_balanced(objective, residual, dual) | free
-        if bool((imbalance.abs() <= 4 * rounding).all()) and bool((more == free).all()):
-            return _DualPoint(residual, 2 * move)
-        residual = _moved(objective, residual, shift)
-        dual = objective.dual(residual)
-        more = _to_be_balanced(objective, residual, dual) | free
-        if bool((more != free).any()):
-            free, factored = more, _factored(objective, residual, more)
-    return None
+    size = float((objective.moments[1].sqrt()[:, None] * theta.abs()).sum())
+    if (offset := objective.offset) is not None:
+        size += math.sqrt(float(objective.total(lambda rows: [offset[rows].square()])))
+    return INFLATED * (objective.design.shape[1] + 4) * UNIT * size
 
 
-def _to_be_balanced(objective: Objective, residual: Tensor, dual: Tensor) -> Tensor:
-    """Booleans for the free coordinates: whether the dual has to be zero there.
+def _taken_as_equal(objective: Objective, theta: Tensor, assumed: tuple[Relation, ...]) -> float:
+    """A bound on sqrt(sum s_i e_i^2), e_i the change of x_i' theta where columns are replaced by their combinations.
+
+    The minimum is that of F with the columns replaced, and F(w~) is that of X as given.
+    """
+    if not assumed:
+        return 0.0
+    root = math.sqrt(objective.total_weight)
+    lengths, coef = objective.coef(objective.moments[1].sqrt()[:, None])[:, 0], objective.coef(theta).abs().sum(dim=1)
+    if (moved := objective.conditioning) is not None:
+        center, scale = (torch.from_numpy(part).to(lengths) for part in (moved.center, moved.scale))
+        lengths = torch.where(scale > 0, lengths / scale, 0.0) + root * center.abs()
+        coef = coef * scale
+    sizes = [*lengths.tolist(), root]
+    terms = (
+        float(coef[r.column]) * (sizes[r.column] + sum(abs(factor) * sizes[j] for j, factor in r.others))
+        for r in assumed
+    )
+    return INFLATED * COLLINEAR * math.fsum(terms)
+
+
+# -- what is balanced -----------------------------------------------------------------------------
+
+
+def _unpenalised(objective: Objective, residual: Tensor, dual: Tensor) -> Tensor:
+    """Booleans (p, n_outputs): the coefficients where the dual has to be zero.
 
     It has to where a coefficient is free on both sides of zero, or on the one side that its dual is on.
     """
     low, high = (end.expand_as(dual) for end in objective.dual_range)
-    slack = 8 * _rounding(objective, residual)
+    slack = 8 * rounding_of_dual(objective, residual)
     wrong = ((high == 0) & (dual > -slack)) | ((low == 0) & (dual < slack))
-    free = ((low == 0) & (high == 0)) | wrong
-    n_free = objective.n_free
-    return (free if n_free == free.shape[1] else free[:, :1].expand(-1, n_free)).T.reshape(-1)
+    return ((low == 0) & (high == 0)) | wrong
 
 
-def _factored(objective: Objective, residual: Tensor, free: Tensor) -> Factor | None:
-    """The Hessian at q on these coordinates, factored, or None where its rank is lower than that of the data.
+def _with_weak_balanced(
+    gap: _Gap, point: DualPoint, dual: Tensor, equal: EqualColumns, share: float, enough: float
+) -> float:
+    """The bound of a dual point that is also balanced on weakly penalised coefficients; infinite where there is none.
 
-    Rank that is missing because probabilities vanish, not because columns are collinear, belongs to directions along
-    which no imbalance can be seen, and then balance proves nothing. The rank of the data is that of the Hessian with
-    equal probabilities, in which every row counts.
+    A coefficient's part of the gap is (u - slope)^2 / (2 l2), which magnifies every inexactness of u where l2 is small
+    for the column. Those whose part is more than this share of the mean part are balanced to the penalty's slope.
     """
-    factored = factor(objective.hessian(residual)[free][:, free])
-    if factored.triangular:
-        return factored
-    even = objective.residual(objective.empty().zero_())
-    return factored if factored.rank >= factor(objective.hessian(even)[free][:, free]).rank else None
-
-
-def _move_by_rounding(objective: Objective, inverse: Tensor, rounding: Tensor, free: Tensor) -> float:
-    """The largest move in log-odds that an imbalance e within `rounding` could require: |x_i|_(1/G) |e|_(1/G)."""
-    size = math.sqrt(float(rounding @ inverse.abs() @ rounding))
-    p = objective.design.shape[1]
-    n_free = len(free) // p
-    full = torch.zeros(n_free * p, n_free * p, dtype=inverse.dtype, device=inverse.device)
-    full[torch.outer(free, free)] = inverse.reshape(-1)
-    trace = full.reshape(n_free, p, n_free, p).diagonal(dim1=0, dim2=2).sum(dim=2)
-    longest = 0.0
-    for _, block in objective.design.blocks():
-        longest = max(longest, float(block.quadratic(trace).max()))
-    return math.sqrt(2 * max(longest, 0.0)) * size
+    objective = gap.objective
+    parts, slope = gap.parts(point, dual), objective.penalty.slope(objective.coef(gap.theta))
+    weak = (parts > share * parts.mean()) & slope.isfinite()
+    if objective.n_free < weak.shape[1]:
+        weak = weak.any(dim=1, keepdim=True).expand_as(weak)
+    if not bool(weak.any()):
+        return math.inf
+    pad = objective.design.shape[1] - objective.n_features
+    weak = torch.nn.functional.pad(weak, (0, 0, 0, pad))
+    slope = torch.nn.functional.pad(torch.where(weak[: len(slope)], slope, 0.0), (0, 0, 0, pad))
+    slope = objective.visible(slope) if objective.penalty.smooth else slope
+    demand = lambda residual, dual: weak | _unpenalised(objective, residual, dual)  # noqa: E731
+    found = balanced(objective, point.residual, dual, demand, slope, equal, enough)
+    if found is None:
+        return math.inf
+    point, dual = found
+    last = weak.all(dim=1) if not objective.penalty.smooth and weak.shape[1] > 1 else torch.zeros_like(weak[:, 0])
+    exact = weak.clone()
+    exact[last, -1] = False
+    return gap.bound(replace(point, balanced=exact, slope=slope), dual)

@@ -28,6 +28,7 @@ from torchlogit.records import (
     Certificate,
     FitResult,
     Params,
+    Relation,
     Separation,
     Snapshot,
     State,
@@ -250,6 +251,11 @@ def _certificate(tree: dict[str, Any]) -> Certificate:
     separation, reason = tree["separation"], tree["reason"]
     if separation is not None:
         directions = tuple((feature, output, sign) for feature, output, sign in separation["directions"])
-        separation = Separation(separation["complete"], directions)
+        intercepts = tuple((output, sign) for output, sign in separation.get("intercepts", ()))
+        separation = Separation(separation["complete"], directions, intercepts)
     reason = None if reason is None else StopReason(**reason)
-    return Certificate(Status(tree["status"]), tree["objective"], tree["bound"], separation, reason)
+    collinear = tuple(
+        Relation(part["column"], tuple((j, factor) for j, factor in part["others"]), part["exact"])
+        for part in tree["collinear"]
+    )
+    return Certificate(Status(tree["status"]), tree["objective"], tree["bound"], separation, reason, collinear)

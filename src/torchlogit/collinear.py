@@ -42,8 +42,9 @@ COLLINEAR = 64 * EPS  # relations hold up to this share of the sum of their abso
 SUSPECT = 1e-10
 NOISIEST = 0.5  # the same where a column is mostly rounding errors; below 1, so that the first one is always kept
 PANEL = 64  # columns that are factored at a time; larger: fewer products of matrices, more of vectors
-DENOMINATOR = 64  # the largest common denominator of factors that are tried as fractions
-NEAR_FRACTION = 1e-6  # factors are tried as fractions where that changes no term by more than this share of the column
+# Factors are tried as fractions up to this common denominator where that changes no term by more than this share of the
+# column: precise ones, and whole numbers behind rounding errors. Larger: more attempts, which fail in the first rows.
+PRECISE, ROUGH = (64, 1e-6), (1, 0.05)
 SMALL = 1e-9  # terms of at most this share of the column are left out at first
 SPLITTER = 2.0**27 + 1  # splits a float64 into two of 26 bits each
 WHOLE = 2.0**53  # sums of whole numbers are exact up to this size
@@ -234,11 +235,11 @@ def _independent(gram: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     return kept, root[kept][:, kept].tril()
 
 
-def _fractions(place: int, one: Tensor, scale: Tensor) -> Tensor | None:
+def _fractions(largest: int, near: float, place: int, one: Tensor, scale: Tensor) -> Tensor | None:
     """The combination in the columns' own units, as whole numbers with the smallest common denominator, if any do."""
     factors = one / scale
-    tolerance = NEAR_FRACTION * scale[place] / scale
-    for denominator in range(1, DENOMINATOR + 1):
+    tolerance = near * scale[place] / scale
+    for denominator in range(1, largest + 1):
         numerators = denominator * factors / factors[place]
         if bool(((numerators - numerators.round()).abs() <= tolerance).all()):
             return numerators.round()
@@ -251,7 +252,7 @@ def _without(least: float, place: int, one: Tensor, scale: Tensor) -> Tensor:
     return torch.where(one.abs() > least * one[place].abs(), factors / factors[place], 0.0)
 
 
-FRACTIONS: tuple[Way, ...] = (_fractions,)
+FRACTIONS: tuple[Way, ...] = (partial(_fractions, *PRECISE), partial(_fractions, *ROUGH))
 DECIMALS: tuple[Way, ...] = tuple(partial(_without, least) for least in (SMALL, COLLINEAR, 0.0))
 # A stage's attempts, from the Gram matrix, and after each of two projections. Longer: more digits of the factors, more
 # passes.

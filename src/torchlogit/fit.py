@@ -11,10 +11,14 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
+
+from torch import Tensor
 
 from torchlogit.certificate import Bound, features_are_free, newton_dual_bound, too_many_free
 from torchlogit.checkpoints import Checkpoint, Checkpoints, CheckpointWriter, checkpoint_writer
+from torchlogit.collinear import relations
 from torchlogit.errors import DivergedError, InputError
 from torchlogit.inference import MAX_PARAMETERS
 from torchlogit.objective import Objective
@@ -26,6 +30,7 @@ from torchlogit.records import (
     FitResult,
     Monitor,
     Params,
+    Relation,
     Separation,
     State,
     Status,
@@ -171,8 +176,8 @@ def _run(
     reason, status = None, Status.BUDGET
     try:
         for state in _states(objective, solver, start, checkpoint):
-            _refuse_infinite(state)
             certificate = certify(state)
+            _refuse_infinite(state, certificate)
             latest = state, certificate
             answer, before = Answer(state.params, certificate, state.passes), best
             best = _better(before, answer)
@@ -203,7 +208,7 @@ def _run(
     assert best is not None, "the latest, or one before it"
     can_continue = reason is not None and status is Status.BUDGET
     reason = reason or StopReason(f"the solver ended after {_passes(latest[0].passes)}")
-    at_once = reason in (INTERRUPTED, BY_MONITOR)
+    at_once = reason is INTERRUPTED
     best = certify.last(*latest, best, at_once=at_once)
     if status is Status.UNCERTIFIABLE and not isinstance(solver, StochasticNewton):
         best = certify.polished(best)
@@ -216,9 +221,9 @@ def _run(
     return _result(best, history, status, reason), can_continue
 
 
-def _refuse_infinite(state: State) -> None:
+def _refuse_infinite(state: State, certificate: Certificate) -> None:
     """DivergedError where F is not a finite number: no bound is of any use then."""
-    if not math.isfinite(state.objective):
+    if not math.isfinite(state.objective) or not math.isfinite(certificate.objective):
         raise DivergedError(
             f"the objective left the range of floats after {_passes(state.passes)}: lower the learning rate, if the "
             "solver has one, scale the columns, or use the default solver"
@@ -302,7 +307,7 @@ class _Certifier:
         return self._bound(state)
 
     def last(self, state: State, certificate: Certificate, best: Answer, *, at_once: bool) -> Answer:
-        """The best answer once the steps have ended, with the bound that was not computed on the way, if there is one.
+        """The best answer once the steps have ended, with the bound or separation that was not looked for on the way.
 
         Where the solver does not estimate its distance from the optimum, a few Newton steps bound it, unless there is a
         time budget, or the fit has to end `at_once`.
@@ -311,6 +316,10 @@ class _Certifier:
             certificate = self._measured(state)
         if state.expected_bound is not None and state.dual_residual is not None and certificate.bound is None:
             certificate = self._bound(state)
+        unknown = best.certificate.bound is None and certificate.bound is None
+        if unknown and self.goal.time_budget is None and not at_once:
+            separation = certificate.separation or self._separation(state)
+            certificate = _separated(state, separation) if separation else certificate
         return _better(best, Answer(state.params, certificate, state.passes))
 
     def _worth_a_bound(self, state: State) -> bool:
@@ -325,10 +334,23 @@ class _Certifier:
     def _bound(self, state: State) -> Certificate:
         """The bound from the state's dual point, or the separation of the classes where it has none."""
         assert state.dual_residual is not None
-        bound = newton_dual_bound(self.objective, self.objective.theta(state.params), state.dual_residual)
+        bound = self._bound_at(self.objective.theta(state.params), state.dual_residual, state.objective)
         if bound.value is None and (separation := self._separation(state)):
             return _separated(state, separation)
         return _bounded(bound)
+
+    def _bound_at(self, theta: Tensor, dual_residual: Tensor, value: float) -> Bound:
+        """The bound at theta, no smaller than what the goal asks for where that would take further passes."""
+        errors = self.goal.standard_errors
+        enough = min(self.goal.tol * value, math.inf if errors is None else 0.5 * errors * errors)
+        return newton_dual_bound(
+            self.objective, theta, dual_residual, enough=enough, collinear=lambda: self._relations
+        )
+
+    @cached_property
+    def _relations(self) -> tuple[Relation, ...]:
+        """The relations among columns without a penalty: looked for where a bound meets a singular Hessian."""
+        return relations(self.objective)
 
     def _complete_separation(self, state: State) -> Separation | None:
         """The separation where this state classifies every row."""
@@ -359,7 +381,7 @@ class _Certifier:
                 return replace(certificate, objective=state.objective)
             if probe.dual_residual is None:
                 continue
-            bound = newton_dual_bound(objective, theta, probe.dual_residual)
+            bound = self._bound_at(theta, probe.dual_residual, state.objective)
             if bound.value is None:
                 continue
             levelled_off = best.value is not None and bound.value > LEVEL * best.value
@@ -426,15 +448,17 @@ def _remedy(objective: Objective, solver: Solver, goal: Goal, certificate: Certi
         other = "" if isinstance(solver, StochasticNewton) else ", or use solver='newton'"
         return f"Give it more passes (max_iter) or time{other}"
     reached = certificate.relative_bound
-    if reached is not None and goal.tol < reached < 1:
-        return f"The bound that was reached meets tol={1.06 * reached:.1e}"  # two digits, rounded up
+    if reached is not None and reached < 1:
+        met = reached <= goal.tol
+        return "" if met else f"The bound that was reached meets tol={1.06 * reached:.1e}"  # two digits, rounded up
     if features_are_free(objective):
         return "A small penalty (l2 > 0) on every column would make a bound possible"
     return ""
 
 
 def _bounded(bound: Bound) -> Certificate:
-    return Certificate(Status.BUDGET, bound.objective, bound.value)
+    known = bound.value is not None and math.isfinite(bound.value)
+    return Certificate(Status.BUDGET, bound.objective, bound.value if known else None, collinear=bound.collinear)
 
 
 def _separated(state: State, separation: Separation) -> Certificate:

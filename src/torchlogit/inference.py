@@ -10,7 +10,7 @@ from torch import Tensor
 from torchlogit.collinear import relations
 from torchlogit.conditioning import Conditioning
 from torchlogit.objective import Objective
-from torchlogit.quadratic import factor
+from torchlogit.quadratic import Factor, factor
 from torchlogit.records import Certificate, Params, Relation, Status
 
 # The largest distance of an answer from the optimum, in standard errors, at which errors are computed. Larger: they are
@@ -18,7 +18,7 @@ from torchlogit.records import Certificate, Params, Relation, Status
 CLOSE = 0.05
 # A combination counts as estimable where it differs from one that is by this share of its terms. Larger: more do.
 ESTIMABLE = 1e-10
-DETERMINED = 1e-6  # the data determine a coefficient where its diagonal entry of H^+ H is within this of 1
+DETERMINED = 1e-6  # share of a combination that may lie where H has no digits; larger: errors of fewer digits
 MAX_PARAMETERS = 2500  # the most parameters for which the covariance, a square matrix of them, is formed
 
 
@@ -29,15 +29,14 @@ class Covariance:
     Where columns are collinear, H is singular, and the data determine some combinations of their coefficients only (the
     *estimable* ones, Searle 1971, section 5.4): those that vanish along every relation among the columns.
 
-    inverse (n_free p, n_free p): in the free coordinates of objective.py, for the conditioned columns; where H is
-    singular, a generalised inverse, zero for the column that each relation expresses by others. determined (p,):
-    whether rounding leaves the coefficients of a column any digits. basis (n_outputs, n_free): of the free coordinates.
-    relations: among the columns as given. conditioning: how the conditioned columns follow from the columns as given;
-    None where they are the same.
+    factored: H in the free coordinates of objective.py, for those of the conditioned columns that are `kept` (p,): all
+    but the one that each relation expresses by others. basis (n_outputs, n_free): of the free coordinates. relations:
+    among the columns as given. conditioning: how the conditioned columns follow from the columns as given; None where
+    they are the same.
     """
 
-    inverse: Tensor
-    determined: Tensor
+    factored: Factor
+    kept: Tensor
     basis: Tensor
     relations: tuple[Relation, ...] = ()
     conditioning: Conditioning | None = None
@@ -48,14 +47,22 @@ class Covariance:
         combinations (m, p): the factors of the coefficients of the columns as given, and last that of the intercept. A
         row of X with a 1 at its end gives the standard error of its raw prediction.
         """
-        estimable = self._estimable(combinations)
-        combinations = self._conditioned(combinations)
-        n_free, p = self.basis.shape[1], combinations.shape[1]
-        blocks = self.inverse.reshape(n_free, p, n_free, p)
-        middle = torch.einsum("mj,kjli,mi->mkl", combinations, blocks, combinations)
-        variance = torch.einsum("ck,mkl,cl->mc", self.basis, middle, self.basis)
-        known = estimable & ((combinations != 0) <= self.determined).all(dim=1)
-        return torch.where(known[:, None], variance.clamp(min=0).sqrt(), torch.nan)
+        known = self._estimable(combinations)
+        given = self._conditioned(combinations)[:, self.kept].T
+        errors = []
+        for free in self.basis:
+            right = torch.cat([share * given for share in free])
+            errors.append(self.factored.half(right).square().sum(dim=0).sqrt())
+            known = known & self.factored.in_range(right, DETERMINED)
+        return torch.where(known[:, None], torch.stack(errors, dim=1), torch.nan)
+
+    @property
+    def inverse(self) -> Tensor:
+        """H^-1 (n_free p, n_free p); where H is singular, a generalised inverse, zero for columns not kept."""
+        every = self.kept.repeat(self.basis.shape[1])
+        inverse = torch.zeros(len(every), len(every), dtype=torch.float64, device=every.device)
+        inverse[torch.outer(every, every)] = self.factored.inverse().reshape(-1)
+        return inverse
 
     def contrasts(self) -> list[tuple[int, int]]:
         """Columns whose coefficients are undetermined, each with the first one whose difference from it is estimable.
@@ -64,7 +71,7 @@ class Covariance:
         """
         if not self.relations:
             return []
-        directions = self._undetermined(len(self.determined))
+        directions = self._undetermined(len(self.kept))
         groups: dict[tuple[float, ...], list[int]] = {}
         for j, factors in enumerate(directions.T.tolist()):
             groups.setdefault(tuple(factors), []).append(j)
@@ -123,15 +130,10 @@ def covariance(objective: Objective, params: Params, certificate: Certificate) -
     if not factored.triangular:
         found = relations(objective)
         kept[[relation.column for relation in found]] = False
-    every = kept.repeat(objective.n_free)
-    hessian = hessian[every][:, every]
-    factored = factor(hessian) if found else factored
-    inverse = torch.zeros(len(every), len(every), dtype=hessian.dtype, device=hessian.device)
-    inverse[torch.outer(every, every)] = factored.inverse().reshape(-1)
-    determined = torch.ones_like(every)
-    determined[every] = (factored.solve(hessian).diagonal() - 1).abs() < DETERMINED
-    determined = determined.reshape(-1, len(kept)).all(dim=0)
-    return Covariance(inverse, determined, objective.basis(), found, objective.conditioning)
+    if found:
+        every = kept.repeat(objective.n_free)
+        factored = factor(hessian[every][:, every])
+    return Covariance(factored, kept, objective.basis(), found, objective.conditioning)
 
 
 def _refusal(objective: Objective, certificate: Certificate) -> str:

@@ -21,6 +21,7 @@ from torch import Tensor
 # A dual probability is at least this share of the model's probability, so that it stays inside the simplex. Smaller: it
 # may be nearer to 0.
 INSIDE = 1 / 16
+EPS = torch.finfo(torch.float64).eps
 TINY = 1e-300  # replaces smaller probabilities in logarithms that only have to be finite
 
 
@@ -83,6 +84,13 @@ class Loss(Protocol):
         """The residual of p + variance * raw_step, p the probability in `residual`; moved inside the simplex."""
         ...
 
+    def inside(self, residual: Tensor, target: Tensor) -> Tensor:
+        """The residual of the nearest probabilities that are none of them negative, also without rounding.
+
+        Those of a row sum to one: with several classes, the likeliest class's is one less all others'.
+        """
+        ...
+
     def spread(self, raw_step: Tensor) -> Tensor:
         """The largest change of the log-odds of two classes by this step in the raw prediction, (n,)."""
         ...
@@ -92,8 +100,17 @@ class Loss(Protocol):
         ...
 
     def contrasts(self, target: Tensor) -> Tensor:
-        """The directions of the raw prediction in which the margin of a hard label grows, (n, m, n_outputs)."""
+        """The likeliest class's raw prediction less every other class's, as directions, (n, m, n_outputs)."""
         ...
+
+    def shared(self, target: Tensor) -> Tensor:
+        """Booleans (n, m): whether the other class of a contrast has a positive probability in the target, too."""
+        ...
+
+
+def is_soft(target: Tensor) -> Tensor:
+    """Booleans (n,): whether a target is no label, but has probabilities between 0 and 1."""
+    return ((target > 0) & (target < 1)).any(dim=1)
 
 
 def _q_log_q(residual: Tensor, target: Tensor) -> Tensor:
@@ -174,6 +191,11 @@ class Logistic:
         moved = residual + p * other * raw_step
         return torch.minimum(torch.maximum(moved, INSIDE * p - target), (1 - target) - INSIDE * other)
 
+    def inside(self, residual: Tensor, target: Tensor) -> Tensor:
+        """-y <= q - y <= 1 - y. Where 1 - y is rounded, q stays four units in the last place below 1."""
+        highest = (1 - target) - torch.where(is_soft(target)[:, None], 4 * EPS, 0.0)
+        return torch.minimum(torch.maximum(residual, -target), highest)
+
     def spread(self, raw_step: Tensor) -> Tensor:
         """|step|."""
         return raw_step.abs().squeeze(1)
@@ -184,8 +206,12 @@ class Logistic:
         return torch.where(between, -raw.abs(), (2 * target - 1) * raw).squeeze(1)
 
     def contrasts(self, target: Tensor) -> Tensor:
-        """[[1]] for class 1, [[-1]] for class 0."""
-        return (2 * target - 1)[:, None, :]
+        """[[1]] for class 1, [[-1]] for class 0; for a target in between, the sign of the likelier one."""
+        return torch.where(target >= 0.5, 1.0, -1.0).to(target)[:, None, :]
+
+    def shared(self, target: Tensor) -> Tensor:
+        """[True] for a target between 0 and 1."""
+        return (target > 0) & (target < 1)
 
 
 def _tanh_ratio(size: Tensor) -> Tensor:
@@ -289,6 +315,10 @@ class Softmax:
         excess = (lifted - moved).sum(dim=1, keepdim=True)  # q sums to 1 + excess: all are divided by that
         return torch.where(excess > 0, (lifted - excess * target) / (1 + excess), lifted)
 
+    def inside(self, residual: Tensor, target: Tensor) -> Tensor:
+        """q_k - y_k >= -y_k."""
+        return torch.maximum(residual, -target)
+
     def spread(self, raw_step: Tensor) -> Tensor:
         """max_k step_k - min_k step_k."""
         return raw_step.amax(dim=1) - raw_step.amin(dim=1)
@@ -301,10 +331,18 @@ class Softmax:
         return own - raw.masked_fill(possible & hard, -math.inf).amax(dim=1)
 
     def contrasts(self, target: Tensor) -> Tensor:
-        """e_y - e_k for every other class k."""
+        """e_y - e_k for every other class k, in ascending order."""
         n, k = target.shape
-        others = torch.eye(k, dtype=target.dtype, device=target.device).expand(n, k, k)
-        return (target[:, None, :] - others)[target == 0].reshape(n, k - 1, k)
+        every = torch.eye(k, dtype=target.dtype, device=target.device)
+        likeliest = target.argmax(dim=1)
+        others = torch.arange(k, device=target.device) != likeliest[:, None]
+        return (every[likeliest][:, None, :] - every)[others].reshape(n, k - 1, k)
+
+    def shared(self, target: Tensor) -> Tensor:
+        """Whether y_k > 0 for every other class k, in ascending order."""
+        n, k = target.shape
+        others = torch.arange(k, device=target.device) != target.argmax(dim=1, keepdim=True)
+        return (target > 0)[others].reshape(n, k - 1)
 
 
 def loss_for(n_classes: int) -> Loss:

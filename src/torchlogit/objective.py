@@ -30,7 +30,7 @@ from torch import Tensor
 from torchlogit.conditioning import Conditioning
 from torchlogit.design import DesignMatrix, Rows, sum_blocks
 from torchlogit.errors import InputError
-from torchlogit.losses import Loss
+from torchlogit.losses import Loss, is_soft
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params
 from torchlogit.storage import IN_MEMORY, Storage
@@ -129,6 +129,11 @@ class Objective:
     def total_weight(self) -> float:
         """sum_i s_i."""
         return float(self.weight.sum())
+
+    @cached_property
+    def soft_weight(self) -> float:
+        """The total weight of the rows whose target is no label, but probabilities."""
+        return float(self.total(lambda rows: [is_soft(self.target[rows]).to(torch.float64)]))
 
     # -- points ---------------------------------------------------------------------------------
 
@@ -324,6 +329,12 @@ class Objective:
 
     def hessian(self, residual: Tensor) -> Tensor:
         """The Hessian of F in free coordinates at the probabilities target + residual: X is read once."""
+        hessian = self.hessian_of_losses(residual)
+        hessian.diagonal().add_(self.precision.repeat(self.n_free))
+        return hessian
+
+    def hessian_of_losses(self, residual: Tensor) -> Tensor:
+        """`hessian` without the penalty."""
         basis = self.basis()
         p, n_free = self.design.shape[1], basis.shape[1]
         first, second = torch.tril_indices(n_free, n_free).tolist()
@@ -338,9 +349,7 @@ class Objective:
         for k in range(n_free):
             for m in range(k):
                 hessian[m, :, k, :] = hessian[k, :, m, :].T
-        hessian = hessian.reshape(n_free * p, n_free * p)
-        hessian.diagonal().add_(self.precision.repeat(n_free))
-        return hessian
+        return hessian.reshape(n_free * p, n_free * p)
 
     def hessian_operator(self, residual: Tensor) -> Callable[[Tensor], Tensor]:
         """A function that multiplies a direction of theta, (p, n_outputs), by the Hessian: one pass, X read once."""

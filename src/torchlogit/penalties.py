@@ -143,18 +143,28 @@ class ElasticNet:
         return low, torch.where(curved | upper.isfinite(), math.inf, rate)
 
     def fenchel_young(self, coef: Tensor, dual: Tensor, rounding: Tensor) -> float:
-        """Omega(coef) + Omega*(dual) - <coef, dual>, an upper bound: the penalty's part of a duality gap, not negative.
+        """Omega(coef) + Omega*(dual) - <coef, dual>, an upper bound: the penalty's part of a duality gap."""
+        return float(self.fenchel_young_parts(coef, dual, rounding).sum())
 
-        rounding (n_features, 1) bounds the error of each entry of `dual`. The gap is convex in the dual, so the larger
-        of its values at dual - rounding and dual + rounding is used for each coefficient; the rounding of the
-        differences computed here is included. Infinite where `dual` is outside `dual_range` by more than rounding.
-        Where the interval of a feature is a single point, `dual` is assumed to be equal to it.
+    def fenchel_young_parts(self, coef: Tensor, dual: Tensor, rounding: Tensor) -> Tensor:
+        """Each coefficient's part of `fenchel_young`, the shape of coef.
+
+        rounding, (n_features, 1) or the shape of coef, bounds the error of each entry of `dual`. The gap is convex in
+        the dual, so the larger of its values at dual - rounding and dual + rounding is used for each coefficient; the
+        rounding of the differences computed here is included. Infinite where `dual` is outside `dual_range` by more
+        than rounding. Where the interval of a feature is a single point, `dual` is assumed to be equal to it.
         """
         ends = (end.to(coef)[:, None] for end in self.dual_range(len(coef)))
         columns = coef, dual, rounding, *ends, *self._columns(coef)
         size = max(1, CHUNK // coef.shape[1])
         parts = zip(*(torch.split(column, size) for column in columns), strict=True)
-        return sum(_largest_gaps(*part) for part in parts)
+        return torch.cat([_largest_gaps(*part) for part in parts])
+
+    def slope(self, coef: Tensor) -> Tensor:
+        """Omega's derivative by each coefficient, NaN where it has none: at a kink and on a bound."""
+        rate, precision, lower, upper = self._columns(coef)
+        kink = ((coef == 0) & (rate > 0)) | (coef <= lower) | (coef >= upper)
+        return torch.where(kink, torch.nan, precision * coef + rate * coef.sign())
 
     def plus(self, precision: Tensor) -> ElasticNet:
         """This penalty and sum_jk precision_j / 2 * w_jk^2, precision (n_features,)."""
@@ -203,14 +213,12 @@ def _largest_gaps(
     precision: Tensor,
     lower: Tensor,
     upper: Tensor,
-) -> float:
+) -> Tensor:
     """`fenchel_young` of some features."""
     slack = rounding + 2 * EPS * (u.abs() + rate + precision * w.abs())
     outside = (u < low - SLACK * slack) | (u > high + SLACK * slack)
-    if bool((outside & (low < high)).any()):
-        return math.inf
     gaps = [_gap(w, clipped(end, low, high), rate, precision, lower, upper) for end in (u - slack, u + slack)]
-    return float(torch.maximum(*gaps).sum())
+    return torch.where(outside & (low < high), math.inf, torch.maximum(*gaps))
 
 
 def _gap(w: Tensor, u: Tensor, rate: Tensor, precision: Tensor, lower: Tensor, upper: Tensor) -> Tensor:

@@ -42,6 +42,22 @@ class Factor:
         solved = _solved(self.root, scaled) if self.triangular else self.root @ (self.root.T @ scaled)
         return solved / self.scale[:, None]
 
+    def half(self, right: Tensor) -> Tensor:
+        """H right, for (size, columns), where H' H = A^+: column sums of its square are those of right * A^+ right."""
+        scaled = right / self.scale[:, None]
+        if not self.triangular:
+            return self.root.T @ scaled
+        solved: Tensor = torch.linalg.solve_triangular(self.root, scaled, upper=False)
+        return solved
+
+    def in_range(self, right: Tensor, tolerance: float) -> Tensor:
+        """Whether each column of `right` is A x for some x, up to this share of its length in units of the scale."""
+        scaled = right / self.scale[:, None]
+        directions = self.root / torch.linalg.vector_norm(self.root, dim=0)
+        left = torch.zeros_like(scaled) if self.triangular else scaled - directions @ (directions.T @ scaled)
+        lengths = (torch.linalg.vector_norm(part, dim=0) for part in (left, scaled))
+        return torch.le(next(lengths), tolerance * next(lengths))
+
     def inverse(self) -> Tensor:
         """A^+, dense."""
         return self.solve(torch.eye(len(self.scale), dtype=self.scale.dtype, device=self.scale.device))

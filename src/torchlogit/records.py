@@ -41,16 +41,22 @@ class Params:
 class Separation:
     """A proof that the classes are separated, so that F has no finite minimum.
 
+    The coefficients and intercepts named are those that go to infinity however F approaches its infimum. Others may go
+    to infinity too, with a sign that the data do not determine.
+
     Attributes
     ----------
     complete : bool
         Whether some linear predictor has every row strictly on its right side; otherwise some rows lie on the boundary.
     directions : tuple of (feature, output, sign)
         The coefficients that go to sign * infinity.
+    intercepts : tuple of (output, sign)
+        The intercepts that go to sign * infinity.
     """
 
     complete: bool
     directions: tuple[tuple[int, int, int], ...]
+    intercepts: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,8 @@ class Certificate:
         The proof that F has no finite minimum.
     reason : StopReason or None
         Why the fit ended; None if it met its goal, or if the classes are separated.
+    collinear : tuple of Relation
+        The relations among columns that the bound takes as exact although they hold only up to rounding.
 
     Examples
     --------
@@ -115,6 +123,7 @@ class Certificate:
     bound: float | None
     separation: Separation | None = None
     reason: StopReason | None = None
+    collinear: tuple[Relation, ...] = ()
 
     @property
     def message(self) -> str:
@@ -126,12 +135,13 @@ class Certificate:
     def _known(self) -> str:
         if self.separation is not None:
             kind = "completely" if self.separation.complete else "quasi-completely"
-            proof = f"the classes are {kind} separated, and the coefficients run off to infinity"
+            proof = f"the classes are {kind} separated, and coefficients run off to infinity"
             return f"no finite minimum exists: {proof}"
         if self.status is Status.DIVERGED:
             return ""
         if self.status is Status.CERTIFIED:
-            return f"at most {self.bound:.1e} nats above the minimum, proven ({self.relative_bound:.1e} of it)"
+            equal = ", taking columns that agree to rounding as equal" if self.collinear else ""
+            return f"at most {self.bound:.1e} nats above the minimum, proven ({self.relative_bound:.1e} of it){equal}"
         if self.bound is not None:
             return f"at most {self.bound:.3g} nats above the minimum"
         return "no bound yet" if self.status is Status.BUDGET else "no bound is known"

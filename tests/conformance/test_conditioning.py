@@ -70,7 +70,7 @@ def exact_gap(model: LogisticRegression, X: Any, y: Any, l2: float) -> tuple[mpf
 
 FAR = {
     "seconds": (1.7e9, 3e4), "seconds, nearly the same": (1.7e9, 1e-4), "a millionth": (1.7e9, 1e-6),
-    "account numbers": (1e15, 10.0), "coordinates": (5.4e6, 100.0),
+    "account numbers": (1e15, 10.0), "nanoseconds": (1.7e18, 1e12), "coordinates": (5.4e6, 100.0),
 }  # fmt: skip
 
 

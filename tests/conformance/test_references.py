@@ -30,7 +30,6 @@ Array = NDArray[np.float64]
 CONSTANT = "(Intercept)"
 
 # What does not hold yet.
-shares_unsearched = pytest.mark.xfail(strict=True, reason="separation is not searched where targets are shares")
 undetermined = pytest.mark.xfail(strict=True, reason="what is named is not determined, and intercepts are not named")
 
 
@@ -352,7 +351,7 @@ def test_safe_binary_regression(kind: str) -> None:
     assert infinite(DataFrame({"x": data["x"]}), data["y"])["x"] == "Inf"
 
 
-@pytest.mark.parametrize("grouped", [False, pytest.param(True, marks=shares_unsearched)])
+@pytest.mark.parametrize("grouped", [False, True])
 def test_fungal_infections(grouped: bool) -> None:
     """Two centres without a success, as counts and as shares; the treatment is estimated by the other three."""
     entry = references()["separation_agresti_fungal"]
@@ -427,7 +426,6 @@ def test_analytic_weights() -> None:
     assert deviance(model) == close(entry["deviance"], rel=entry["rel_tol"])
 
 
-@shares_unsearched
 def test_an_empty_cell_of_shares() -> None:
     data = references()["separation_multinomial_share_zero_cell"]["data"]
     with pytest.warns(ConvergenceWarning):

@@ -152,22 +152,33 @@ def assert_no_bound_anywhere(objective: Objective, steps: int = 40) -> None:
             assert bound.value is None, f"separated, and yet at most {bound.value} above a minimum that does not exist"
 
 
-def assert_directions_separate(objective: Objective, table: Table, result: FitResult, intercept: bool) -> None:
-    """The named columns with the named signs suffice: some direction with those signs and no others separates."""
+def assert_what_is_named_is_determined(table: Table, result: FitResult, intercept: bool) -> None:
+    """No direction that separates takes a coefficient that is named to the other side, and some takes it there.
+
+    Where columns are collinear, the coefficients that are named are those of some choice of independent columns.
+    """
     separation = result.certificate.separation
     assert separation is not None
-    a = margins(table, intercept)
-    k, p = objective.loss.n_outputs, a.shape[1] // objective.loss.n_outputs
-    box = np.zeros((k, p, 2))
-    if intercept:
-        box[:, -1] = (-1, 1)
-    for feature, output, sign in separation.directions:
-        assert sign in (-1, 1)
-        box[output, feature] = (0, 1) if sign > 0 else (-1, 0)
-    most = linprog(
-        -a.sum(axis=0), A_ub=-a, b_ub=np.zeros(len(a)), bounds=[tuple(b) for b in box.reshape(-1, 2)], method="highs"
-    )
-    assert -most.fun > 1e-7
+    weight = np.ones(len(table.x)) if table.weight is None else table.weight
+    a, k = margins(table, intercept), table.target.shape[1]
+    p = a.shape[1] // k
+    x = np.concatenate([table.x, np.ones((len(table.x), 1))], axis=1) if intercept else table.x
+    if np.linalg.matrix_rank((x / np.maximum(np.abs(x).max(axis=0), 1e-300))[weight > 0]) < p:
+        return
+    named = {(j, output): sign for j, output, sign in separation.directions}
+    named |= {(p - 1, output): sign for output, sign in separation.intercepts}
+    for j in range(p):
+        for output in range(k):
+            value = np.zeros((k, p))
+            value[output, j] = 1
+            value[:, j] -= 1 / k * (k > 1)
+            least, most = (
+                sign * linprog(sign * value.reshape(-1), A_ub=-a, b_ub=np.zeros(len(a)), bounds=(-1, 1)).fun
+                for sign in (1, -1)
+            )
+            sign = named.get((j, output), 0)
+            expected = 1 if least > -1e-9 and most > 1e-7 else -1 if most < 1e-9 and least < -1e-7 else 0
+            assert sign == expected, (j, output, sign, least, most)
 
 
 def check_against_the_truth(recipe: Recipe) -> str:
@@ -188,7 +199,7 @@ def check_against_the_truth(recipe: Recipe) -> str:
         assert result.certificate.separation is not None
         assert result.certificate.separation.complete == (known == "complete")
         assert ("quasi" in result.certificate.message) == (known == "quasi")
-        assert_directions_separate(objective, table, result, recipe.intercept)
+        assert_what_is_named_is_determined(table, result, recipe.intercept)
     return known
 
 

@@ -393,13 +393,15 @@ def test_complete_separation_is_told_by_column_and_sign() -> None:
     frame = pd.DataFrame({"dose": np.arange(16.0)})
     model = LogisticRegression(l2=0.0)
     assert told(model, frame, np.where(frame["dose"] < 8, "alive", "dead")) == (
-        "separated: the classes can be told apart perfectly by dose (+), so that no finite coefficients fit best: the "
-        "values shown are where fitting stopped, and mean nothing for these columns. "
+        "separated: the classes can be told apart perfectly by dose (+) and the intercept (-), so that no finite "
+        "coefficients fit best: the values shown are where fitting stopped, and mean nothing. "
         "Use a penalty (l2 > 0), or leave these columns out"
     )
     assert model.certificate_.status is Status.SEPARATED
-    assert model.certificate_.separation == Separation(complete=True, directions=((0, 0, 1),))
-    assert " by dose (-), " in told(model, frame, np.where(frame["dose"] < 8, "sick", "healed"))
+    assert model.certificate_.separation == Separation(
+        complete=True, directions=((0, 0, 1),), intercepts=((0, -1),)
+    )
+    assert " by dose (-) and the intercept (+), " in told(model, frame, np.where(frame["dose"] < 8, "sick", "healed"))
 
 
 def test_quasi_complete_separation_names_the_guilty_column_alone() -> None:
@@ -420,7 +422,7 @@ def test_separation_of_several_classes_is_told_by_class() -> None:
     X = np.arange(15.0)[:, None]
     message = told(LogisticRegression(l2=0.0), X, np.repeat(["a", "b", "c"], 5))
     assert " perfectly by x0 (a -, " in message
-    assert "c +), " in message
+    assert "c +) and the intercept (a +, c -), " in message
 
 
 def test_columns_that_separate_are_counted_where_they_are_many() -> None:

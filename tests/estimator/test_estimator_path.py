@@ -338,3 +338,18 @@ def test_rows_not_seen_are_predicted_no_worse_than_by_default(name: str) -> None
         promised.append(min(point.loss for point in chosen.path_))
     assert np.mean(auto) <= np.mean(default) + 0.01
     assert np.mean(promised) == pytest.approx(np.mean(auto), rel=0.2)
+
+
+def test_the_certified_point_of_the_path_has_the_certified_coefficients() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 3))
+    y = rng.random(60) < 1 / (1 + np.exp(-X[:, 0]))
+    path = LogisticRegressionPath(l2s=[100.0, 1.0, 0.01], tol=1e-9).fit(X, y)
+    at = int(np.flatnonzero(path.l2s_ == path.l2_)[0])
+    assert np.array_equal(path.coefs_[at], path.coef_)
+    assert np.array_equal(path.intercepts_[at], path.intercept_)
+    other = float(path.l2s_[path.l2s_ != path.l2_][0])
+    model = path.certify(other)
+    at = int(np.flatnonzero(path.l2s_ == other)[0])
+    assert np.array_equal(path.coefs_[at], model.coef_)
+    assert np.array_equal(path.intercepts_[at], model.intercept_)

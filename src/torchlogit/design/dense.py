@@ -36,6 +36,9 @@ class DenseRows:
     def rmatmul(self, residual: Tensor) -> Tensor:
         return self.values.T @ residual
 
+    def absolute(self) -> DenseRows:
+        return DenseRows(self.values.abs())
+
     def gram(self, weights: Tensor) -> Tensor:
         if self.values.device.type == "cpu" and self.values.numel() > SMALL_VALUES:
             return torch.from_numpy(kernels.gram(self.values.numpy(), weights.numpy(), intercept=False))
@@ -73,6 +76,9 @@ class CompiledRows:
 
     def rmatmul(self, residual: Tensor) -> Tensor:
         return self._joined(torch.from_numpy(kernels.rmatmul(self.values, residual.contiguous().numpy())))
+
+    def absolute(self) -> CompiledRows:
+        return replace(self, values=np.abs(self.values))
 
     def gram(self, weights: Tensor) -> Tensor:
         return torch.from_numpy(kernels.gram(self.values, weights.numpy(), intercept=self.has_intercept))

@@ -31,6 +31,10 @@ class Rows(Protocol):
         """X' residual: (columns, outputs)."""
         ...
 
+    def absolute(self) -> Rows:
+        """The absolute values of these rows: a copy."""
+        ...
+
     def gram(self, weights: Tensor) -> Tensor:
         """X' diag(w) X for each column w of weights (rows, m): (m, columns, columns); weights may be negative."""
         ...

@@ -40,6 +40,12 @@ class SparseRows:
         sums = kernels.rmatmul(self.values, residual.contiguous().numpy(), intercept=self.has_intercept)
         return torch.from_numpy(sums)
 
+    def absolute(self) -> SparseRows:
+        whole = self.values
+        part = slice(whole.indptr[0], whole.indptr[-1])
+        indptr, data = whole.indptr - whole.indptr[0], np.abs(whole.data[part])
+        return replace(self, values=replace(whole, indptr=indptr, indices=whole.indices[part], data=data))
+
     def gram(self, weights: Tensor) -> Tensor:
         """The Gram matrices, from all pairs of a row's stored values, or, where those are many, from dense rows."""
         size = len(self.values) * self.values.d

@@ -135,6 +135,7 @@ class LogisticRegressionPath(LinearClassifier):
         self.l2s_ = np.array([point.l2 for point in path.points])
         self.coefs_ = np.stack([params.coef.T.cpu().numpy() for params in path.params])
         self.intercepts_ = np.stack([params.intercept.cpu().numpy() for params in path.params])
+        self._replace(model)
         for name in ("coef_", "intercept_", "classes_", "certificate_", "n_iter_", "n_features_in_"):
             setattr(self, name, getattr(model, name))
         if hasattr(model, "feature_names_in_"):
@@ -163,7 +164,13 @@ class LogisticRegressionPath(LinearClassifier):
         model._remember(replace(self.model_._fitted, coef=self.coefs_[near].T, intercept=self.intercepts_[near]))
         model.fit(X, y, sample_weight, offset=offset)
         self.path_ = certified(self.path_, float(l2), model.certificate_)
+        self._replace(model)
         return model
+
+    def _replace(self, model: LogisticRegression) -> None:
+        """Put a certified model's coefficients in place of those of the path at the same l2, if it is on the path."""
+        at = self.l2s_ == model.l2_
+        self.coefs_[at], self.intercepts_[at] = model.coef_, model.intercept_
 
     def picture(self) -> str:
         """An SVG picture of the estimated log loss on new rows against l2, with the l2 that was chosen."""

@@ -20,25 +20,36 @@ def explain(certificate: Certificate, names: Sequence[str], outputs: Sequence[ob
     'not certified: the budget of 3 passes is spent; no bound yet. Give it more passes (max_iter) or time'
     """
     if certificate.separation is not None:
-        shown = _columns_that_separate(certificate.separation, names, outputs)
-        whole = "perfectly" if certificate.separation.complete else "for some of the rows"
-        return (
-            f"separated: the classes can be told apart {whole} by {shown}, so that no finite coefficients fit best: "
-            f"the values shown are where fitting stopped, and mean nothing for these columns. "
-            f"Use a penalty (l2 > 0), or leave these columns out"
-        )
+        return _separated(certificate.separation, names, outputs)
     if certificate.status is Status.DIVERGED:
         return f"diverged: {certificate.message}"
     remedy = "" if certificate.reason is None else certificate.reason.remedy
     return f"not certified: {certificate.message}{'. ' * bool(remedy)}{remedy}"
 
 
-def _columns_that_separate(separation: Separation, names: Sequence[str], outputs: Sequence[object]) -> str:
-    """The columns whose coefficients go to infinity, with the sign: "x (+)", for several classes "x (a +, b -)"."""
-    signs: dict[int, list[str]] = {}
+def _separated(separation: Separation, names: Sequence[str], outputs: Sequence[object]) -> str:
+    """By which columns the classes are separated, with signs of coefficients: "x (+)", for several classes "x (a +)".
+
+    The intercept is named too where it goes to infinity. Of completely separated classes no coefficient has a meaning.
+    """
+    signs: dict[str, list[str]] = {}
     for feature, output, sign in separation.directions:
-        label = f"{outputs[output]} " if len(outputs) > 1 else ""
-        signs.setdefault(feature, []).append(label + ("+" if sign > 0 else "-"))
-    columns = [f"{names[feature]} ({', '.join(found)})" for feature, found in signs.items()]
-    more = f" and {len(columns) - MAX_NAMED} more" if len(columns) > MAX_NAMED else ""
-    return (", ".join(columns[:MAX_NAMED]) + more) or "the intercept"
+        signs.setdefault(names[feature], []).append(_signed(outputs, output, sign))
+    columns = [f"{name} ({', '.join(found)})" for name, found in signs.items()]
+    some = columns and not separation.complete
+    more = [f"{len(columns) - MAX_NAMED} more"] if len(columns) > MAX_NAMED else []
+    if separation.intercepts:
+        found = [_signed(outputs, output, sign) for output, sign in separation.intercepts]
+        more.append(f"the intercept ({', '.join(found)})")
+    parts = [", ".join(columns[:MAX_NAMED])] * bool(columns) + more
+    shown = " and ".join([", ".join(parts[:-1])] * (len(parts) > 1) + parts[-1:]) or "several columns together"
+    whole = "perfectly" if separation.complete else "for some of the rows"
+    return (
+        f"separated: the classes can be told apart {whole} by {shown}, so that no finite coefficients fit best: the "
+        f"values shown are where fitting stopped, and mean nothing{' for these columns' if some else ''}. "
+        f"Use a penalty (l2 > 0){', or leave these columns out' if columns else ''}"
+    )
+
+
+def _signed(outputs: Sequence[object], output: int, sign: int) -> str:
+    return (f"{outputs[output]} " if len(outputs) > 1 else "") + ("+" if sign > 0 else "-")

@@ -84,9 +84,14 @@ def _certificate_facts(certificate: Certificate) -> dict[str, Any]:
         "relative_bound": certificate.relative_bound,
         "standard_errors": certificate.standard_errors,
         "message": certificate.message,
+        "collinear": [[r.column, [list(part) for part in r.others]] for r in certificate.collinear],
         "separation": None
         if separation is None
-        else {"complete": separation.complete, "directions": [list(place) for place in separation.directions]},
+        else {
+            "complete": separation.complete,
+            "directions": [list(place) for place in separation.directions],
+            "intercepts": [list(place) for place in separation.intercepts],
+        },
     }
 
 
