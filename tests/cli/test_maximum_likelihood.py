@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 
 import torchlogit as package
@@ -65,6 +66,13 @@ def test_the_pipeline_is_the_same_model(folder: Path) -> None:
     package.save(pipeline, folder / "saved.safetensors")
     again = package.load(folder / "saved.safetensors")
     np.testing.assert_array_equal(again.predict_proba(rows), pipeline.predict_proba(rows))
+
+
+def test_columns_rounded_to_float32_are_given_as_the_reason() -> None:
+    table = people()
+    pipeline = make_pipeline(TableEncoder(drop=["seconds"]), LogisticRegression(l2=0))
+    with pytest.warns(ConvergenceWarning, match=r"X is float32, .* TableEncoder\(standardize=False\)"):
+        pipeline.fit(table.drop(columns="bought"), table["bought"])
 
 
 def test_predict_and_evaluate_encode_as_training_did(folder: Path) -> None:
