@@ -17,6 +17,7 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.object_]
 
 DIGITS = 53  # the binary digits of a float64
+STEEP_STEPS = 20  # steps for each equation after which the simplex method takes the slower rule that cannot cycle
 
 
 def signs(rows: Array, direction: Sequence[int]) -> NDArray[np.int8]:
@@ -118,8 +119,9 @@ def combination(rows: Sequence[Sequence[int]], target: Sequence[int]) -> list[Fr
 def alternative(rows: Sequence[Sequence[int]], target: Sequence[int]) -> list[int] | None:
     """A vector v with rows v >= 0 and target' v < 0, or None where target is a sum of rows with factors >= 0.
 
-    One of them is true, and not both (Farkas' lemma). It is decided by the first phase of the simplex method with
-    Bland's rule (1977, doi:10.1287/moor.2.2.103), in integers.
+    One of them is true, and not both (Farkas' lemma). It is decided by the first phase of the simplex method, in
+    integers. The column that enters is the steepest one; after many steps, which may be a cycle, it is that of Bland's
+    rule (1977, doi:10.1287/moor.2.2.103).
 
     >>> alternative([[1, 0], [1, 1]], [3, 2]), alternative([[1, 0], [1, 1]], [0, 1])
     (None, [1, -1])
@@ -131,9 +133,10 @@ def alternative(rows: Sequence[Sequence[int]], target: Sequence[int]) -> list[in
         tableau[i, :m] = [side[i] * row[i] for row in rows]
         tableau[i, m + i], tableau[i, -1] = 1, abs(target[i])
     tableau[size, :m], tableau[size, -1] = -tableau[:size, :m].sum(axis=0), -sum(map(abs, target))
-    basis, divisor = [m + i for i in range(size)], 1
+    basis, divisor, steps = [m + i for i in range(size)], 1, 0
+    lengths = [math.hypot(*_floats(row)) for row in rows]
     while tableau[size, -1]:
-        enter = next((j for j in range(m) if tableau[size, j] < 0), None)
+        enter, steps = _entering(tableau[size, :m], lengths, steps < STEEP_STEPS * size), steps + 1
         if enter is None:
             prices = [divisor - int(tableau[size, m + i]) for i in range(size)]
             return _shortened([-s * price for s, price in zip(side, prices, strict=True)])
@@ -143,6 +146,23 @@ def alternative(rows: Sequence[Sequence[int]], target: Sequence[int]) -> list[in
         tableau = (pivot * tableau - np.outer(tableau[:, enter], row)) // divisor
         tableau[leave], basis[leave], divisor = row, enter, pivot
     return None
+
+
+def _entering(costs: Integers, lengths: list[float], steepest: bool) -> int | None:
+    """A column of negative cost: that of the largest cost per length, or the first one; None where there is none."""
+    negative = np.flatnonzero(costs < 0)
+    if not len(negative):
+        return None
+    if not steepest:
+        return int(negative[0])
+    steepness = np.array(_floats([int(-cost) for cost in costs[negative]])) / np.array(lengths)[negative]
+    return int(negative[np.argmax(steepness)])
+
+
+def _floats(values: Sequence[int]) -> list[float]:
+    """The values in float64, divided by some power of two if they are too large for it."""
+    shift = max(max(abs(value).bit_length() for value in values) - 1000, 0)
+    return [float(value >> shift) for value in values]
 
 
 def _shortened(vector: list[int]) -> list[int]:

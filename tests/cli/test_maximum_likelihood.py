@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 
 import torchlogit as package
@@ -46,9 +47,9 @@ def run(folder: Path, command: str) -> str:
 
 def test_combinations_of_columns_are_named_and_the_fit_is_certified(folder: Path) -> None:
     text = run(folder, f"{COMMAND} --categorical job --require-certificate")
-    assert "collinear    paid = price - rebate; job=2 = 1 - job=0 - job=1\n" in text
+    assert "collinear    paid = price - rebate (to rounding); job=2 = 1 - job=0 - job=1\n" in text
     text = run(folder, "inspect model.safetensors")
-    assert "collinear    paid = price - rebate; job=2 = 1 - job=0 - job=1\n" in text
+    assert "collinear    paid = price - rebate (to rounding); job=2 = 1 - job=0 - job=1\n" in text
     assert "job=1 - job=0" in text
 
 
@@ -65,6 +66,13 @@ def test_the_pipeline_is_the_same_model(folder: Path) -> None:
     package.save(pipeline, folder / "saved.safetensors")
     again = package.load(folder / "saved.safetensors")
     np.testing.assert_array_equal(again.predict_proba(rows), pipeline.predict_proba(rows))
+
+
+def test_columns_rounded_to_float32_are_given_as_the_reason() -> None:
+    table = people()
+    pipeline = make_pipeline(TableEncoder(drop=["seconds"]), LogisticRegression(l2=0))
+    with pytest.warns(ConvergenceWarning, match=r"X is float32, .* TableEncoder\(standardize=False\)"):
+        pipeline.fit(table.drop(columns="bought"), table["bought"])
 
 
 def test_predict_and_evaluate_encode_as_training_did(folder: Path) -> None:
@@ -121,9 +129,9 @@ def test_with_class_weights_there_are_no_errors(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "target", "relations"),
     [
-        ("islr_oj", "Purchase", "SalePriceMM = PriceMM - DiscMM; SalePriceCH = PriceCH - DiscCH; "),
+        ("islr_oj", "Purchase", "SalePriceMM = PriceMM - DiscMM (to rounding); SalePriceCH = PriceCH - DiscCH"),
         ("hl_myopia", "myopic", "diopterhr = 3 readhr + 2 comphr + 3 studyhr + tvhr; "),
-        ("cells", "class", "perim_ch_1 = 2 fiber_length_ch_1 + 2 fiber_width_ch_1"),
+        ("cells", "class", "perim_ch_1 = 2 fiber_length_ch_1 + 2 fiber_width_ch_1 (to rounding)"),
     ],
 )
 def test_columns_that_r_leaves_out_are_named(name: str, target: str, relations: str, tmp_path: Path) -> None:

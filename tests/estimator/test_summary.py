@@ -125,7 +125,7 @@ def test_relations_are_in_the_tables_units() -> None:
     assert "collinear    job=smith = 1 - job=clerk - job=cook\n" in text
     assert "job=cook - job=clerk" in text
     both = LogisticRegression(l2=0).fit(table[["age", "fahrenheit", "constant"]], y)
-    assert "collinear    fahrenheit = 32 + 1.8 age; constant = 3.7\n" in both.summary()
+    assert "collinear    fahrenheit = 32 + 1.8 age (to rounding); constant = 3.7\n" in both.summary()
 
 
 def test_long_and_many_relations_are_shortened() -> None:
@@ -145,3 +145,11 @@ def test_odds_of_several_classes_are_against_their_geometric_mean() -> None:
     np.testing.assert_allclose(ratios, np.exp(model.coef_ - model.coef_.mean(axis=0)).T)
     assert "odds to mean" in model.summary()
     assert "e^coefficient: of a class against the geometric mean of all classes" in model.summary()
+
+
+def test_relations_of_columns_far_from_zero() -> None:
+    rng = np.random.default_rng(0)
+    seconds = 1.7e9 + rng.uniform(0, 3e4, 200)
+    X = np.column_stack([seconds, seconds / 1000, seconds - 1.7e9])
+    line = LogisticRegression(l2=0).fit(X, rng.integers(0, 2, 200)).summary().splitlines()[7]
+    assert line == "collinear    x1 = 0.001 x0 (to rounding); x2 = -1700000000 + x0 (to rounding)"

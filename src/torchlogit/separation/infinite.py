@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torchlogit.exact import combination, integers
-from torchlogit.separation.directions import Direction
+from torchlogit.separation.directions import Direction, check
+from torchlogit.separation.exact_cone import ExactCone
 from torchlogit.separation.programs import Constraints
 from torchlogit.separation.table import Table
 
@@ -66,6 +67,10 @@ class _Function:
         largest = max(map(abs, self.factors)) * self.sign
         return np.array([float(factor / largest) for factor in self.factors])
 
+    def exactly(self) -> list[int]:
+        """The factors times the sign and some positive number."""
+        return [value * self.sign for value in integers(self.factors)]
+
 
 def infinite(table: Table, rows: Tensor, direction: Direction) -> tuple[Named, Intercepts]:
     """The coefficients (feature, output, sign) and the intercepts (output, sign) that go to infinity.
@@ -75,7 +80,32 @@ def infinite(table: Table, rows: Tensor, direction: Direction) -> tuple[Named, I
     """
     u = table.units_of(direction)
     cone = _Cone(table, _near_ties(table, rows, u), u)
-    found = cone.determined(_functions(table, cone.inner))
+    return _listed(cone.determined(_functions(table, cone.inner)))
+
+
+def infinite_of_few(table: Table, rows: Tensor, direction: Direction) -> tuple[Named, Intercepts]:
+    """`infinite` in exact arithmetic throughout: for few entries."""
+    held = np.zeros(table.size, dtype=bool)
+    u = table.units_of(direction)
+    cone = ExactCone.of(table, rows, held)
+    flat = table.direction(cone.across(cone.rows))
+    if any(flat.entries) and not bool((check(table.objective, flat).signs[table.objective.weight > 0] != 0).any()):
+        held = _Cone(table, rows, u).held
+    found, left = list[_Function](), _functions(table, ExactCone.of(table, rows, held).inner()[0])
+    while left:
+        lowest = ExactCone.of(table, rows, held).below(left[0].exactly())
+        if lowest is None:
+            found.append(left.pop(0))
+            continue
+        wrong = check(table.objective, table.direction(lowest)).wrong
+        if len(wrong):
+            rows = torch.unique(torch.cat([rows, wrong[: len(rows)]]))
+        else:
+            left = [f for f in left if sum(a * b for a, b in zip(f.exactly(), lowest, strict=True)) >= 0]
+    return _listed(found)
+
+
+def _listed(found: list[_Function]) -> tuple[Named, Intercepts]:
     named = tuple((f.feature, f.output, f.sign) for f in found if f.feature is not None)
     return named, tuple((f.output, f.sign) for f in found if f.feature is None)
 
@@ -86,9 +116,10 @@ def _near_ties(table: Table, rows: Tensor, u: Array) -> Tensor:
     return rows[order[: int((margins <= NOISE).sum()) + ROWS_PER_ENTRY * table.size]].sort().values
 
 
-def _functions(table: Table, u: Array) -> list[_Function]:
+def _functions(table: Table, u: Array | list[int]) -> list[_Function]:
     """The coefficients and intercepts that are not zero along u, in order, the intercepts last."""
     objective, outputs = table.objective, table.objective.loss.n_outputs
+    exact, noise = (u, 0.0) if isinstance(u, list) else (u.tolist(), NOISE)
     result = []
     for feature in [*range(objective.n_features), *([None] if objective.design.has_intercept else [])]:
         parts = [_by_output(table, feature, k) for k in range(outputs)]
@@ -96,15 +127,11 @@ def _functions(table: Table, u: Array) -> list[_Function]:
         mean = [sum(column, Fraction(0)) / outputs for column in zip(*parts, strict=True)]
         for k, part in enumerate(parts):
             factors = [a - b for a, b in zip(part, mean, strict=True)] if relative and outputs > 1 else part
-            value, size = _value(factors, u)
-            if abs(value) > NOISE * size:
+            terms = [factor * Fraction(value) for factor, value in zip(factors, exact, strict=True) if factor and value]
+            value, size = sum(terms, Fraction(0)), sum(map(abs, terms), Fraction(0))
+            if abs(value) > noise * size:
                 result.append(_Function(feature, k, 1 if value > 0 else -1, factors))
     return result
-
-
-def _value(factors: list[Fraction], u: Array) -> tuple[float, float]:
-    terms = [float(factor) * value for factor, value in zip(factors, u.tolist(), strict=True)]
-    return sum(terms), sum(map(abs, terms))
 
 
 def _by_output(table: Table, feature: int | None, output: int) -> list[Fraction]:
@@ -220,7 +247,7 @@ class _Cone:
         lower, upper = constraints.lower, constraints.upper
         one_sided = (lower < upper) & ((lower == 0) | (upper == 0)) & rest
         equations = np.flatnonzero((lower < upper) & ~one_sided)
-        target = [value * function.sign for value in integers(function.factors)]
+        target = function.exactly()
         factors = combination([[row[j] for j in equations] for row in rows], [target[j] for j in equations])
         if factors is None:
             return False

@@ -16,7 +16,8 @@ from torchlogit.exact import null_vector
 from torchlogit.objective import Objective
 from torchlogit.records import Separation
 from torchlogit.separation.directions import Checked, Direction, check
-from torchlogit.separation.infinite import infinite
+from torchlogit.separation.exact_cone import ExactCone
+from torchlogit.separation.infinite import infinite, infinite_of_few
 from torchlogit.separation.programs import Constraints
 from torchlogit.separation.table import Table
 
@@ -25,6 +26,8 @@ from torchlogit.separation.table import Table
 NOISE = 1e-9
 MARGINS_PER_ENTRY = 20  # margins of the first program, and added in each round, for each entry; larger: fewer rounds
 MAX_VALUES = 1 << 26  # entries of these rows, 512 MiB
+MAX_ENTRIES = 10  # entries of a direction up to which programs are solved in integers; more take tens of seconds
+MAX_DOUBTFUL = 20  # the same where HiGHS finds a direction that cannot be proven, which is rare
 ROUNDS = 60  # the most programs that are solved
 # Attempts at a proof. Entries of HiGHS's solution up to the first number, a share of the largest, are taken as zero;
 # the others are rounded to multiples of 2 to the minus second number, of the largest. The first attempts give short
@@ -63,7 +66,8 @@ def find_separation(objective: Objective, raw: Tensor) -> Separation | None:
     found = search.proven()
     if found is None:
         return None
-    directions, intercepts = infinite(search.table, search.rows, found.direction)
+    name = infinite_of_few if search.table.size <= MAX_ENTRIES else infinite
+    directions, intercepts = name(search.table, search.rows, found.direction)
     return Separation(len(found.checked.tied) == 0, directions, intercepts)
 
 
@@ -92,6 +96,40 @@ class _Search:
 
     def proven(self) -> _Proof | None:
         """A direction that is proven to separate, with as many rows apart as possible; None where none is found."""
+        if self.table.size <= MAX_ENTRIES:
+            return self._enumerated()
+        found, doubtful = self._approximated()
+        return self._enumerated() if doubtful and self.table.size <= MAX_DOUBTFUL else found
+
+    def _enumerated(self) -> _Proof | None:
+        """`proven` without tolerances: the programs are solved in integers.
+
+        Of the rows that are tied along the solution, those that are tied along everything that is orthogonal to the
+        ties of the program are ties for good; others are added.
+        """
+        best = None
+        for _ in range(ROUNDS):
+            cone = ExactCone.of(self.table, self.rows, np.zeros(self.table.size, dtype=bool))
+            u, tied = cone.inner()
+            undecided = (self.objective.weight > 0)[:, None]
+            if any(u):
+                direction = self.table.direction(u)
+                checked = check(self.objective, direction)
+                if len(checked.wrong):
+                    self._add(self._some(checked.wrong))
+                    continue
+                best, undecided = _Proof(direction, checked), checked.signs == 0
+            across = check(self.objective, self.table.direction(cone.across(tied)))
+            if not self._add(self._some((undecided & (across.signs != 0)).any(dim=1).nonzero()[:, 0])):
+                return best
+        return best
+
+    def _some(self, rows: Tensor) -> Tensor:
+        """`count` of these rows, evenly spaced."""
+        return rows[torch.linspace(0, len(rows) - 1, min(len(rows), self.count)).round().long()]
+
+    def _approximated(self) -> tuple[_Proof | None, bool]:
+        """`proven` with HiGHS, and whether it found a direction that could not be made exact and proven."""
         best = None
         gain = self.table.gain()
         gain = gain / max(float(np.abs(gain).max()), 1e-300)
@@ -99,7 +137,7 @@ class _Search:
             constraints = self.table.constraints(self.rows)
             u = constraints.most(gain)
             if u is None or not np.abs(u).max() > NOISE:
-                return best
+                return best, False
             margins = self.table.margins(u)
             if self._add(self._least(torch.where(margins < -NOISE, margins, torch.inf))):
                 continue
@@ -109,14 +147,14 @@ class _Search:
                     continue
             direction, all_apart = self._exact(constraints, u)
             if direction is None:
-                return best
+                return best, best is None
             checked = check(self.objective, direction)
             if checked.separates:
                 best = _Proof(direction, checked)
             more = checked.wrong if not checked.separates else checked.tied if all_apart else checked.tied[:0]
-            if not self._add(more[: self.count]):
-                return best
-        return best
+            if not self._add(self._some(more)):
+                return best, False
+        return best, False
 
     def _exact(self, constraints: Constraints, u: Array) -> tuple[Direction | None, bool]:
         """An exact direction, proven on the rows of the program, and whether it sets all of them apart.

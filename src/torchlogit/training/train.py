@@ -13,7 +13,7 @@ from torchlogit.checkpoints import Checkpoints
 from torchlogit.fit import fit
 from torchlogit.inference import CLASS_WEIGHTED, covariance
 from torchlogit.path import PenaltyPath, certified, with_l2
-from torchlogit.records import FitProgress, Monitor, Params
+from torchlogit.records import Certificate, FitProgress, Monitor, Params, Status
 from torchlogit.storage import IN_MEMORY, Storage
 from torchlogit.training.fitted import Fitted, StartingPoint
 from torchlogit.training.l2_choice import choose_l2, number_or_choice
@@ -23,6 +23,10 @@ from torchlogit.training.rows import LabelledRows
 from torchlogit.training.settings import Settings
 from torchlogit.training.validation import Validation, no_worse, value_at
 
+FLOAT32 = (
+    "X is float32, and rounding to it may hide that columns are combinations of others. Give float64 (for tables, use "
+    "TableEncoder(standardize=False)), or use a penalty (l2 > 0)"
+)
 PLACEHOLDER = 1.0  # l2 of a problem until l2 has been chosen; no result depends on it
 
 
@@ -95,6 +99,7 @@ def train(
         at_params = replace(result.certificate, objective=value_at(objective, result.params))
         result = replace(result, certificate=at_params)
 
+    result = replace(result, certificate=_with_advice_on_float32(result.certificate, rows))
     return Fitted(
         coef=result.params.coef.cpu().numpy(),
         intercept=result.params.intercept.cpu().numpy(),
@@ -114,6 +119,14 @@ def train(
         validation_history=None if validator is None else validator.history,
         stopped_early=validator is not None and validator.wants_to_stop,
     )
+
+
+def _with_advice_on_float32(certificate: Certificate, rows: LabelledRows) -> Certificate:
+    """The certificate; where there is no bound, probably because columns were rounded, its reason says what to do."""
+    reason, single = certificate.reason, getattr(rows.features, "dtype", None) in (np.float32, torch.float32)
+    if certificate.status is not Status.UNCERTIFIABLE or certificate.bound is not None or reason is None or not single:
+        return certificate
+    return replace(certificate, reason=replace(reason, remedy=FLOAT32))
 
 
 def _problem(
