@@ -6,7 +6,7 @@ import pytest
 
 from torchlogit.records import Certificate, Separation, Status, StopReason
 
-SEPARATED = "no finite minimum exists: the classes are {} separated, and the coefficients run off to infinity"
+SEPARATED = "no finite minimum exists: the classes are {} separated, and coefficients run off to infinity"
 CASES = [
     (Certificate(Status.CERTIFIED, 10.0, 1e-6), "at most 1.0e-06 nats above the minimum, proven (1.0e-07 of it)"),
     (Certificate(Status.SEPARATED, 1.0, None, Separation(True, ())), SEPARATED.format("completely")),

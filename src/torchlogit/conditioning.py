@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 NUDGES = 64
 # The rounding error of an intercept, in log-odds, up to which no coefficient is moved. F changes by its square.
 HARMLESS = 1e-9
+LARGEST = np.finfo(np.float64).max  # the largest float64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,8 +42,12 @@ class Conditioning:
     rounded: tuple[int, ...] = ()
 
     def own(self, coef: Array, intercept: Array) -> tuple[Array, Array]:
-        """coef (n_features, n_outputs) and intercept (n_outputs,) for the columns as given."""
-        coef = coef * self.scale[:, None]
+        """coef (n_features, n_outputs) and intercept (n_outputs,) for the columns as given.
+
+        Coefficients beyond the range of floats, which columns below 1e-300 may ask for, end at its largest number.
+        """
+        with np.errstate(over="ignore"):
+            coef = (coef * self.scale[:, None]).clip(-LARGEST, LARGEST)
         moved = np.flatnonzero(self.center)
         if not len(moved):
             return coef, intercept.copy()

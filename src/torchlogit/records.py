@@ -135,7 +135,7 @@ class Certificate:
     def _known(self) -> str:
         if self.separation is not None:
             kind = "completely" if self.separation.complete else "quasi-completely"
-            proof = f"the classes are {kind} separated, and the coefficients run off to infinity"
+            proof = f"the classes are {kind} separated, and coefficients run off to infinity"
             return f"no finite minimum exists: {proof}"
         if self.status is Status.DIVERGED:
             return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +23,13 @@ UNDETERMINED = "the data determine only combinations of their coefficients: thos
 def summary(model: LogisticModel, *, elsewhere: str) -> str:
     """The facts of the fit, then one line per coefficient; if there are more than MAX_SHOWN, only the largest.
 
+    Coefficients that go to infinity, since they separate the classes, are shown as inf or -inf.
+
     Where columns are collinear, a second table has the differences between coefficients that the data determine.
 
     elsewhere: who has all coefficients, as the beginning of a sentence that ends in "them all", such as "coef_ holds".
     """
-    intercepts, coefficients = model.in_original_units()
+    intercepts, coefficients = _with_infinite(model)
     shown, more = coefficients, ""
     if len(coefficients) > MAX_SHOWN:
         shown = sorted(coefficients, key=lambda line: abs(line.value), reverse=True)[:MAX_SHOWN]
@@ -34,6 +37,27 @@ def summary(model: LogisticModel, *, elsewhere: str) -> str:
     contrasts = model.contrasts()
     second = f"\n\n{_table(model, contrasts[:MAX_SHOWN], 'difference')}" if contrasts else ""
     return f"{_facts(model)}\n\n{_table(model, [*intercepts, *shown], 'feature')}{more}{second}"
+
+
+def _with_infinite(model: LogisticModel) -> tuple[list[Coefficient], list[Coefficient]]:
+    """The intercepts and the coefficients, those that go to infinity with the classes separated as infinite.
+
+    Intercepts are known to do so for a row whose features are zero.
+    """
+    intercepts, coefficients = model.in_original_units()
+    found, outputs = model.facts.certificate.get("separation") or {}, len(model.outputs)
+    signs = {feature * outputs + output: sign for feature, output, sign in found.get("directions", ())}
+    at_zero = {} if model.units_and_zero()[1].any() else dict(found.get("intercepts", ()))
+    return _infinite(intercepts, at_zero), _infinite(coefficients, signs)
+
+
+def _infinite(lines: list[Coefficient], signs: dict[int, int]) -> list[Coefficient]:
+    """The lines, those at these places with the infinite value of this sign."""
+    ratio = {1: math.inf, -1: 0.0}
+    return [
+        replace(line, value=signs[i] * math.inf, odds_ratio=ratio[signs[i]]) if i in signs else line
+        for i, line in enumerate(lines)
+    ]
 
 
 def collinear(model: LogisticModel) -> str:

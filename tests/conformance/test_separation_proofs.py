@@ -10,6 +10,7 @@ import csv
 import json
 import math
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from torchlogit import LogisticRegression
 from torchlogit.design import Dense
 from torchlogit.exact import alternative, combination, null_vector, signs
 from torchlogit.losses import loss_for
+from torchlogit.model import LogisticModel
 from torchlogit.objective import Objective
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Certificate, Separation, Status
@@ -308,3 +310,24 @@ def test_null_vectors_combinations_and_alternatives_are_exact() -> None:
         assert sum(a * b for a, b in zip(near, vector, strict=True)) < 0
     assert alternative([[1, 0], [0, 1]], [2, 3]) is None
     assert combination([[1, 0]], [0, 1]) is None
+
+
+# -- what is shown ---------------------------------------------------------------------------------------------------
+
+
+def test_a_summary_and_a_model_file_show_what_is_infinite(tmp_path: Path) -> None:
+    model = fitted([[1, 3], [2, 0], [3, -1], [3, 4], [3, 1], [4, 0], [5, 2], [6, 7]], [0, 0, 0, 0, 1, 1, 1, 1])
+    lines = {line.split()[0]: line.split()[1:] for line in model.summary().splitlines() if line}
+    assert lines["x0"] == ["inf", "inf"]
+    assert lines["(intercept)"] == ["-inf", "0"]
+    assert math.isfinite(float(lines["x1"][0]))
+    assert np.isfinite(model.coef_).all()
+    model.save(tmp_path / "model.safetensors")
+    facts = LogisticModel.load(tmp_path / "model.safetensors").facts
+    assert facts.certificate["separation"] == {"complete": False, "directions": [[0, 0, 1]], "intercepts": [[0, -1]]}
+
+
+def test_a_combination_is_not_named() -> None:
+    """Of two columns each of which separates the classes, neither has to have a coefficient."""
+    with pytest.warns(match=r"perfectly by several columns together, .* and mean nothing\. Use a penalty \(l2 > 0\)$"):
+        LogisticRegression(l2=0).fit([[-2.0, -3.0], [-1.0, -1.0], [1.0, 2.0], [3.0, 1.0]], [0, 0, 1, 1])

@@ -14,7 +14,8 @@ from torchlogit.data.encoded_rows import EncodedRows
 from torchlogit.data.plan import Plan
 from torchlogit.data.preparation import Prepared, encode
 from torchlogit.data.reading.source import Source
-from torchlogit.records import Status
+from torchlogit.model import LogisticModel
+from torchlogit.records import Certificate, Status
 
 
 def fit_table(
@@ -66,7 +67,7 @@ def _fit(
     model.save(options.model_path)
     warnings = [*warnings, *(str(warning.message) for warning in caught)]
     if fitted.certificate.status is not Status.CERTIFIED:
-        warnings.append(explain(fitted.certificate, model.feature_names, model.outputs))
+        warnings.append(explain(_in_the_table(fitted.certificate, model), model.feature_names, model.outputs))
     measured = {"train": encoded} | ({} if held_out is None else {"valid": held_out})
     return TrainReport(
         files=source.files,
@@ -77,3 +78,11 @@ def _fit(
         path=str(options.model_path),
         warnings=tuple(warnings),
     )
+
+
+def _in_the_table(certificate: Certificate, model: LogisticModel) -> Certificate:
+    """The certificate without infinite intercepts where these are not those of a row of zeros in the table."""
+    separation = certificate.separation
+    if separation is None or not model.units_and_zero()[1].any():
+        return certificate
+    return replace(certificate, separation=replace(separation, intercepts=()))
