@@ -383,6 +383,15 @@ def test_a_huge_value_leaves_numbers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("value", [1e160, -1e300])
+def test_a_value_whose_square_overflows_is_refused(name: str, value: float) -> None:
+    X, y = rows(600)
+    X[300, 0] = value
+    with pytest.raises(InputError, match=r"^a value above 1e150 in the rows: .* scale the column, begin anew$"):
+        begun(LEARNERS[name]).learn(np.vstack([X, X, X]), np.vstack([y, y, y]))
+
+
+@pytest.mark.parametrize("name", LEARNERS)
 def test_no_rows_and_no_weight(name: str) -> None:
     stream = begun(LEARNERS[name])
     assert not theta_of(stream).any()
