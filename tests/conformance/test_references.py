@@ -326,9 +326,9 @@ def infinite(X: DataFrame, y: Any, weight: Any = None) -> dict[str, str]:
         model = LogisticRegression(l2=0).fit(X, y, sample_weight=weight)
     assert model.certificate_.status == "separated", model.certificate_.message
     separation = model.certificate_.separation
-    signs = {X.columns[feature]: sign for feature, _, sign in separation.directions}
-    signs |= {CONSTANT: sign for _, sign in separation.intercepts}
-    return {name: "Inf" if sign > 0 else "-Inf" for name, sign in signs.items()}
+    signs = [(X.columns[feature], sign) for feature, _, sign in separation.directions]
+    signs += [(CONSTANT, sign) for _, sign in separation.intercepts]
+    return {name: "Inf" if sign > 0 else "-Inf" for name, sign in signs}
 
 
 def test_complete_separation_by_one_of_two_columns() -> None:
