@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import scipy.sparse
 from numpy.typing import NDArray
 from pyarrow import csv
 
@@ -76,7 +77,8 @@ def flights() -> None:
     table = flights_table()
     y = (table["arr_delay"].to_numpy() > 15).astype(np.int64)
     X = TableEncoder().fit_transform(table.drop_columns([name for name in UNKNOWN if name in table.column_names]))
-    against_optimum("flights", np.asarray(X, dtype=np.float32), y, StreamingNewton())
+    dense = X.toarray() if scipy.sparse.issparse(X) else X
+    against_optimum("flights", np.asarray(dense, dtype=np.float32), y, StreamingNewton())
 
 
 def wide() -> None:

@@ -10,7 +10,7 @@ v is at most R |v|_G times the second, R = max_i range(x_i' v) / |v|_G. So if
 
 Phi has a minimum t*, where the balance is exact, and no row's log-odds differ there by more than -ln(1 - move) (Bach
 2010, doi:10.1214/09-EJS521, proposition 2). G is not singular then, which is what the proof of overlap needs. All
-rounding terms are derived in docs/decisions/0027.
+rounding terms are derived in docs/decisions/0028.
 """
 
 from __future__ import annotations

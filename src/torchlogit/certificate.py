@@ -15,7 +15,7 @@ coefficient where u is equal to a target, which is zero for one without a penalt
 Every sum is rounded, so u is never balanced exactly. But an exactly balanced q* exists near q wherever
 Newton's method for the balance provably converges (`_Reach`), and the bound is that of q*. The same serves
 coefficients with a weak penalty, whose own term would magnify rounding by 1 / l2: q is balanced to Omega's
-slope at w~ there, and the term vanishes. All rounding terms are derived in docs/decisions/0027.
+slope at w~ there, and the term vanishes. All rounding terms are derived in docs/decisions/0028.
 
 With no penalty, an exactly balanced q* whose Hessian is not singular is itself a proof that a finite
 minimum exists: such weights exist if and only if no direction separates the classes (Stiemke 1915).

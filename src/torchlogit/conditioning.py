@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 NUDGES = 64
 # The rounding error of an intercept, in log-odds, up to which no coefficient is moved. F changes by its square.
 HARMLESS = 1e-9
+LARGEST = np.finfo(np.float64).max  # the largest float64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +30,8 @@ class Conditioning:
     """x'_j = scale_j (x_j - center_j) for each feature; center and scale (n_features,), scale a power of two or zero.
 
     A scale of zero replaces a column that is constant by zeros: its coefficient is zero. rounded: those of these
-    columns that are constant only up to rounding.
+    columns that are constant only up to rounding. bounded (n_features,) or None: booleans, the features whose
+    coefficients have bounds, and are not moved to make an intercept round better.
 
     >>> moved = Conditioning(np.array([4.0]), np.array([1.0]))
     >>> [part.tolist() for part in moved.own(np.array([[0.5]]), np.array([1.0]))]
@@ -39,17 +41,23 @@ class Conditioning:
     center: Array
     scale: Array
     rounded: tuple[int, ...] = ()
+    bounded: NDArray[np.bool_] | None = None
 
     def own(self, coef: Array, intercept: Array) -> tuple[Array, Array]:
-        """coef (n_features, n_outputs) and intercept (n_outputs,) for the columns as given."""
-        coef = coef * self.scale[:, None]
+        """coef (n_features, n_outputs) and intercept (n_outputs,) for the columns as given.
+
+        Coefficients beyond the range of floats, which columns below 1e-300 may ask for, end at its largest number.
+        """
+        with np.errstate(over="ignore"):
+            coef = (coef * self.scale[:, None]).clip(-LARGEST, LARGEST)
         moved = np.flatnonzero(self.center)
         if not len(moved):
             return coef, intercept.copy()
         at_zero = [_exact_sum(b, -self.center[moved], w) for b, w in zip(intercept, coef[moved].T, strict=True)]
         middle = float(sum(at_zero) / len(at_zero)) if len(at_zero) > 1 else 0.0  # softmax: the sum of all is free
+        free = np.ones(len(moved), dtype=bool) if self.bounded is None else ~self.bounded[moved]
         rounded = [
-            _rounded_well(value - Fraction(middle), self.center[moved], coef[moved, k])
+            _rounded_well(value - Fraction(middle), self.center[moved], coef[moved, k], free)
             for k, value in enumerate(at_zero)
         ]
         for k, (_, w) in enumerate(rounded):
@@ -69,7 +77,8 @@ class Conditioning:
     def columns(self, indices: NDArray[Any]) -> Conditioning:
         """The conditioning of these features alone."""
         rounded = tuple(np.flatnonzero(np.isin(indices, self.rounded)).tolist())
-        return Conditioning(self.center[indices], self.scale[indices], rounded)
+        bounded = None if self.bounded is None else self.bounded[indices]
+        return Conditioning(self.center[indices], self.scale[indices], rounded, bounded)
 
 
 def intercept_at(center: Array, coef: Array, intercept: Array) -> Array:
@@ -91,16 +100,19 @@ def _exact_sum(first: float, left: Array, right: Array) -> Fraction:
     return sum(products, Fraction(float(first)))
 
 
-def _rounded_well(intercept: Fraction, center: Array, coef: Array) -> tuple[float, Array]:
+def _rounded_well(
+    intercept: Fraction, center: Array, coef: Array, free: NDArray[np.bool_]
+) -> tuple[float, Array]:
     """An intercept in float64 and coefficients close to `coef` with nearly the same raw prediction at the center.
 
     Where the intercept is large, its rounding error moves every row. Moving one coefficient by some units in the last
-    place hardly changes its slope, and leads to other intercepts, some of which round much better.
+    place hardly changes its slope, and leads to other intercepts, some of which round much better. Only `free` ones are
+    moved.
     """
     best, error = float(intercept), abs(Fraction(float(intercept)) - intercept)
-    if error <= HARMLESS:
+    if error <= HARMLESS or not free.any():
         return best, coef
-    j = int(np.argmax(np.abs(coef * center)))
+    j = int(np.argmax(np.abs(coef * center) * free))
     unit, chosen = Fraction(float(np.spacing(coef[j]))), 0
     for steps in range(-NUDGES, NUDGES + 1):
         value = intercept - steps * unit * Fraction(float(center[j]))

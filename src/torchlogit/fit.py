@@ -176,8 +176,8 @@ def _run(
     reason, status = None, Status.BUDGET
     try:
         for state in _states(objective, solver, start, checkpoint):
-            _refuse_infinite(state)
             certificate = certify(state)
+            _refuse_infinite(state, certificate)
             latest = state, certificate
             answer, before = Answer(state.params, certificate, state.passes), best
             best = _better(before, answer)
@@ -221,9 +221,9 @@ def _run(
     return _result(best, history, status, reason), can_continue
 
 
-def _refuse_infinite(state: State) -> None:
+def _refuse_infinite(state: State, certificate: Certificate) -> None:
     """DivergedError where F is not a finite number: no bound is of any use then."""
-    if not math.isfinite(state.objective):
+    if not math.isfinite(state.objective) or not math.isfinite(certificate.objective):
         raise DivergedError(
             f"the objective left the range of floats after {_passes(state.passes)}: lower the learning rate, if the "
             "solver has one, scale the columns, or use the default solver"
@@ -457,7 +457,8 @@ def _remedy(objective: Objective, solver: Solver, goal: Goal, certificate: Certi
 
 
 def _bounded(bound: Bound) -> Certificate:
-    return Certificate(Status.BUDGET, bound.objective, bound.value, collinear=bound.collinear)
+    known = bound.value is not None and math.isfinite(bound.value)
+    return Certificate(Status.BUDGET, bound.objective, bound.value if known else None, collinear=bound.collinear)
 
 
 def _separated(state: State, separation: Separation) -> Certificate:

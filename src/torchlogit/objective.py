@@ -422,7 +422,9 @@ class Objective:
         far = center.nonzero()[:, 0]
         if len(far):
             size = self._largest(far, center)
-            scale[far] = torch.where(size <= CONSTANT * center[far].abs(), 0.0, 1.0).to(scale)
+            may_be_zero = self.penalty.allows_zero(self.n_features).to(far.device)[far]
+            constant = (size <= CONSTANT * center[far].abs()) & may_be_zero
+            scale[far] = torch.where(constant, 0.0, 1.0).to(scale)
             rounded = far[(scale[far] == 0) & (size > 0)].tolist()
         tiny = (self.coef(self.moments[1][:, None])[:, 0] < TINY_SQUARE * self.total_weight) & self._is_free()
         tiny = tiny.nonzero()[:, 0]
@@ -432,7 +434,8 @@ class Objective:
             scale[tiny] = torch.ldexp(torch.ones_like(size), exponent.clamp(0, 1000))
         if not len(far) and bool((scale == 1).all()):
             return self
-        conditioning = Conditioning(center.cpu().numpy(), scale.cpu().numpy(), tuple(rounded))
+        bounded = torch.stack(self.penalty.box(self.n_features)).isfinite().any(dim=0).numpy()
+        conditioning = Conditioning(center.cpu().numpy(), scale.cpu().numpy(), tuple(rounded), bounded)
         return self.conditioned_as(conditioning)
 
     def conditioned_as(self, conditioning: Conditioning | None) -> Objective:

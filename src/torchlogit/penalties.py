@@ -122,6 +122,11 @@ class ElasticNet:
         """The lower and the upper bound of each feature's coefficients, (n_features,) each, infinite without one."""
         return _per_feature(self.lower, -math.inf, n_features), _per_feature(self.upper, math.inf, n_features)
 
+    def allows_zero(self, n_features: int) -> Tensor:
+        """Booleans (n_features,): whether zero is within a feature's bounds."""
+        lower, upper = self.box(n_features)
+        return (lower <= 0) & (upper >= 0)
+
     def prox(self, coef: Tensor, step: float | Tensor) -> Tensor:
         """The proximal operator: the u with the least |u - coef|^2 / (2 step) + Omega(u).
 

@@ -72,6 +72,7 @@ def test_what_a_stream_says(here: Path) -> None:
     shown = run(here, "train all.csv --target y --solver streaming -o model.safetensors").stdout
     assert "in one pass  6,000 rows, each predicted before it was learned from (StreamingNewton)" in shown
     assert "statistical, not proven" in shown
+    assert "better than always predicting the class share of the rows so far (0.6" in shown
     told = json.loads(run(here, "train all.csv --target y --solver streaming -o model.safetensors --json").stdout)
     assert (told["status"], told["bound"], told["metrics"]) == ("uncertifiable", None, {})
     certified = json.loads(run(here, "train all.csv --target y -o exact.safetensors --json").stdout)
@@ -81,6 +82,20 @@ def test_what_a_stream_says(here: Path) -> None:
     )
     assert stream - exact < 6 / (2 * N), "less above the optimum than statistics would have it"
     assert certified["status"] == "certified"
+
+
+def test_a_stream_that_is_no_better_than_the_class_share_says_so(here: Path) -> None:
+    random = np.random.default_rng(0)
+    columns = {f"x{j}": random.normal(size=N) for j in range(9)}
+    pacsv.write_csv(pa.table(columns | {"y": np.where(random.random(N) < 0.03, "yes", "no")}), here / "noise.csv")
+    shown = run(here, "train noise.csv --target y --solver streaming -o model.safetensors").stdout
+    assert "worse than always predicting the class share of the rows so far" in shown
+    said = "predictions by the columns were no better than always predicting the class share of the rows so far, so"
+    assert f"note         {said} all coefficients are 0; see whether" in shown
+    assert "above the best" not in shown
+    told = json.loads(run(here, "train noise.csv --target y --solver streaming -o model.safetensors --json").stdout)
+    assert said in told["warnings"][-1]
+    assert not LogisticModel.load(here / "model.safetensors").coef.any()
 
 
 def test_a_certified_model_goes_on(here: Path) -> None:

@@ -143,3 +143,13 @@ def test_columns_of_tiny_values(size: float, others: bool, n_classes: int) -> No
     assert model.coef_ * scale == pytest.approx(plain.coef_, rel=1e-3, abs=1e-3)
     for penalty in ({"l2": 1.0}, {"l1": 1.0}):
         assert LogisticRegression(**penalty).fit(x * scale, y).certificate_.status is Status.CERTIFIED
+
+
+def test_bounds_hold_exactly_where_columns_are_conditioned() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=30), np.random.default_rng(1).random(30) < 0.5
+    model = LogisticRegression(l2=0, bounds=(1, 2)).fit(np.c_[x, np.full(30, 3.7)], y)
+    assert ((model.coef_ >= 1) & (model.coef_ <= 2)).all()
+    assert model.certificate_.status is Status.CERTIFIED
+    model = LogisticRegression(l2=0, bounds=(-0.1, 0.1)).fit((x + 1e9)[:, None], y)
+    assert (np.abs(model.coef_) <= 0.1).all()

@@ -140,3 +140,11 @@ def test_columns_whose_squares_underflow(scale: float, all_columns: bool) -> Non
     found = LogisticRegression(l2=0).fit(np.hstack([X, second]) * scales, Y)
     assert found.certificate_.status == "certified"
     assert found.coef_ * scales == pytest.approx(expected.coef_, rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*not certified")
+@pytest.mark.filterwarnings("ignore:.*separated")
+def test_coefficients_beyond_the_range_of_floats_end_at_its_largest() -> None:
+    fitted = LogisticRegression(l2=0).fit(X * 1e-315, Y)
+    assert np.isfinite(fitted.coef_).all()
+    assert np.isfinite(fitted.certificate_.objective)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from classification import coefficients, rows
-from torchlogit import InputError, LogisticModel, LogisticRegression, ModelFileError, load, save
+from torchlogit import InputError, LogisticModel, LogisticRegression, ModelFileError, TorchlogitWarning, load, save
 from torchlogit.data.targets import Targets
 from torchlogit.design import as_csr
 from torchlogit.inference import Refusal
@@ -77,6 +77,19 @@ def test_a_fit_on_soft_targets_with_an_offset_in_one_pass() -> None:
     once = LogisticRegression(solver="streaming").fit(X, soft, offset=offset)
     best = LogisticRegression().fit(X, soft, offset=offset)
     np.testing.assert_allclose(once.coef_, best.coef_, atol=0.15)
+
+
+def test_a_stream_that_is_no_better_than_the_class_share_warns() -> None:
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(2000, 9)), (random.random(2000) < 0.03).astype(int)
+    said = "no better than always predicting the class share of the rows so far, so all coefficients are 0"
+    with pytest.warns(TorchlogitWarning, match=said):
+        parts = LogisticRegression().partial_fit(X, y)
+    with pytest.warns(TorchlogitWarning, match=said):
+        whole = LogisticRegression(solver="streaming").fit(X, y)
+    assert shown(parts) == shown(whole)
+    assert not parts.coef_.any()
+    np.testing.assert_allclose(parts.predict_proba(X)[:, 1], (y.sum() + 0.5) / 2001)
 
 
 def test_classes_need_no_announcement_once_they_are_known() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from profiles import examples
 from reference.streaming import Follower, NewtonModel, loss, scale_free, sigma
 from torchlogit.errors import InputError
 from torchlogit.kernels import expert_loops, follower_loops, newton_loops
+from torchlogit.kernels.fast_math import log_normal
 from torchlogit.losses import loss_for
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, StreamState
@@ -133,6 +135,11 @@ def follow(X: Array, y: Array, weight: Array, rates: Array, switching_rates: Arr
     follower_loops.follow(X, y, weight, np.zeros((n, m)), rates, True, *moments, *steps.values())
     expert_loops.mix(steps["raws"], y, weight, switching_rates, 0.0, *mixed.values())
     return steps | mixed
+
+
+@given(value=st.floats(1e-300, 1e300))
+def test_the_fast_logarithm_is_that_of_the_library(value: float) -> None:
+    assert log_normal(value) == pytest.approx(math.log(value), rel=1e-13, abs=1e-15)
 
 
 @given(values=st.lists(st.floats(0, 750), min_size=1, max_size=9))
@@ -373,6 +380,15 @@ def test_a_huge_value_leaves_numbers(name: str) -> None:
     stream = begun(LEARNERS[name])
     stream.learn(X, y)
     assert np.isfinite(theta_of(stream)).all()
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("value", [1e160, -1e300])
+def test_a_value_whose_square_overflows_is_refused(name: str, value: float) -> None:
+    X, y = rows(600)
+    X[300, 0] = value
+    with pytest.raises(InputError, match=r"^a value above 1e150 in the rows: .* scale the column, begin anew$"):
+        begun(LEARNERS[name]).learn(np.vstack([X, X, X]), np.vstack([y, y, y]))
 
 
 @pytest.mark.parametrize("name", LEARNERS)

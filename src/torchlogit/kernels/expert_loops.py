@@ -16,7 +16,7 @@ import math
 import numpy as np
 from numba import njit
 
-from torchlogit.kernels.fast_math import exp_below, log1p_unit
+from torchlogit.kernels.fast_math import exp_below, log1p_unit, log_normal
 
 # fastmath=False is written out because numba otherwise passes the caller's fastmath flags on to an inlined function.
 _exact = njit(nogil=True, cache=True, fastmath=False, error_model="numpy")
@@ -68,21 +68,26 @@ def limit(raws, weight, rows_before, weight_before):  # type: ignore[no-untyped-
     more. Where larger log-odds are right, the limit costs at most 1/(2 t) nats a row. Not a number is replaced by 0.
     """
     experts, n, outputs = raws.shape
+    most = np.empty(n)
     for i in range(n):
-        most = math.log(2.0 * max(rows_before + i, weight_before) + 1.0)
+        most[i] = 2.0 * max(rows_before + i, weight_before) + 1.0
         weight_before += weight[i]
-        for e in range(experts):
-            if outputs == 1:
+    for i in range(n):
+        most[i] = log_normal(most[i])
+    for e in range(experts):
+        if outputs == 1:
+            for i in range(n):
                 z = raws[e, i, 0]
-                raws[e, i, 0] = min(max(z, -most), most) if z == z else 0.0
-                continue
+                raws[e, i, 0] = min(max(z, -most[i]), most[i]) if z == z else 0.0
+            continue
+        for i in range(n):
             top = -math.inf
             for k in range(outputs):
                 z = raws[e, i, k]
                 raws[e, i, k] = min(max(z, -1e300), 1e300) if z == z else 0.0
                 top = max(top, raws[e, i, k])
             for k in range(outputs):
-                raws[e, i, k] = max(raws[e, i, k], top - most)
+                raws[e, i, k] = max(raws[e, i, k], top - most[i])
 
 
 @_compiled

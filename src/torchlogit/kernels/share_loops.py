@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from torchlogit.kernels.expert_loops import likelihoods, losses
-from torchlogit.kernels.fast_math import exp_below
+from torchlogit.kernels.fast_math import exp_below, log_normal
 
 # fastmath=False: a row's last bits must not depend on its place in the block.
 _exact = njit(nogil=True, cache=True, fastmath=False, error_model="numpy")
@@ -29,13 +29,22 @@ def share(target, weight, counts, largest, raw):  # type: ignore[no-untyped-def]
     for i in range(n):
         half = 0.5 * largest[i] if largest[i] > 0.0 else 0.5
         if outputs == 1:
-            raw[i, 0] = math.log((counts[1] + half) / (counts[0] + half))
+            raw[i, 0] = (counts[1] + half) / (counts[0] + half)
             counts[1] += weight[i] * target[i, 0]
             counts[0] += weight[i] * (1.0 - target[i, 0])
-            continue
-        for k in range(outputs):
-            raw[i, k] = math.log(counts[k] + half)
-            counts[k] += weight[i] * target[i, k]
+        else:
+            for k in range(outputs):
+                raw[i, k] = counts[k] + half
+                counts[k] += weight[i] * target[i, k]
+    logarithms(raw)
+
+
+@_exact
+def logarithms(values):  # type: ignore[no-untyped-def]
+    """Replace all values (n, m), which are positive and not subnormal, by their logarithms."""
+    flat = values.reshape(values.size)
+    for i in range(len(flat)):
+        flat[i] = log_normal(flat[i])
 
 
 @_exact
@@ -93,7 +102,8 @@ def combine(raws, own, target, raw, loss):  # type: ignore[no-untyped-def]
                 part = own[e, i] / (1.0 + less)
                 positive += part if z > 0.0 else part * less
                 negative += part * less if z > 0.0 else part
-            raw[i, 0] = math.log(positive / negative)
+            raw[i, 0] = positive / negative
+        logarithms(raw)
         losses(raw, target, loss)
         return
     part = np.empty(outputs)
@@ -110,6 +120,5 @@ def combine(raws, own, target, raw, loss):  # type: ignore[no-untyped-def]
                 total += part[k]
             for k in range(outputs):
                 raw[i, k] += own[e, i] * part[k] / total
-        for k in range(outputs):
-            raw[i, k] = math.log(raw[i, k])
+    logarithms(raw)
     losses(raw, target, loss)

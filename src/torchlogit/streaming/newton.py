@@ -25,7 +25,7 @@ from torchlogit.streaming.followers import Followers
 from torchlogit.streaming.free_coordinates import FreeCoordinates
 from torchlogit.streaming.newton_models import CentredRows, NewtonModels
 from torchlogit.streaming.progressive import Progressive, ProgressiveSums
-from torchlogit.streaming.stream import Answer, Start, StreamProblem
+from torchlogit.streaming.stream import TOO_LARGE, Answer, Start, StreamProblem
 
 Array = NDArray[np.float64]
 
@@ -208,6 +208,8 @@ class NewtonStream:
             self.models.go_on_from(coef, intercept, rows)
             self.followers.go_on_from(coef, intercept, X[:, : len(coef)], weight, self.problem.start.weight)
         self._predict_and_follow(rows)
+        if not np.isfinite(self.followers.moments).all():
+            raise InputError(TOO_LARGE)
         if total > 0:
             self.models.join(rows, self.counts[1], int(self.counts[2]))
         self.counts += (len(X), total, 1)

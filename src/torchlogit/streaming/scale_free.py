@@ -20,12 +20,13 @@ import scipy.sparse
 import torch
 from numpy.typing import NDArray
 
+from torchlogit.errors import InputError
 from torchlogit.penalties import ElasticNet
 from torchlogit.records import Params, StreamState
 from torchlogit.streaming.arrays import RowQueue, put_back, without_share
 from torchlogit.streaming.experts import ExpertWeights
 from torchlogit.streaming.progressive import ProgressiveSums
-from torchlogit.streaming.stream import Answer, Start, StreamProblem
+from torchlogit.streaming.stream import LARGEST, TOO_LARGE, Answer, Start, StreamProblem
 
 Array = NDArray[np.float64]
 
@@ -147,6 +148,8 @@ class ScaleFreeStream:
         """Learn from rows, one after the other."""
         rows = scipy.sparse.csr_array(X)
         rows.eliminate_zeros()
+        if float(np.abs(rows.data).max(initial=0.0)) > LARGEST:
+            raise InputError(TOO_LARGE)
         target = np.ascontiguousarray(target, dtype=np.float64)
         weight = np.ones(len(target)) if weight is None else np.ascontiguousarray(weight, dtype=np.float64)
         offset = np.zeros_like(target) if offset is None else np.ascontiguousarray(offset, dtype=np.float64)

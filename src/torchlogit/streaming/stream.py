@@ -17,6 +17,8 @@ from torchlogit.streaming.progressive import Progressive, plus_minus
 
 Array = NDArray[np.float64]
 
+LARGEST = 1e150  # the largest |x| that the streams take: its square, times the number of rows, is a finite float64
+TOO_LARGE = "a value above 1e150 in the rows: its square overflows and spoils the stream; scale the column, begin anew"
 REMEDY = "see whether a column grows with time, or whether the target can be predicted by these columns"
 
 

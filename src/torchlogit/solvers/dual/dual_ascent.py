@@ -180,7 +180,7 @@ class _Ascent:
         """
         for _ in range(max(1, min(MAX_EPOCHS, MAX_VALUES // max(1, len(self.rows.data))))):
             last, self.gain = self.gain, self.epoch()
-            if last is not None and (self.gain >= last or self.gain**2 <= tolerance * (last - self.gain)):
+            if last is not None and (self.gain >= last or self.gain * self.gain <= tolerance * (last - self.gain)):
                 break
 
     def epoch(self) -> float:
@@ -218,7 +218,7 @@ class _Ascent:
         coef = objective.coef(primal.theta)
         product = float((torch.from_numpy(self.point.v) / self.scale) @ coef[:, 0]) / self.coupling.rate  # u'w
         value = entropy + offsets + intercept * imbalance - (product - objective.penalty.value(coef))
-        value -= 0.5 * self.columns_rate * imbalance**2
+        value -= 0.5 * self.columns_rate * imbalance * imbalance
         if value < self.highest:
             self.allowance = min(1.0, 2 * self.allowance)
         self.highest = max(value, self.highest)
