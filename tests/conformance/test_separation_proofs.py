@@ -266,17 +266,18 @@ def test_a_column_that_separates_the_rows_where_it_is_not_zero(references: dict[
 
 
 @pytest.mark.slow
-def test_caravan_insurance_is_separated() -> None:
-    """By linear programming, both the purchase and, of four classes, the contribution to private third party."""
+@pytest.mark.parametrize("target", ["Purchase", "PWAPART"])
+def test_caravan_insurance_is_separated(target: str) -> None:
+    """By linear programming: the purchase, and, of four classes, the contribution to private third party insurance."""
     path = DATA / "stats_small" / "islr_caravan.csv"
     if not path.exists():
         pytest.skip("the data folder has no stats_small/islr_caravan.csv")
     with path.open() as file:
         names, *rows = csv.reader(file)
-    X = np.array([row[1:-1] for row in rows], dtype=float)
-    assert not separation_of(X, np.array([row[-1] for row in rows])).complete
-    column = names.index("PWAPART") - 1
-    assert not separation_of(np.delete(X, column, axis=1), X[:, column].astype(int)).complete
+    table = np.array(rows)[:, 1:]
+    column = names.index(target) - 1
+    X = np.delete(table, [column, table.shape[1] - 1], axis=1).astype(float)
+    assert not separation_of(X, table[:, column]).complete
 
 
 # -- exact arithmetic ------------------------------------------------------------------------------------------------

@@ -39,7 +39,9 @@ MULTIPLIER = 1e-9  # multipliers up to this share of the largest are taken as ze
 # Larger: more columns count as such.
 COLLINEAR = 1e-12
 ROWS_PER_ENTRY = 2  # rows of the first program that are not tied, for each entry; larger: fewer rows are added later
-MAX_PROGRAMS = 200  # the most minima that are computed; more: more coefficients are named where those are many
+# The most entries of all programs that are solved for this, margins times entries of a direction: a minute or two.
+# More: more coefficients are named where tables are large.
+MAX_WORK = 5e7
 # The most margins whose sum is proven to be a function without rounding. That takes seconds for 150; where more are
 # needed, HiGHS's minimum is taken as it is.
 MAX_EXACT = 150
@@ -78,6 +80,8 @@ def infinite(table: Table, rows: Tensor, direction: Direction) -> tuple[Named, I
     rows: indices of the rows among which those that matter are looked for first. direction: one that separates, with as
     many rows apart as can be.
     """
+    if ROWS_PER_ENTRY * table.size**2 > MAX_WORK:
+        return (), ()  # not even one program
     u = table.units_of(direction)
     cone = _Cone(table, _near_ties(table, rows, u), u)
     return _listed(cone.determined(_functions(table, cone.inner)))
@@ -122,6 +126,8 @@ def _functions(table: Table, u: Array | list[int]) -> list[_Function]:
     exact, noise = (u, 0.0) if isinstance(u, list) else (u.tolist(), NOISE)
     result = []
     for feature in [*range(objective.n_features), *([None] if objective.design.has_intercept else [])]:
+        if feature is not None and not any(exact[feature * outputs : (feature + 1) * outputs]):
+            continue
         parts = [_by_output(table, feature, k) for k in range(outputs)]
         relative = feature is None or objective.n_free < outputs  # only differences of outputs count
         mean = [sum(column, Fraction(0)) / outputs for column in zip(*parts, strict=True)]
@@ -154,11 +160,12 @@ def _by_output(table: Table, feature: int | None, output: int) -> list[Fraction]
 class _Cone:
     """The directions u whose margins are not negative in any row, by programs of a few rows, which may grow.
 
-    inner: one of them, with as many rows apart as can be. held: the entries that are held at zero.
+    inner: one of them, with as many rows apart as can be. held: the entries that are held at zero. work: the entries
+    of the programs that were solved.
     """
 
     def __init__(self, table: Table, rows: Tensor, u: Array) -> None:
-        self.table, self.rows = table, rows
+        self.table, self.rows, self.work = table, rows, 0
         self.held: Booleans = np.zeros(table.size, dtype=bool)
         self.inner = self._representative(u)
         self.inner_margins = table.margins(self.inner) * float(np.abs(self.inner).max())
@@ -183,17 +190,17 @@ class _Cone:
         return u if widest is None else widest[0] / max(float(np.abs(widest[0]).max()), 1e-300)
 
     def determined(self, functions: list[_Function]) -> list[_Function]:
-        """Those of these functions that go to infinity with their sign."""
-        left, programs = list(functions), 0
-        while len(left) > 1 and programs < MAX_PROGRAMS:  # those that can be negative, many at a time
+        """Those of these functions that are found to go to infinity with their sign."""
+        left = list(functions)
+        while len(left) > 1 and self.work < MAX_WORK:  # those that can be negative, many at a time
             u = self._least(np.sum([f.signed() for f in left], axis=0))[1]
             excluded = [f for f in left if f.signed() @ u < -NOISE]
-            left, programs = [f for f in left if f not in excluded], programs + 1
+            left = [f for f in left if f not in excluded]
             if not excluded:
                 break
         found = []
-        while left and programs < MAX_PROGRAMS:
-            function, programs = left.pop(0), programs + 1
+        while left and self.work < MAX_WORK:
+            function = left.pop(0)
             value, u, constraints, multipliers = self._least(function.signed())
             if value < -NOISE:
                 left = [f for f in left if f.signed() @ u >= -NOISE]
@@ -212,8 +219,8 @@ class _Cone:
         """
         while True:
             constraints = self._constraints()
-            solution = constraints.least(value)
-            if solution is None:
+            solution, self.work = constraints.least(value), self.work + constraints.rows.size
+            if solution is None or (self.work >= MAX_WORK and solution[0] < -NOISE):
                 return -1.0, np.zeros(self.table.size), constraints, np.zeros(len(constraints.rows))
             least, u, multipliers = solution
             if least >= -NOISE:
