@@ -40,7 +40,6 @@ from torchlogit.balancing import (
     balanced,
     balanced_intercept,
     rounding_of_dual,
-    variances,
 )
 from torchlogit.collinear import COLLINEAR, relations
 from torchlogit.design import Rows
@@ -122,8 +121,8 @@ def newton_dual_bound(
             return Bound(None, value)
         point, dual = found
         gap.equal_columns = _taken_as_equal(objective, theta, equal.assumed)
-    bound = gap.bound(point, dual)
-    if not bound <= enough and objective.n_parameters <= MAX_WEAK and gap.from_penalty(point, dual) > bound / 2:
+    bound, from_penalty = gap.bound(point, dual)
+    if not bound <= enough and objective.n_parameters <= MAX_WEAK and from_penalty > bound / 2:
         bound = min(bound, *(_with_weak_balanced(gap, point, dual, equal, share, enough) for share in WEAK_SHARES))
     bound = min(bound, gap.trivial())
     return Bound(bound if math.isfinite(bound) else None, value, equal.assumed)
@@ -182,9 +181,13 @@ class _Gap:
         self.margin_rounding = _margin_rounding(objective, theta)
         self.equal_columns = 0.0  # see `_taken_as_equal`
 
-    def bound(self, point: DualPoint, dual: Tensor) -> float:
-        """The gap, with all allowances for rounding; infinite or NaN where there is none."""
-        share = 1.0 if point.balanced is not None else self._share_within_range(point, dual)
+    def bound(self, point: DualPoint, dual: Tensor) -> tuple[float, float]:
+        """The gap, with all allowances for rounding, and the penalty's part of it.
+
+        The gap is infinite or NaN where there is none.
+        """
+        uncertainty = self._uncertainty(point)
+        share = 1.0 if point.balanced is not None else self._share_within_range(dual, uncertainty)
         if share < 1:
             point, dual = replace(point, residual=share * point.residual), share * dual
         losses = self._losses(point.residual)
@@ -199,25 +202,22 @@ class _Gap:
             slope = math.sqrt(squares) + math.sqrt(2 * (losses.divergence + rounding))
             margins += slope * error + 0.25 * error * error
         allowance = INFLATED * (rounding + margins + self._balance_error(losses, point))
-        return (1 + self.sum_rounding) * (losses.divergence + allowance + self.from_penalty(point, dual))
+        from_penalty = float(self.parts(point, dual, uncertainty).sum())
+        return (1 + self.sum_rounding) * (losses.divergence + allowance + from_penalty), from_penalty
 
     def trivial(self) -> float:
         """F and its rounding: a bound, since no loss is negative."""
         margins = math.sqrt(2 * self.objective.total_weight) * self.margin_rounding
         return (1 + self.sum_rounding + self.row_rounding) * self.value + INFLATED * margins
 
-    def from_penalty(self, point: DualPoint, dual: Tensor) -> float:
-        """The penalty's part of the gap."""
-        return float(self.parts(point, dual).sum())
-
-    def parts(self, point: DualPoint, dual: Tensor) -> Tensor:
-        """Each coefficient's part, (n_features, n_outputs)."""
+    def parts(self, point: DualPoint, dual: Tensor, uncertainty: Tensor | None = None) -> Tensor:
+        """Each coefficient's part of the penalty's gap, (n_features, n_outputs)."""
         objective = self.objective
-        rounding = rounding_of_dual(objective, point.residual) + self._dual_error(point)
+        error = self._uncertainty(point) if uncertainty is None else uncertainty
         if point.balanced is not None and point.slope is not None:
             dual = torch.where(point.balanced, point.slope, dual)
-            rounding = torch.where(point.balanced, 0.0, rounding.expand_as(dual))
-        return objective.penalty.fenchel_young_parts(*(objective.coef(part) for part in (self.theta, dual, rounding)))
+            error = torch.where(point.balanced, 0.0, error.expand_as(dual))
+        return objective.penalty.fenchel_young_parts(*(objective.coef(part) for part in (self.theta, dual, error)))
 
     def _losses(self, residual: Tensor) -> _Losses:
         """The sums of `_Losses`.
@@ -271,34 +271,26 @@ class _Gap:
             first = min(rough, growth * point.distance * length)
         return first + 0.5 * growth * point.distance**2
 
-    def _dual_error(self, point: DualPoint) -> Tensor:
-        """By how much each entry of the exactly balanced point's dual may differ from this point's: (p, 1).
+    def _uncertainty(self, point: DualPoint) -> Tensor:
+        """By how much each entry of the exactly balanced point's dual may differ from the dual as computed: (p, 1).
 
-        sum s |x_ij| |q* - q| is at most |x_j| times the smaller of (e^d - 1) times the length of the variances, and
-        half of e^d times the distance, see `_balance_error`.
+        To the rounding of the dual, sum s |x_ij| |q* - q| is added, which is at most |x_j| times half of e^d times the
+        distance (see `_balance_error`; a variance is at most 1/4).
         """
-        objective = self.objective
+        moved = INFLATED * 0.5 * math.exp(point.log_odds_error) * point.distance
+        return rounding_of_dual(self.objective, point.residual) + moved * self.objective.moments[1].sqrt()[:, None]
 
-        def squared_variance(rows: slice) -> list[Tensor]:
-            return [variances(point.residual[rows], objective.target[rows]).square_()]
-
-        size = float(objective.total(squared_variance))
-        growth, error = math.exp(point.log_odds_error), math.expm1(point.log_odds_error)
-        moved = min(error * math.sqrt(size), 0.5 * growth * point.distance)
-        return INFLATED * moved * objective.moments[1].sqrt()[:, None]
-
-    def _share_within_range(self, point: DualPoint, dual: Tensor) -> float:
+    def _share_within_range(self, dual: Tensor, uncertainty: Tensor) -> float:
         """The largest c <= 1 for which c * dual lies where Omega's conjugate is finite.
 
         c (q - target) is a dual point too, between the target and q, and is balanced wherever q - target is. Columns
         whose dual has to be zero are left out: they are balanced.
         """
         objective = self.objective
-        rounding = rounding_of_dual(objective, point.residual) + self._dual_error(point)
         low, high = objective.dual_range
         low, high, dual = (objective.coef(part) for part in (low, high, dual))
         limit = torch.where(dual > 0, high, -low)
-        within = limit - 2 * objective.coef(rounding)
+        within = limit - 2 * objective.coef(uncertainty)
         outside = (within < dual.abs()) & (limit != 0)
         if not bool(outside.any()):
             return 1.0
@@ -379,4 +371,4 @@ def _with_weak_balanced(
     last = weak.all(dim=1) if not objective.penalty.smooth and weak.shape[1] > 1 else torch.zeros_like(weak[:, 0])
     exact = weak.clone()
     exact[last, -1] = False
-    return gap.bound(replace(point, balanced=exact, slope=slope), dual)
+    return gap.bound(replace(point, balanced=exact, slope=slope), dual)[0]

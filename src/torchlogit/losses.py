@@ -192,8 +192,8 @@ class Logistic:
         return torch.minimum(torch.maximum(moved, INSIDE * p - target), (1 - target) - INSIDE * other)
 
     def inside(self, residual: Tensor, target: Tensor) -> Tensor:
-        """-y <= q - y <= 1 - y. Where 1 - y is rounded, q stays four units in the last place below 1."""
-        highest = (1 - target) - torch.where(is_soft(target)[:, None], 4 * EPS, 0.0)
+        """-y <= q - y <= 1 - y - 4 eps, or 0 where that is more: 1 - y is rounded where y is no label."""
+        highest = (1 - target).sub_(4 * EPS).clamp_(min=0)
         return torch.minimum(torch.maximum(residual, -target), highest)
 
     def spread(self, raw_step: Tensor) -> Tensor:
