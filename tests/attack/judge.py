@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 # Share of F + 1e-3, and of a logit (of 1, where it is smaller), that counts as rounding in what is printed.
 SAME = mpf("1e-9")
-AGREE = mpf(64) * mpf(2) ** -52  # of columns that agree up to rounding, relative to the terms
+EPS = mpf(2) ** -52
+AGREE = 64 * EPS  # of columns that agree up to rounding, relative to the terms
 
 SORTS = ("bound", "separation", "objective", "prediction", "parameters", "relation", "crash")
 MISSED = "missed"  # not a false claim: the classes are separated, and nothing is claimed
@@ -99,7 +100,8 @@ def _claims(problem: Problem) -> list[Claim]:
     model = estimator(**problem.settings)
     if problem.settings.get("warm_start"):
         model.fit(problem.rows, problem.y[::-1].copy(), **given)
-    model.fit(problem.rows, problem.y, **given)
+    watched = {"eval_set": (problem.rows[::2], problem.y[::2])} if problem.watched else {}
+    model.fit(problem.rows, problem.y, **given, **watched)
     certificate = model.certificate_
     logits = np.asarray(model.decision_function(problem.rows)).reshape(len(problem.X), -1)
     own = Claim(
@@ -148,7 +150,7 @@ class _Judge:
         if self.intercept:
             theta = [[*row, exact(b)] for row, b in zip(theta, claim.intercept, strict=True)]
         value = self.exact.value(theta)
-        found = [*self._within(theta), *self._reported(value), *self._relations(), *self._separation()]
+        found = [*self._within(theta), *self._reported(theta, value), *self._relations(), *self._separation()]
         if claim.logits is not None:
             found += self._predictions(theta, claim.logits)
         if claim.bound is not None:
@@ -201,7 +203,7 @@ class _Judge:
                     break
         return found
 
-    def _reported(self, value: mpf) -> list[Fault]:
+    def _reported(self, theta: Theta, value: mpf) -> list[Fault]:
         """The objective that is reported, against F at the parameters returned."""
         reported = self.claim.objective
         if not np.isfinite(reported):
@@ -209,20 +211,35 @@ class _Judge:
             as_it_is &= not self.certified and self.claim.bound is None
             return [] if as_it_is else [Fault("objective", f"it is said to be {reported}, and is {mp.nstr(value, 9)}")]
         slack = SAME * (value + mpf(1) / 1000) + exact(self.claim.bound or 0)
+        slack += mp.fdot(zip(self.exact.weight, self._rounding(theta), strict=True))
         if abs(exact(reported) - value) <= slack:
             return []
         return [Fault("objective", f"it is said to be {reported:.12g}, and is {mp.nstr(value, 12)}")]
 
+    def _rounding(self, theta: Theta) -> list[mpf]:
+        """The rounding error of each row's logits in float64, where columns are centred at the first row."""
+        first, offsets = self.exact.rows[0], zip(*self.exact.offset, strict=True)
+        return [
+            8 * EPS * max(
+                abs(o) + mp.fsum(abs(w) * abs(a - b) for w, a, b in zip(own, row, first, strict=True))
+                for own, o in zip(theta, offset, strict=True)
+            )
+            for row, offset in zip(self.exact.rows, offsets, strict=True)
+        ]  # fmt: skip
+
     def _predictions(self, theta: Theta, logits: NDArray[Any]) -> list[Fault]:
-        """decision_function on the rows, against the returned parameters."""
-        worst = mpf(0)
-        for row, printed in zip(self.problem.X.astype(float), logits, strict=True):
-            terms = [exact(v) for v in row] + ([mpf(1)] if self.intercept else [])
+        """decision_function on the rows of positive weight, against the returned parameters."""
+        worst, kept = mpf(0), self._kept()
+        for row, printed, rounding in zip(self.exact.rows, logits[kept], self._rounding(theta), strict=True):
             for own, shown in zip(theta, printed, strict=True):
-                z = mp.fdot(zip(terms, own, strict=True))
+                z = mp.fdot(zip(row, own, strict=True))
                 off = abs(z - exact(shown)) if np.isfinite(shown) else mp.inf
-                worst = max(worst, off / max(mpf(1), abs(z)))
+                worst = max(worst, (off - rounding) / max(mpf(1), abs(z)))
         return [Fault("prediction", f"the logit is {float(worst):.2g} off")] if worst > SAME else []
+
+    def _kept(self) -> Any:
+        """The rows of positive weight."""
+        return slice(None) if self.problem.weight is None else self.problem.weight > 0
 
     def _separation(self) -> list[Fault]:
         """What is claimed about a finite minimum, against exact linear programming."""
@@ -236,8 +253,7 @@ class _Judge:
         signs = np.where(np.isfinite(self.lower[free]), 1, np.where(np.isfinite(self.upper[free]), -1, 0))
         if self.intercept and self.problem.X.shape[1] not in dropped:
             X, signs = np.column_stack([X, np.ones(len(X))]), np.append(signs, 0)
-        weight = self.problem.weight
-        kept = slice(None) if weight is None else weight > 0
+        kept = self._kept()
         overlapping = overlap(X[kept], self.problem.target[kept], signs)
         if status == "separated" and overlapping:
             return [Fault("separation", "it is claimed, and the classes overlap")]

@@ -18,13 +18,18 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Problem:
-    """What is given to `fit`. y: labels, shares of the second class (n,), or shares of all classes (n, k)."""
+    """What is given to `fit`.
+
+    y: labels, shares of the second class (n,), or shares of all classes (n, k). watched: whether every other row is
+    given as eval_set as well.
+    """
 
     X: Array
     y: Array
     weight: Array | None = None
     offset: Array | None = None
     sparse: bool = False
+    watched: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
     kind: str = ""
     seed: int = 0
@@ -559,3 +564,72 @@ def chosen_penalty(rng: Generator) -> Problem:
     X = Z * power(rng, -6, 6) + pick(rng, 0.0, power(rng, 0, 9))
     made = finished(rng, X, labels(rng, Z))
     return replace(made, settings={"l2": "auto", "fit_intercept": bool(rng.random() < 0.8)})
+
+
+@kind
+def cancelled_offsets(rng: Generator) -> Problem:
+    """Offsets of up to 1e12 that coefficients cancel."""
+    Z = normal(rng)
+    y = labels(rng, Z)
+    shape = (Z.shape[1],) if y.max() == 1 else (Z.shape[1], int(y.max()) + 1)
+    offset = Z @ rng.normal(size=shape) * power(rng, 0, 12) + power(rng, -3, 6)
+    return replace(finished(rng, Z, y, l2=pick(rng, 0.0, 0.0, 1e-12)), offset=offset)
+
+
+@kind
+def extreme_penalties(rng: Generator) -> Problem:
+    """l1 and l2 of 1e-300 to 1e30, and factors of 1e-20 to 1e20."""
+    Z = normal(rng)
+    X = Z * power(rng, -6, 6)
+    strength = power(rng, *pick(rng, (-30, 30), (-300, -30), (-9, 9)))
+    factors = pick(rng, np.ones(Z.shape[1]), 10 ** rng.uniform(-20, 20, size=Z.shape[1]))
+    return finished(
+        rng, X, labels(rng, Z), l2=pick(rng, strength, 0.0), l1=pick(rng, 0.0, 0.0, strength), penalty_factors=factors
+    )
+
+
+@kind
+def columns_of_wide_range(rng: Generator) -> Problem:
+    """Lognormal columns whose values differ by up to 1e60, of both signs."""
+    Z = normal(rng)
+    X = np.exp(rng.uniform(3, 30) * Z) * pick(rng, 1.0, rng.choice([-1.0, 1.0], size=Z.shape))
+    return finished(rng, X, labels(rng, Z), **any_penalty(rng, Z.shape[1], l2=power(rng, -9, 9)))
+
+
+@kind
+def bounds_far_from_zero(rng: Generator) -> Problem:
+    """Bounds on the coefficients of columns that are far from zero, some of them reached."""
+    Z = normal(rng)
+    units = power(rng, -6, 6)
+    X = (Z + power(rng, 2, 12)) * units
+    low, high = np.sort(rng.normal(size=(2, Z.shape[1])), axis=0) / units * power(rng, -2, 2)
+    low, high = pick(rng, (low, high), (low, None), (None, high), (low, low), (np.zeros_like(low), None))
+    return finished(rng, X, labels(rng, Z), bounds=(low, high), l2=pick(rng, 0.0, 1.0, 1e-9), l1=pick(rng, 0.0, 0.1))
+
+
+@kind
+def stopped_early(rng: Generator) -> Problem:
+    """Few passes, tolerances from 1e-15 to a half, and eval_set."""
+    Z = normal(rng)
+    X = Z * 10 ** rng.uniform(-3, 3, size=Z.shape[1]) + pick(rng, 0.0, power(rng, 0, 10))
+    y = labels(rng, Z, strength=pick(rng, 1.0, 5.0))
+    made = finished(rng, X, y, **any_penalty(rng, Z.shape[1]))
+    settings = {**made.settings, "tol": power(rng, -15, -0.3), "max_iter": int(rng.integers(1, 12))}
+    return replace(made, settings=settings, watched=bool(rng.random() < 0.5))
+
+
+@kind
+def extreme_weights(rng: Generator) -> Problem:
+    """All weights of 1e-250 or 1e250, or from one to the other."""
+    Z = normal(rng)
+    end = power(rng, 20, 250)
+    weight = pick(rng, np.full(len(Z), end), np.full(len(Z), 1 / end), end ** rng.uniform(-1, 1, size=len(Z)))
+    return replace(finished(rng, Z, labels(rng, Z), **any_penalty(rng, Z.shape[1])), weight=weight)
+
+
+@kind
+def larger_tables(rng: Generator) -> Problem:
+    """Three hundred rows."""
+    Z = normal(rng, n=300, p=2)
+    X = Z * 10 ** rng.uniform(-6, 6, size=2) + pick(rng, 0.0, 10 ** rng.uniform(0, 9, size=2))
+    return finished(rng, X, labels(rng, Z), **any_penalty(rng, 2))

@@ -36,12 +36,16 @@ FEW = {  # seeds of each kind; those given had a false claim once
     "warm_started": (1, 5, 0),
     "paths": (0, 39, 2),
     "chosen_penalty": (57, 22),
+    "cancelled_offsets": (2000,),
+    "bounds_far_from_zero": (0, 13, 22),
+    "extreme_weights": (5, 1),
 }
 OTHERWISE = (0, 1)
 MANY = range(1000, 1110)  # the seeds of each kind among the slow tests
+
+
 KNOWN = {  # kinds with a claim that does not hold yet, and why
-    "mixed": "F moves by more than the bound where columns that agree to rounding are replaced by others",
-    "paths": "the chosen point of path_ has the bound of the certified fit, and the coefficients of the path",
+    "bounds_far_from_zero": "constant columns get a coefficient of 0, whatever their bounds, and rounding leads out",
 }
 
 
