@@ -1,7 +1,7 @@
 """Columns that separate the classes alone, found without a linear program: for one-hot columns by the ten thousand.
 
 A level that occurs in rows of one class only has a coefficient that runs off to infinity. With thousands of levels and
-no penalty there usually are some, and neither a bound nor the program of separation.py is within reach.
+no penalty there usually are some, and neither a bound nor the programs of `separation` are within reach.
 """
 
 from __future__ import annotations

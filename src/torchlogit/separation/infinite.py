@@ -39,9 +39,9 @@ MULTIPLIER = 1e-9  # multipliers up to this share of the largest are taken as ze
 # Larger: more columns count as such.
 COLLINEAR = 1e-12
 ROWS_PER_ENTRY = 2  # rows of the first program that are not tied, for each entry; larger: fewer rows are added later
-# The most entries of all programs that are solved for this, margins times entries of a direction: a minute or two.
+# The most entries of all programs that are solved for this, margins times entries of a direction: up to a minute.
 # More: more coefficients are named where tables are large.
-MAX_WORK = 5e7
+MAX_WORK = 2e7
 # The most margins whose sum is proven to be a function without rounding. That takes seconds for 150; where more are
 # needed, HiGHS's minimum is taken as it is.
 MAX_EXACT = 150
