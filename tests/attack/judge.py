@@ -211,7 +211,7 @@ class _Judge:
             as_it_is &= not self.certified and self.claim.bound is None
             return [] if as_it_is else [Fault("objective", f"it is said to be {reported}, and is {mp.nstr(value, 9)}")]
         slack = SAME * (value + mpf(1) / 1000) + exact(self.claim.bound or 0)
-        slack += mp.fdot(zip(self.exact.weight, self._rounding(theta), strict=True))
+        slack += 2 * mp.fdot(zip(self.exact.weight, self._rounding(theta), strict=True))  # of two classes' logits
         if abs(exact(reported) - value) <= slack:
             return []
         return [Fault("objective", f"it is said to be {reported:.12g}, and is {mp.nstr(value, 12)}")]
