@@ -32,7 +32,7 @@ def pure_columns(objective: Objective) -> Separation | None:
     >>> levels = scipy.sparse.csr_array(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]))
     >>> target = torch.tensor([[0.0], [1.0], [1.0], [1.0]])
     >>> pure_columns(Objective.of(Sparse.of(levels), target, loss=Logistic(), penalty=ElasticNet()))
-    Separation(complete=False, directions=((1, 0, 1),))
+    Separation(complete=False, directions=((1, 0, 1),), intercepts=())
     """
     if not isinstance(objective.design, Sparse):
         return None

@@ -293,8 +293,8 @@ BAD = {
     ),
     "a model of a later version": Bad(
         "inspect m.safetensors",
-        "m.safetensors: model format 4, and this torchlogit reads up to 3; upgrade torchlogit",
-        {"m.safetensors": safetensors({"__metadata__": {"torchlogit": '{"format_version": 4}'}}, b"")},
+        "m.safetensors: model format 5, and this torchlogit reads up to 4; upgrade torchlogit",
+        {"m.safetensors": safetensors({"__metadata__": {"torchlogit": '{"format_version": 5}'}}, b"")},
     ),
     "a model without a version": Bad(
         "inspect m.safetensors",
