@@ -25,7 +25,7 @@ from torch import Tensor
 
 from torchlogit.design import Rows
 from torchlogit.objective import Objective
-from torchlogit.quadratic import Factor, factor
+from torchlogit.quadratic import Factor, definite_factor
 from torchlogit.records import Relation
 
 UNIT = torch.finfo(torch.float64).eps / 2  # the largest relative error of one operation in float64
@@ -123,8 +123,8 @@ def balanced_intercept(objective: Objective, residual: Tensor) -> DualPoint | No
         variances = (
             loss.total_variance(residual[rows], target[rows], objective.weight[rows]) for rows in objective.chunks()
         )
-        factored = factor(basis.T @ torch.stack(list(variances)).sum(dim=0) @ basis)
-        if not factored.triangular:
+        factored = definite_factor(basis.T @ torch.stack(list(variances)).sum(dim=0) @ basis)
+        if factored is None:
             return None
         imbalance = objective.total(partial(_by_output, residual)) @ basis
         if float(imbalance.abs().max()) <= BALANCED * rounding:
@@ -280,11 +280,11 @@ def _factored(
     direction, where no imbalance can be seen, and balance proves nothing.
     """
     hessian = objective.hessian_of_losses(residual)
-    factored = factor(hessian[mask][:, mask])
-    if not factored.triangular:
+    factored = definite_factor(hessian[mask][:, mask])
+    if factored is None:
         mask = equal.without(mask, objective.design.shape[1])
-        factored = factor(hessian[mask][:, mask])
-    return mask, factored if factored.triangular else None
+        factored = definite_factor(hessian[mask][:, mask])
+    return mask, factored
 
 
 def _trust(factored: Factor, inverse: Tensor, operations: int) -> float:

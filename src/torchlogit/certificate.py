@@ -94,7 +94,7 @@ def newton_dual_bound(
     dual_residual : (n, n_outputs)
         q - target, from `Loss.dual_point`. Any other is allowed, and gives a valid bound or none.
     enough : float
-        A bound, in nats, that need not become smaller at the cost of further passes.
+        A bound, in nats, that need not become smaller at the cost of further passes; 0 for the smallest one.
     collinear : callable, optional
         Returns the relations among the columns without a penalty; by default `relations`. It is called where their
         Hessian is singular.
@@ -122,8 +122,10 @@ def newton_dual_bound(
         point, dual = found
         gap.equal_columns = _taken_as_equal(objective, theta, equal.assumed)
     bound, from_penalty = gap.bound(point, dual)
-    if not bound <= enough and objective.n_parameters <= MAX_WEAK and from_penalty > bound / 2:
-        bound = min(bound, *(_with_weak_balanced(gap, point, dual, equal, share, enough) for share in WEAK_SHARES))
+    for share in WEAK_SHARES:
+        if bound <= enough or objective.n_parameters > MAX_WEAK or not _spoiled(bound, from_penalty, enough):
+            break
+        bound = min(bound, _with_weak_balanced(gap, point, dual, equal, share, enough))
     bound = min(bound, gap.trivial())
     return Bound(bound if math.isfinite(bound) else None, value, equal.assumed)
 
@@ -344,6 +346,11 @@ def _unpenalised(objective: Objective, residual: Tensor, dual: Tensor) -> Tensor
     return ((low == 0) & (high == 0)) | wrong
 
 
+def _spoiled(bound: float, from_penalty: float, enough: float) -> bool:
+    """Whether the penalty's part of a bound is most of it, and the rest as small as is asked for."""
+    return from_penalty > bound / 2 and (enough == 0 or bound - from_penalty <= enough)
+
+
 def _with_weak_balanced(
     gap: _Gap, point: DualPoint, dual: Tensor, equal: EqualColumns, share: float, enough: float
 ) -> float:
@@ -357,8 +364,8 @@ def _with_weak_balanced(
     weak = (parts > share * parts.mean()) & slope.isfinite()
     if objective.n_free < weak.shape[1]:
         weak = weak.any(dim=1, keepdim=True).expand_as(weak)
-    if not bool(weak.any()):
-        return math.inf
+    if not 0 < int(weak.sum()) <= objective.target.numel():
+        return math.inf  # none, or more than a Hessian of so few rows can determine
     pad = objective.design.shape[1] - objective.n_features
     weak = torch.nn.functional.pad(weak, (0, 0, 0, pad))
     slope = torch.nn.functional.pad(torch.where(weak[: len(slope)], slope, 0.0), (0, 0, 0, pad))

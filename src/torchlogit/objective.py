@@ -464,15 +464,14 @@ class Objective:
 
     def _largest(self, columns: Tensor, center: Tensor, factor: float = 1.0) -> Tensor:
         """max_i |x_ij - center_j| factor of some features over the rows with weight, (columns,): X is read once."""
-        design = self.design.columns(columns)
-        pick = torch.cat([torch.eye(len(columns)), torch.zeros(int(design.has_intercept), len(columns))])
-        pick = factor * pick.to(self.target)
-        pick[len(columns) :] = -factor * center[columns]
-        largest = torch.zeros(len(columns)).to(self.target)
-        for rows, block in design.blocks():
-            values = block.matmul(pick).abs_()
-            largest = torch.maximum(largest, torch.where(self.weight[rows, None] > 0, values, 0.0).amax(dim=0))
-        return largest
+        chosen, largest = columns.tolist(), [0.0] * len(columns)
+        centers = center[columns].tolist()
+        for rows, block in self.design.blocks():
+            counted = self.weight[rows] > 0
+            for k, (stored, values) in enumerate(block.entries(chosen)):
+                sizes = (values - centers[k]).abs_().mul_(factor)[counted[stored]]
+                largest[k] = max(largest[k], float(sizes.max()) if len(sizes) else 0.0)
+        return torch.tensor(largest, dtype=torch.float64, device=self.target.device)
 
     def _is_free(self) -> Tensor:
         """Booleans (n_features,): whether a coefficient has no penalty."""

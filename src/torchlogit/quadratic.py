@@ -75,12 +75,25 @@ def factor(matrix: Tensor) -> Factor:
     scale, unit = _scaled(matrix)
     if not bool(unit.isfinite().all()):
         return Factor(scale, torch.full_like(unit, torch.nan), len(scale), True)
-    root, info = torch.linalg.cholesky_ex(unit)
-    if int(info) == 0 and bool((root.diagonal().square() > PIVOT).all()):
+    if (root := _definite_root(unit)) is not None:
         return Factor(scale, root, len(scale), True)
     values, vectors = torch.linalg.eigh(unit)
     positive = values > PIVOT * float(values[-1].clamp(min=TINY)) * len(values)
     return Factor(scale, vectors[:, positive] / values[positive].sqrt(), int(positive.sum()), False)
+
+
+def definite_factor(matrix: Tensor) -> Factor | None:
+    """The factor of a positive definite matrix, None for one that is singular or not finite: without eigenvalues."""
+    scale, unit = _scaled(matrix)
+    root = _definite_root(unit) if bool(unit.isfinite().all()) else None
+    return None if root is None else Factor(scale, root, len(scale), True)
+
+
+def _definite_root(unit: Tensor) -> Tensor | None:
+    """The Cholesky factor of a matrix of unit diagonal, None where a pivot shows that a column depends on others."""
+    root: Tensor
+    root, info = torch.linalg.cholesky_ex(unit)
+    return root if int(info) == 0 and bool((root.diagonal().square() > PIVOT).all()) else None
 
 
 def _scaled(matrix: Tensor) -> tuple[Tensor, Tensor]:
