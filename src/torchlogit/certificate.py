@@ -121,11 +121,13 @@ def newton_dual_bound(
             return Bound(None, value)
         point, dual = found
         gap.equal_columns = _taken_as_equal(objective, theta, equal.assumed)
-    bound, from_penalty = gap.bound(point, dual)
-    for share in WEAK_SHARES:
-        if bound <= enough or objective.n_parameters > MAX_WEAK or not _spoiled(bound, from_penalty, enough):
-            break
-        bound = min(bound, _with_weak_balanced(gap, point, dual, equal, share, enough))
+    of_losses, of_penalty = gap.parts(point, dual)
+    bound = of_losses + of_penalty
+    # The penalty's part spoils a bound whose other part is as small as is asked for.
+    if objective.n_parameters <= MAX_WEAK and of_losses < of_penalty and (enough == 0 or of_losses <= enough):
+        for share in WEAK_SHARES:
+            if not bound <= enough:
+                bound = min(bound, _with_weak_balanced(gap, point, dual, equal, share, enough))
     bound = min(bound, gap.trivial())
     return Bound(bound if math.isfinite(bound) else None, value, equal.assumed)
 
@@ -183,10 +185,10 @@ class _Gap:
         self.margin_rounding = _margin_rounding(objective, theta)
         self.equal_columns = 0.0  # see `_taken_as_equal`
 
-    def bound(self, point: DualPoint, dual: Tensor) -> tuple[float, float]:
-        """The gap, with all allowances for rounding, and the penalty's part of it.
+    def parts(self, point: DualPoint, dual: Tensor) -> tuple[float, float]:
+        """The losses' and the penalty's parts of the gap, with all allowances for rounding.
 
-        The gap is infinite or NaN where there is none.
+        Their sum is a bound; it is infinite or NaN where there is none.
         """
         uncertainty = self._uncertainty(point)
         share = 1.0 if point.balanced is not None else self._share_within_range(dual, uncertainty)
@@ -204,15 +206,15 @@ class _Gap:
             slope = math.sqrt(squares) + math.sqrt(2 * (losses.divergence + rounding))
             margins += slope * error + 0.25 * error * error
         allowance = INFLATED * (rounding + margins + self._balance_error(losses, point))
-        from_penalty = float(self.parts(point, dual, uncertainty).sum())
-        return (1 + self.sum_rounding) * (losses.divergence + allowance + from_penalty), from_penalty
+        of_penalty = float(self.penalties(point, dual, uncertainty).sum())
+        return (1 + self.sum_rounding) * (losses.divergence + allowance), (1 + self.sum_rounding) * of_penalty
 
     def trivial(self) -> float:
         """F and its rounding: a bound, since no loss is negative."""
         margins = math.sqrt(2 * self.objective.total_weight) * self.margin_rounding
         return (1 + self.sum_rounding + self.row_rounding) * self.value + INFLATED * margins
 
-    def parts(self, point: DualPoint, dual: Tensor, uncertainty: Tensor | None = None) -> Tensor:
+    def penalties(self, point: DualPoint, dual: Tensor, uncertainty: Tensor | None = None) -> Tensor:
         """Each coefficient's part of the penalty's gap, (n_features, n_outputs)."""
         objective = self.objective
         error = self._uncertainty(point) if uncertainty is None else uncertainty
@@ -346,11 +348,6 @@ def _unpenalised(objective: Objective, residual: Tensor, dual: Tensor) -> Tensor
     return ((low == 0) & (high == 0)) | wrong
 
 
-def _spoiled(bound: float, from_penalty: float, enough: float) -> bool:
-    """Whether the penalty's part of a bound is most of it, and the rest as small as is asked for."""
-    return from_penalty > bound / 2 and (enough == 0 or bound - from_penalty <= enough)
-
-
 def _with_weak_balanced(
     gap: _Gap, point: DualPoint, dual: Tensor, equal: EqualColumns, share: float, enough: float
 ) -> float:
@@ -360,7 +357,7 @@ def _with_weak_balanced(
     for the column. Those whose part is more than this share of the mean part are balanced to the penalty's slope.
     """
     objective = gap.objective
-    parts, slope = gap.parts(point, dual), objective.penalty.slope(objective.coef(gap.theta))
+    parts, slope = gap.penalties(point, dual), objective.penalty.slope(objective.coef(gap.theta))
     weak = (parts > share * parts.mean()) & slope.isfinite()
     if objective.n_free < weak.shape[1]:
         weak = weak.any(dim=1, keepdim=True).expand_as(weak)
@@ -378,4 +375,4 @@ def _with_weak_balanced(
     last = weak.all(dim=1) if not objective.penalty.smooth and weak.shape[1] > 1 else torch.zeros_like(weak[:, 0])
     exact = weak.clone()
     exact[last, -1] = False
-    return gap.bound(replace(point, balanced=exact, slope=slope), dual)[0]
+    return sum(gap.parts(replace(point, balanced=exact, slope=slope), dual))
