@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from torchlogit.design import Rows
-from torchlogit.objective import Objective
+from torchlogit.objective import CHUNK, Objective
 from torchlogit.quadratic import Factor, definite_factor
 from torchlogit.records import Relation
 
@@ -73,8 +73,10 @@ def variances(residual: Tensor, target: Tensor) -> Tensor:
 
 
 def rounding_of_terms(objective: Objective, residual: Tensor) -> Tensor:
-    """`rounding_of_dual` from the sums of absolute terms themselves: half a pass more, and smaller where x_ij is large
-    only in rows with small residuals."""
+    """`rounding_of_dual` from the sums of absolute terms themselves, for half a pass.
+
+    It is smaller where a column is large only in rows with small residuals.
+    """
     n, outputs = objective.target.shape
 
     def absolute(rows: slice, block: Rows) -> Tensor:
@@ -117,7 +119,8 @@ def balanced_intercept(objective: Objective, residual: Tensor) -> DualPoint | No
     basis = loss.basis().to(target)
     n, outputs = target.shape
     size = float(objective.total(lambda rows: [residual[rows].abs()]))
-    rounding = INFLATED * UNIT * ((SUM_OPERATIONS + n // (1 << 17) + 2 * outputs) * size)
+    additions = SUM_OPERATIONS + (n * outputs) // CHUNK
+    rounding = INFLATED * UNIT * (additions + 2 * outputs) * size
     rounding += INFLATED * UNIT * 2 * (outputs + 1) * objective.soft_weight if outputs > 1 else 0.0
     for _ in range(MAX_REPAIRS):
         variances = (
@@ -130,7 +133,7 @@ def balanced_intercept(objective: Objective, residual: Tensor) -> DualPoint | No
         if float(imbalance.abs().max()) <= BALANCED * rounding:
             inverse = factored.inverse()
             left = imbalance.abs() + rounding
-            trust = _trust(factored, inverse, SUM_OPERATIONS + n // (1 << 17))
+            trust = _trust(factored, inverse, additions)
             if trust == 0:
                 return None
             distance = INFLATED * math.sqrt(float(left @ inverse.abs() @ left) / trust)

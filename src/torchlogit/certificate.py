@@ -8,14 +8,14 @@ q in the simplex with u = -X'(s (q - y)) zero on the unpenalised columns,
 
 (the Fenchel-Young gap of the losses plus that of the penalty; both are sums of terms that are not
 negative). Nothing about the step is trusted: q is moved inside the simplex and made to satisfy the
-conditions (`_balanced`), u is summed from it in float64, and the margins of w~ are computed from w~ as
+conditions (balancing.py), u is summed from it in float64, and the margins of w~ are computed from w~ as
 returned. In the code q is carried as `residual` = q - y, and u is called `dual`; q is *balanced* on a
 coefficient where u is equal to a target, which is zero for one without a penalty.
 
 Every sum is rounded, so u is never balanced exactly. But an exactly balanced q* exists near q wherever
-Newton's method for the balance provably converges (`_Reach`), and the bound is that of q*. The same serves
-coefficients with a weak penalty, whose own term would magnify rounding by 1 / l2: q is balanced to Omega's
-slope at w~ there, and the term vanishes. All rounding terms are derived in docs/decisions/0028.
+Newton's method for the balance provably converges, and the bound is that of q*. The same serves coefficients
+with a weak penalty, whose own term would magnify rounding by 1 / l2: q is balanced to Omega's slope at w~
+there, and the term vanishes. All rounding terms are derived in docs/decisions/0028.
 
 With no penalty, an exactly balanced q* whose Hessian is not singular is itself a proof that a finite
 minimum exists: such weights exist if and only if no direction separates the classes (Stiemke 1915).
