@@ -340,7 +340,7 @@ class _Certifier:
         return _bounded(bound)
 
     def _bound_at(self, theta: Tensor, dual_residual: Tensor, value: float) -> Bound:
-        """The bound at theta, no smaller than what the goal asks for where that would take further passes."""
+        """The bound at theta. No further passes are spent on it once it is as small as the goal asks."""
         errors = self.goal.standard_errors
         enough = min(self.goal.tol * value, math.inf if errors is None else 0.5 * errors * errors)
         return newton_dual_bound(

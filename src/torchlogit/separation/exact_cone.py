@@ -41,9 +41,9 @@ class ExactCone:
         return cls([list(margin) for margin in found if any(margin)], free, table.size)
 
     def inner(self) -> tuple[Vector, list[Vector]]:
-        """A u with as many positive margins as can be, and the rows whose margins are zero for every u of the cone.
+        """A u with the most positive margins, and the rows whose margins are zero for every u of the cone.
 
-        While the sum of the margins that are zero can be positive, a u for which it is is added.
+        u is a sum. As long as some u' of the cone has a positive sum of the margins that are still zero, u' is added.
         """
         total, tied = [0] * len(self.free), self.rows
         while tied and (more := alternative(self.rows, [-sum(column) for column in zip(*tied, strict=True)])):

@@ -13,8 +13,8 @@ Array = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 
 # The ways in which HiGHS is called, until it has an answer: with the smallest tolerances that it takes, with its own,
-# and by an interior-point method. Solutions are approximate in any case. The seconds are far above what is needed where
-# it does not go round in circles.
+# and by an interior-point method. Solutions are approximate in any case. The time limits, in seconds, end runs that
+# cycle; other runs take far less.
 TIGHT = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10, "time_limit": 300.0}
 Way: TypeAlias = tuple[str, dict[str, float]]
 WAYS: tuple[Way, ...] = (("highs", TIGHT), ("highs", {}), ("highs-ipm", {}))

@@ -29,9 +29,9 @@ MAX_VALUES = 1 << 26  # entries of these rows, 512 MiB
 MAX_ENTRIES = 10  # entries of a direction up to which programs are solved in integers; more take tens of seconds
 MAX_DOUBTFUL = 20  # the same where HiGHS finds a direction that cannot be proven, which is rare
 ROUNDS = 60  # the most programs that are solved
-# Attempts at a proof. Entries of HiGHS's solution up to the first number, a share of the largest, are taken as zero;
-# the others are rounded to multiples of 2 to the minus second number, of the largest. The first attempts give short
-# integers, in which ties are found fast; the last ones keep all that HiGHS found.
+# Attempts at a proof, as pairs (cut, bits). Entries of HiGHS's solution up to `cut` times its largest entry become
+# zero; the others are rounded to multiples of 2^-bits times the largest. The first attempts give short integers, with
+# which ties are found fast; the last ones keep all digits that HiGHS found.
 ATTEMPTS = ((1e-6, 12), (1e-9, 36), (1e-13, 60), (0.0, 120))
 DEPENDENT = 1e-10  # relative size of a pivot up to which rows count as dependent; larger: fewer rows in a proof
 
