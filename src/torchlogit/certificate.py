@@ -132,6 +132,14 @@ def newton_dual_bound(
     return Bound(bound if math.isfinite(bound) else None, value, equal.assumed)
 
 
+def value_rounding(objective: Objective, theta: Tensor, value: float) -> float:
+    """A bound on the rounding error of F(theta), which was computed as `value`."""
+    n, outputs = objective.target.shape
+    operations = SUM_OPERATIONS + ROW_OPERATIONS + outputs + (n * outputs) // CHUNK
+    margins = math.sqrt(2 * objective.total_weight) * _margin_rounding(objective, theta)
+    return INFLATED * (operations * UNIT * abs(value) + margins)
+
+
 def features_are_free(objective: Objective) -> bool:
     """Whether some coefficient, the intercept aside, may grow without a penalty, so that a minimum may not exist."""
     low, high = (objective.coef(end) for end in objective.dual_range)
@@ -211,8 +219,7 @@ class _Gap:
 
     def trivial(self) -> float:
         """F and its rounding: a bound, since no loss is negative."""
-        margins = math.sqrt(2 * self.objective.total_weight) * self.margin_rounding
-        return (1 + self.sum_rounding + self.row_rounding) * self.value + INFLATED * margins
+        return self.value + value_rounding(self.objective, self.theta, self.value)
 
     def penalties(self, point: DualPoint, dual: Tensor, uncertainty: Tensor | None = None) -> Tensor:
         """Each coefficient's part of the penalty's gap, (n_features, n_outputs)."""

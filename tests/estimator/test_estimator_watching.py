@@ -21,10 +21,14 @@ from sklearn.preprocessing import StandardScaler
 from classification import coefficients, rows
 from profiles import examples
 from torchlogit import SGD, InputError, LogisticRegression, Status
+from torchlogit.design import Dense
 from torchlogit.estimator import callbacks
-from torchlogit.records import Certificate
+from torchlogit.losses import Logistic
+from torchlogit.objective import Objective
+from torchlogit.penalties import ElasticNet
+from torchlogit.records import Certificate, FitResult, Params
 from torchlogit.training.fitted import ValidationStep
-from torchlogit.training.validation import PATIENCE, certificate_at
+from torchlogit.training.validation import PATIENCE, certificate_at, value_at
 
 Array = NDArray[np.float64]
 
@@ -217,11 +221,23 @@ def test_a_start_outside_the_bounds_is_brought_within() -> None:
 
 
 def test_bounds_move_with_the_objective() -> None:
-    certificate = Certificate(Status.BUDGET, 10.0, 0.5)
-    assert certificate_at(certificate, 9.75).bound == pytest.approx(0.25)
-    assert certificate_at(certificate, 12.0).bound == pytest.approx(2.5)
-    assert 0 <= certificate_at(certificate, 9.0).bound < 1e-13
-    assert certificate_at(Certificate(Status.BUDGET, 10.0, None), 9.0).bound is None
+    x, y = torch.tensor([[0.0], [1.0], [2.0], [3.0]]).double(), torch.tensor([[0.0], [1.0], [0.0], [1.0]]).double()
+    objective = Objective.of(Dense.of(x), y, loss=Logistic(), penalty=ElasticNet(l2=1.0))
+
+    def at(coef: float) -> Params:
+        return Params(torch.tensor([[coef]]).double(), torch.tensor([-0.5]).double())
+
+    here = at(1.0)
+    value = value_at(objective, here)
+    for bound, other in ((0.5, 0.9), (0.5, 3.0), (1e-3, 0.5)):
+        moved = certificate_at(objective, at(other), FitResult(here, Certificate(Status.BUDGET, value, bound), ()))
+        assert moved.objective == value_at(objective, at(other))
+        assert moved.bound is not None
+        assert 0 <= moved.bound - max(0.0, bound + moved.objective - value) < 1e-12
+    none = certificate_at(objective, at(0.9), FitResult(here, Certificate(Status.BUDGET, value, None), ()))
+    assert none.bound is None
+    far = objective.params(torch.tensor([[1e15], [-1e15]]).double())  # rounding moves F there, and with it the bound
+    assert certificate_at(objective, far, FitResult(far, Certificate(Status.BUDGET, 0.0, 0.0), ())).bound > 0.1
 
 
 # Callbacks

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-
+from torchlogit.certificate import value_rounding
 from torchlogit.objective import Objective
 from torchlogit.records import Certificate, FitProgress, FitResult, Params, Status
 from torchlogit.training.fitted import ValidationStep
@@ -19,7 +18,7 @@ class Validation:
     """Measures every step on the validation rows, remembers the best, and ends the fit PATIENCE steps after it."""
 
     def __init__(self, problem: Problem, others: LabelledRows) -> None:
-        self.objective = problem.losses_of(others)
+        self.objective, self.training = problem.losses_of(others), problem.objective
         self.history = list[ValidationStep]()
         self.best: FitProgress | None = None
         self.lowest_loss = float("inf")
@@ -51,25 +50,26 @@ class Validation:
         reason = replace(reason, answer=f"the best step on eval_set, after {best.step.passes:g} passes, is kept")
         if self.wants_to_stop:
             reason = replace(reason, cause=f"stopped early: no better log loss on eval_set in {PATIENCE} steps")
-        certificate = replace(certificate_at(result.certificate, best.step.objective), reason=reason)
+        certificate = replace(certificate_at(self.training, best.params, result), reason=reason)
         return replace(result, params=best.params, certificate=certificate)
 
 
 def no_worse(result: FitResult, objective: Objective, start: Params) -> FitResult:
     """The result, or the start if F is lower there; a result with status "separated" is kept."""
-    value = value_at(objective, start)
-    if result.certificate.objective <= value or result.certificate.status is Status.SEPARATED:
+    if result.certificate.objective <= value_at(objective, start) or result.certificate.status is Status.SEPARATED:
         return result
-    return replace(result, params=start, certificate=certificate_at(result.certificate, value))
+    return replace(result, params=start, certificate=certificate_at(objective, start, result))
 
 
-def certificate_at(certificate: Certificate, objective: float) -> Certificate:
-    """The certificate of a point v with F(v) = objective, from that of w: F(v) - min F = F(v) - F(w) + F(w) - min F."""
+def certificate_at(objective: Objective, params: Params, result: FitResult) -> Certificate:
+    """The certificate of another point v than the result's w: F(v) - min F = F(v) - F(w) + F(w) - min F."""
+    certificate, value = result.certificate, value_at(objective, params)
     if certificate.bound is None:
-        return replace(certificate, objective=objective)
-    rounding = 4 * torch.finfo(torch.float64).eps * (abs(objective) + abs(certificate.objective))
-    bound = max(0.0, certificate.bound + objective - certificate.objective) + rounding
-    return replace(certificate, objective=objective, bound=bound)
+        return replace(certificate, objective=value)
+    rounding = value_rounding(objective, objective.theta(params), value)
+    rounding += value_rounding(objective, objective.theta(result.params), certificate.objective)
+    bound = max(0.0, certificate.bound + value - certificate.objective) + rounding
+    return replace(certificate, objective=value, bound=bound)
 
 
 def value_at(objective: Objective, params: Params) -> float:
